@@ -1,0 +1,62 @@
+# make demo    the main job on the embedded simulator
+# make test    the tests
+# make check   ruff, mypy --strict, rendered code, wheel
+# Each sets up what it needs in $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check regenerate bench clean
+
+demo: $(VENV)/base.stamp
+	@$(VENV)/bin/futu-si demo
+	@echo
+	@$(VENV)/bin/moomoo-si demo
+
+test: $(VENV)/test.stamp $(VENV)/compat.stamp
+	$(PY) -m pytest -n 2 -q $(ARGS)
+
+check: $(VENV)/test.stamp $(VENV)/lint.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m codegen --check
+	$(PY) -m pytest -q tests/test_packaging.py
+
+regenerate: $(VENV)/test.stamp
+	$(PY) -m codegen
+
+bench: $(VENV)/test.stamp
+	$(PY) -m benchmarks
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one with make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/base.stamp: $(VENV)/python.stamp pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/base.stamp
+	$(PIP) --group test
+	@touch $@
+
+$(VENV)/lint.stamp: $(VENV)/base.stamp
+	$(PIP) --group lint
+	@touch $@
+
+# The protobuf releases that the tests run on besides the installed one, each in a folder of its own.
+$(VENV)/compat.stamp: $(VENV)/python.stamp tests/protobuf-releases.txt
+	rm -rf $(VENV)/compat
+	while read -r release; do \
+	  $(PIP) --no-deps --target $(VENV)/compat/protobuf-$$release "protobuf==$$release.*" || exit 1; \
+	done < tests/protobuf-releases.txt
+	@touch $@

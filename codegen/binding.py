@@ -1,0 +1,302 @@
+"""What a proto cannot say: calls and their tables (bindings/*.toml), markets (markets.toml), brands (brands.toml).
+
+Reading checks: a key that is missing, unknown or of the wrong type, or a name that the protos do not have, is a
+`CodegenError` with the file and the key.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codegen.errors import CodegenError
+from codegen.model import Field, Message, Protos, module_name
+from codegen.naming import constant_case, snake_case
+
+_T = TypeVar("_T")
+_DTYPES = {"int": "int64", "float": "float64", "str": "str"}
+SCHEDULES = ("daily", "weekly", "semimonthly")
+
+
+@dataclass(frozen=True)
+class Brand:
+    """One face."""
+
+    package: str
+    name: str
+    command: str
+    documentation: str
+
+
+@dataclass(frozen=True)
+class Market:
+    """One market that users can name."""
+
+    prefix: str
+    value: str
+    number: int
+    timezone: str
+    title: str
+    currency: str
+    example: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: a field of its record."""
+
+    field: str
+    name: str
+    python_type: str
+    dtype: str
+    unit: str
+    doc: str
+
+    @property
+    def described(self) -> str:
+        """`int64, shares. Shares sold short.`"""
+        return ", ".join(filter(None, (self.dtype, self.unit))) + (f". {self.doc}" if self.doc else ".")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one market in a reply: a record class and a DataFrame."""
+
+    market: str
+    list_field: str
+    record: str
+    schedule: str
+    doc: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One paged call of OpenD."""
+
+    name: str
+    call: str
+    title: str
+    module: str
+    proto_id: int
+    since: str
+    since_number: int
+    page: str
+    refusal_name: str
+    page_minimum: int
+    page_default: int
+    page_maximum: int
+    rate_requests: int
+    rate_seconds: int
+    tables: tuple[Table, ...]
+
+    @property
+    def constant(self) -> str:
+        return constant_case(self.name)
+
+
+class _Toml:
+    """One table of a TOML file that insists on what it is asked for and knows what nobody asked for."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any], where: str = "") -> None:
+        self.path, self._values, self._where = path, values, where
+        self._asked: set[str] = set()
+
+    @classmethod
+    def load(cls, path: Path) -> "_Toml":
+        try:
+            return cls(path, tomllib.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise CodegenError(f"{path}: no such file") from None
+        except tomllib.TOMLDecodeError as error:
+            raise CodegenError(f"{path}: {error}") from None
+
+    def get(self, key: str, kind: type[_T]) -> _T:
+        self._asked.add(key)
+        if key not in self._values:
+            raise self.error(f"`{key}` is missing")
+        value = self._values[key]
+        if type(value) is not kind:
+            raise self.error(f"`{key}` is {value!r}: it takes a {kind.__name__}")
+        return value
+
+    def tables(self, key: str) -> list["_Toml"]:
+        return [
+            _Toml(self.path, values, f"{self._where}{key}[{index}] ")
+            for index, values in enumerate(self.get(key, list))
+        ]
+
+    def table(self, key: str) -> "_Toml":
+        return _Toml(self.path, self.get(key, dict), f"{self._where}{key} ")
+
+    def strings(self, key: str) -> dict[str, str]:
+        return {name: str(text) for name, text in self.get(key, dict).items()}
+
+    def done(self) -> None:
+        """Refuse keys that nobody read: most often a misspelling."""
+        for key in self._values:
+            if key not in self._asked:
+                raise self.error(f"`{key}` is not a key that is read here; it reads {', '.join(sorted(self._asked))}")
+
+    def error(self, text: str) -> CodegenError:
+        return CodegenError(f"{self.path}: {self._where}{text}")
+
+
+def read_brands(path: Path) -> tuple[Brand, ...]:
+    brands = []
+    for entry in _Toml.load(path).tables("brand"):
+        brands.append(Brand(**{field.name: entry.get(field.name, str) for field in fields(Brand)}))
+        entry.done()
+    return tuple(brands)
+
+
+def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
+    numbers = {
+        value.name: value.number
+        for file in protos.files
+        for enum in file.enums
+        if enum.full_name == "Qot_Common.QotMarket"
+        for value in enum.values
+    }
+    markets = []
+    for entry in _Toml.load(path).tables("market"):
+        value = entry.get("value", str)
+        if value not in numbers:
+            raise entry.error(f"`value` {value} is not in Qot_Common.QotMarket")
+        named = {name: entry.get(name, str) for name in ("prefix", "timezone", "title", "currency", "example")}
+        entry.done()
+        markets.append(Market(value=value, number=numbers[value], **named))
+    return tuple(markets)
+
+
+def read_docs(paths: Sequence[Path]) -> dict[str, str]:
+    """English documentation by full proto name, of all bindings together."""
+    docs: dict[str, str] = {}
+    for path in paths:
+        docs.update(_Toml.load(path).strings("docs"))
+    return docs
+
+
+def proto_of(path: Path) -> str:
+    """The proto file that a binding binds."""
+    return _Toml.load(path).get("proto", str)
+
+
+def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
+    """Read one binding and hold it against the protos."""
+    toml = _Toml.load(path)
+    size, rate = toml.table("page_size"), toml.table("rate")
+    file = protos.file(toml.get("proto", str))
+    assert file is not None, "the binding's proto was compiled"
+    reply = _check_paged_shape(toml, protos, file.package)
+    for name in toml.strings("docs"):
+        _check_documented(toml, protos, name)
+    call = Call(
+        name=toml.get("name", str),
+        call=toml.get("call", str),
+        title=toml.get("title", str),
+        module=module_name(file.name),
+        proto_id=toml.get("proto_id", int),
+        since=toml.get("since", str),
+        since_number=_version_number(toml),
+        page=toml.get("page", str),
+        refusal_name=toml.get("refusal_name", str),
+        page_minimum=size.get("minimum", int),
+        page_default=size.get("default", int),
+        page_maximum=size.get("maximum", int),
+        rate_requests=rate.get("requests", int),
+        rate_seconds=rate.get("seconds", int),
+        tables=tuple(_table(entry, protos, reply, markets) for entry in toml.tables("table")),
+    )
+    for part in (size, rate, toml):
+        part.done()
+    return call
+
+
+def _version_number(toml: _Toml) -> int:
+    """`10.6` -> 1006, as OpenD numbers itself."""
+    major, _, minor = toml.get("since", str).partition(".")
+    if not (major.isdigit() and minor.isdigit()):
+        raise toml.error("`since` is the first OpenD release, such as 10.6")
+    return int(major) * 100 + int(minor)
+
+
+def _check_paged_shape(toml: _Toml, protos: Protos, package: str) -> Message:
+    """A paged call has Request.c2s{security, nextKey, num} and Response{retType, retMsg, errCode, s2c{nextKey}}."""
+    shape = {
+        "C2S": {"security": "Qot_Common.Security", "nextKey": "string", "num": "int32"},
+        "S2C": {"nextKey": "string"},
+        "Request": {"c2s": f"{package}.C2S"},
+        "Response": {"retType": "int32", "retMsg": "string", "errCode": "int32", "s2c": f"{package}.S2C"},
+    }
+    for name, wanted in shape.items():
+        message = protos.messages.get(f"{package}.{name}")
+        if message is None:
+            raise toml.error(f"{package} has no message {name}: a paged call needs it")
+        for field_name, proto_type in wanted.items():
+            field = message.field(field_name)
+            if field is None or field.proto_type != proto_type:
+                raise toml.error(f"{message.full_name} needs a field `{field_name}` of type {proto_type}")
+    return protos.messages[f"{package}.S2C"]
+
+
+def _check_documented(toml: _Toml, protos: Protos, name: str) -> None:
+    if name in protos.messages:
+        return
+    message, _, field = name.rpartition(".")
+    if message not in protos.messages or protos.messages[message].field(field) is None:
+        raise toml.error(f"`docs` speaks of {name}, which no proto has")
+
+
+def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market]) -> Table:
+    prefix, list_name = toml.get("market", str), toml.get("list", str)
+    market = next((market for market in markets if market.prefix == prefix), None)
+    if market is None:
+        raise toml.error(f"`market` {prefix} is not in markets.toml")
+    rows = reply.field(list_name)
+    if rows is None or not rows.repeated or not rows.is_message:
+        raise toml.error(f"`list` {list_name} is no repeated message of {reply.full_name}")
+    item = protos.messages[rows.type_name]
+    listed = {}
+    for entry in toml.tables("columns"):
+        name, unit = entry.get("field", str), entry.get("unit", str)
+        entry.done()
+        if item.field(name) is None:
+            raise entry.error(f"{item.full_name} has no field `{name}`")
+        listed[name] = market.currency if unit == "currency" else unit
+    schedule = toml.get("schedule", str)
+    if schedule not in SCHEDULES:
+        raise toml.error(f"`schedule` is one of {', '.join(SCHEDULES)}")
+    table = Table(
+        market=prefix,
+        list_field=list_name,
+        record=toml.get("record", str),
+        schedule=schedule,
+        doc=item.doc,
+        columns=tuple(
+            _column(toml, item, field, listed.get(field.name, "")) for field in _ordered(item.fields, list(listed))
+        ),
+    )
+    toml.done()
+    return table
+
+
+def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:
+    """The listed fields in their order, then those that the proto has gained since, in the order of their numbers."""
+    order = {name: place for place, name in enumerate(listed)}
+    return sorted(fields, key=lambda field: (order.get(field.name, len(order)), field.number))
+
+
+def _column(toml: _Toml, item: Message, field: Field, unit: str) -> Column:
+    if field.repeated or field.scalar_type not in _DTYPES:
+        kind = f"repeated {field.proto_type}" if field.repeated else field.proto_type
+        raise toml.error(f"{field.full_name} is {kind}: a column holds one number or text a row")
+    return Column(
+        field=field.name,
+        name=snake_case(field.name),
+        python_type=field.scalar_type,
+        dtype=_DTYPES[field.scalar_type],
+        unit=unit,
+        doc=field.doc,
+    )

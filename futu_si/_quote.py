@@ -1,0 +1,104 @@
+# Rendered by codegen from templates/brand/_quote.py.j2. Do not edit: change the template, then run "python -m codegen".
+"""The surface that the broker documents: `OpenQuoteContext` and the functions that answer `(ret, us_df, hk_df)`."""
+
+from types import TracebackType
+
+from futu_si._client import DEFAULT, Client
+from opend_si.dropin import Answer, answer, one_code
+from opend_si_schema.calls import (
+    SHORT_INTEREST,
+)
+
+
+class OpenQuoteContext:
+    """The broker's quote context, as far as the bound calls need it.
+
+    Unlike the published client's it does not wait for OpenD when it is made, prints nothing and keeps no thread: an
+    OpenD that is away is an error text from the first call.
+
+    Args:
+        host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
+        port: Port that OpenD listens on. Not given: `OPEND_PORT`, else 11111.
+
+    Raises:
+        InvalidArgument: `host` or `port` cannot be one.
+    """
+
+    def __init__(self, host: str | None = None, port: int | None = None) -> None:
+        self._client = Client(host, port)
+
+    def __enter__(self) -> "OpenQuoteContext":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def get_short_interest(
+        self,
+        code: str | None = None,
+        next_key: str | None = None,
+        num: int | None = None,
+        *,
+        stock_code: str | None = None,
+    ) -> Answer:
+        """One page of short interest, as the module-level `get_short_interest` gives it, from this context's OpenD."""
+        return answer(lambda: self._client._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+
+
+def get_short_interest(
+    code: str | None = None,
+    next_key: str | None = None,
+    num: int | None = None,
+    *,
+    stock_code: str | None = None,
+) -> Answer:
+    """One page of short interest, newest row first, as the broker documents the call.
+
+    It asks the OpenD that `configure` names (else `OPEND_HOST` and `OPEND_PORT`, else 127.0.0.1:11111) over a
+    connection that is opened at first use and shared by all threads.
+
+    Args:
+        code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.
+        next_key: `attrs["next_key"]` of the frames of the page before. None or `""`: the first page.
+        num: Rows of the page, 1 to 50. None: 10.
+        stock_code: Another name for `code`; the moomoo page uses it.
+
+    Returns:
+        `(RET_OK, us_df, hk_df)`: two DataFrames, of which the one of the other market is empty. Rows are sorted by
+        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end.
+
+        `(RET_ERROR, text, None)` when the page did not come: an argument is wrong (no request was spent), OpenD cannot
+        be reached or refused. The text says what to do. Nothing is raised for any of these.
+
+        US columns:
+
+        - timestamp: int64, Unix seconds. Settlement date: midnight in New York.
+        - timestamp_str: str, YYYY-MM-DD. Settlement date, in New York.
+        - shares_short: int64, shares. Shares sold short and not yet covered.
+        - short_percent: float64, percent. Short ratio, the number before the percent sign: 12.34 is 12.34 %.
+        - avg_daily_share_volume: int64, shares. Average daily share volume.
+        - days_to_cover: float64, days. Days to cover: shares short over average daily volume.
+        - close_price: float64, USD. Close price of that day.
+        - last_close_price: float64, USD. Close price of the trading day before.
+
+        HK columns:
+
+        - timestamp: int64, Unix seconds. Reporting date: midnight in Hong Kong.
+        - timestamp_str: str, YYYY-MM-DD. Reporting date, in Hong Kong.
+        - aggregated_short: int64, shares. Aggregated reportable short positions.
+        - aggregated_short_ratio: float64, percent. Short positions over shares outstanding, the number before
+          the percent sign: 12.34 is 12.34 %.
+        - close_price: float64, HKD. Close price of that day.
+        - last_close_price: float64, HKD. Close price of the trading day before.
+
+        An integer column in which OpenD left out a value is `Int64`; a missing float is NaN.
+
+    Source: https://openapi.futunn.com/futu-api-doc/en/quote/get-short-interest.html (protocol 3249).
+    """
+    return answer(lambda: DEFAULT.get()._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))

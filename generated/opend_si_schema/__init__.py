@@ -1,0 +1,9 @@
+# Rendered by codegen from templates/schema/__init__.py.j2. Do not edit: change the template, then run "python -m codegen".
+"""Messages, records and column tables of the OpenD calls that are bound, as the protos and the bindings state them.
+
+Message classes stand in one module a proto file: `common`, `qot_common`, `get_global_state`, `init_connect`,
+`keep_alive`, `qot_get_short_interest`.
+
+`calls` describes each call (protocol id, page size, rate, tables), `records` holds the row classes, `definitions` the
+classes that descriptions are made of. Nothing here does I/O but reading `descriptors.binpb` once.
+"""

@@ -1,0 +1,113 @@
+# Rendered by codegen from templates/schema/definitions.py.j2. Do not edit: change the template, then run "python -m codegen".
+"""The classes that `calls` is made of: what a call, its tables and its columns are."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DType = Literal["int64", "float64", "str"]
+Schedule = Literal["daily", "weekly", "semimonthly"]
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A market whose securities can be asked for.
+
+    Attributes:
+        prefix: How users write it: the `HK` of `HK.00700`.
+        number: How OpenD numbers it (`Qot_Common.QotMarket`).
+        timezone: IANA name of the time zone whose midnight stamps the rows.
+        title: English name.
+        currency: ISO 4217 code of its prices.
+        example: A symbol.
+    """
+
+    prefix: str
+    number: int
+    timezone: str
+    title: str
+    currency: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: Name in records and DataFrames.
+        field: Name in the proto.
+        dtype: pandas dtype when every row has a value.
+        unit: Unit, or `""`.
+        doc: One or two sentences.
+    """
+
+    name: str
+    field: str
+    dtype: DType
+    unit: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows that a reply carries for one market.
+
+    Attributes:
+        market: The market.
+        list_field: Field of the reply that holds the rows.
+        record: Class of one row, its fields in the order of `columns`.
+        schedule: How often a row is published.
+        columns: Columns in the order of the published client.
+    """
+
+    market: Market
+    list_field: str
+    record: type[Any]
+    schedule: Schedule
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageSize:
+    """How many rows a page may have."""
+
+    minimum: int
+    default: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many requests OpenD takes within how many seconds."""
+
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One paged call of OpenD.
+
+    Attributes:
+        name: Name of the data, such as `short_interest`.
+        title: The same in words.
+        proto_id: Protocol id.
+        since: First OpenD version that knows it: major * 100 + minor.
+        refusal_name: How OpenD names the call when it refuses.
+        request: Class of the request: `c2s` has `security`, `nextKey`, `num`.
+        response: Class of the reply: `retType`, `retMsg`, `errCode`, `s2c` with `nextKey`.
+        page_size: Bounds of `num`.
+        rate: OpenD's limit for this call.
+        tables: One a market.
+    """
+
+    name: str
+    title: str
+    proto_id: int
+    since: int
+    refusal_name: str
+    request: type[Any]
+    response: type[Any]
+    page_size: PageSize
+    rate: Rate
+    tables: tuple[Table, ...]

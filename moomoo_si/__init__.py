@@ -1,0 +1,67 @@
+# Rendered by codegen from templates/brand/__init__.py.j2. Do not edit: change the template, then run "python -m codegen".
+"""Short interest from moomoo's OpenD: the documented call, and a client that reports errors as exceptions.
+
+The broker's documented surface, usable as a drop-in::
+
+    from moomoo_si import *
+
+    quote_ctx = OpenQuoteContext(host='127.0.0.1', port=11111)
+    ret, us_df, hk_df = quote_ctx.get_short_interest("HK.00700")
+
+The same page with exceptions, records and JSON::
+
+    from moomoo_si import Client
+
+    with Client() as client:
+        page = client.get_page("HK.00700", num=50)
+
+Importing this package loads no pandas, writes nothing and starts nothing.
+"""
+
+from moomoo_si._client import Client, configure
+from moomoo_si._quote import (
+    OpenQuoteContext,
+    get_short_interest,
+)
+from opend_si import __version__
+from opend_si.dropin import RET_ERROR, RET_OK
+from opend_si.errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    NotPermitted,
+    OpenDError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    ShortInterestError,
+    UnknownSymbol,
+    Unsupported,
+)
+from opend_si.pages import Page
+from opend_si_schema.records import (
+    HkShortInterest,
+    UsShortInterest,
+)
+
+__all__ = [
+    "RET_ERROR",
+    "RET_OK",
+    "Client",
+    "ConnectionFailed",
+    "HkShortInterest",
+    "InvalidArgument",
+    "NotPermitted",
+    "OpenDError",
+    "OpenQuoteContext",
+    "Page",
+    "ProtocolError",
+    "RateLimited",
+    "RequestTimeout",
+    "ShortInterestError",
+    "UnknownSymbol",
+    "Unsupported",
+    "UsShortInterest",
+    "__version__",
+    "configure",
+    "get_short_interest",
+]

@@ -1,0 +1,71 @@
+"""Every exception that the package raises on purpose, in one tree:
+
+    ShortInterestError
+    ├── InvalidArgument (ValueError)   an argument or setting is wrong; no request was spent
+    ├── ConnectionFailed               OpenD cannot be reached, or the link broke
+    ├── RequestTimeout                 OpenD did not answer in time
+    ├── ProtocolError                  what came over the wire is not what OpenD sends
+    └── OpenDError                     OpenD answered and refused
+        ├── RateLimited                too many requests
+        ├── UnknownSymbol              OpenD does not know the symbol
+        ├── NotPermitted               the account has no right to these quotes
+        └── Unsupported                this OpenD or this kind of security lacks the call
+
+Every text says what happened, to which symbol or address, and what to do.
+"""
+
+
+class ShortInterestError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class InvalidArgument(ShortInterestError, ValueError):
+    """An argument or a setting is wrong. It was refused before a request was spent."""
+
+
+class ConnectionFailed(ShortInterestError):
+    """OpenD cannot be reached, or the link to it broke."""
+
+
+class RequestTimeout(ShortInterestError):
+    """OpenD was there but did not answer within the timeout."""
+
+
+class ProtocolError(ShortInterestError):
+    """The other side sent bytes that OpenD does not send."""
+
+
+class OpenDError(ShortInterestError):
+    """OpenD answered and refused.
+
+    Attributes:
+        ret_type: `Common.RetType` of the reply; -1 for a business refusal.
+        err_code: OpenD's own error code, for logs.
+        message: OpenD's text, in the language that OpenD is set to.
+
+    """
+
+    def __init__(self, ret_type: int, err_code: int, message: str, explanation: str | None = None) -> None:
+        super().__init__(explanation or message)
+        self.ret_type = ret_type
+        self.err_code = err_code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type["OpenDError"], tuple[int, int, str, str]]:
+        return type(self), (self.ret_type, self.err_code, self.message, str(self))
+
+
+class RateLimited(OpenDError):
+    """More requests than OpenD takes within its window."""
+
+
+class UnknownSymbol(OpenDError):
+    """OpenD does not know the symbol."""
+
+
+class NotPermitted(OpenDError):
+    """The account has no right to these quotes."""
+
+
+class Unsupported(OpenDError):
+    """This OpenD does not know the call, or the call does not cover this kind of security."""

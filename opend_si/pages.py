@@ -1,0 +1,188 @@
+"""Pages: which one is asked for (`PageKey`), and the one that came (`Page`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from operator import index
+from typing import TYPE_CHECKING, Any, Literal
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import DecodeError
+
+from opend_si.errors import InvalidArgument, ProtocolError
+from opend_si.refusals import refusal
+from opend_si.symbols import Symbol
+from opend_si.tables import Columns, make_frame, make_records, read_columns
+from opend_si_schema import common
+from opend_si_schema.definitions import Call, Table
+from opend_si_schema.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The cursor that means "no more"; OpenD sends it with the last page.
+END = "-1"
+# Longest cursor accepted, in characters; OpenD's are timestamps or offsets.
+MAX_CURSOR_LENGTH = 256
+
+Source = Literal["opend", "cache"]
+
+
+@dataclass(frozen=True, slots=True)
+class PageKey:
+    """Which page: a call, a symbol, a cursor (`""` for the first page) and a page size."""
+
+    call: Call
+    symbol: Symbol
+    next_key: str
+    num: int
+
+    @classmethod
+    def check(cls, call: Call, code: object, next_key: object = None, num: object = None) -> PageKey:
+        """A key from what a user passed. `InvalidArgument` says what is right."""
+        return cls(call, Symbol.parse(code), _check_cursor(next_key), _check_num(call, num))
+
+    def __str__(self) -> str:
+        return f"{self.call.title} of {self.symbol}"
+
+    def request(self) -> bytes:
+        """The body of the request for this page."""
+        message = self.call.request()
+        c2s = message.c2s
+        c2s.security.market = self.symbol.market.number
+        c2s.security.code = self.symbol.code
+        if self.next_key:
+            c2s.nextKey = self.next_key
+        c2s.num = self.num
+        return bytes(message.SerializeToString())
+
+
+def _check_cursor(next_key: object) -> str:
+    if next_key is None:
+        return ""
+    if not isinstance(next_key, str):
+        raise InvalidArgument(
+            f"next_key is {next_key!r}: it takes the text that the previous page gave as its next_key, or None for the first page"
+        )
+    if next_key == END:
+        raise InvalidArgument(
+            'next_key "-1" means that the previous page was the last: there is nothing more to ask for'
+        )
+    if len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable():
+        raise InvalidArgument(
+            f"next_key {next_key[:40]!r} is none that OpenD gives; pass the previous page's as it came"
+        )
+    return next_key
+
+
+def _check_num(call: Call, num: object) -> int:
+    size = call.page_size
+    if num is None:
+        return size.default
+    try:
+        if isinstance(num, bool):
+            raise TypeError
+        rows = index(num)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidArgument(
+            f"num is {num!r}: it takes an integer from {size.minimum} to {size.maximum}, the rows of a page"
+        ) from None
+    if not size.minimum <= rows <= size.maximum:
+        raise InvalidArgument(
+            f"num is {rows}: a page has {size.minimum} to {size.maximum} rows; for more, follow next_key from page to page"
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Page:
+    """One page of rows, newest first.
+
+    Attributes:
+        symbol: The symbol, such as `HK.00700`.
+        next_key: The cursor that was asked with; `""` for the first page.
+        num: The page size that was asked with.
+        next: The cursor of the page after this one; None at the end.
+        source: `opend` if it was fetched for this call, `cache` if it had been recorded.
+        fetched_at: When OpenD sent it, UTC.
+        body: The reply's bytes as received.
+
+    """
+
+    symbol: str
+    next_key: str
+    num: int
+    next: str | None
+    source: Source
+    fetched_at: datetime
+    body: bytes
+    _call: Call
+    _tables: tuple[tuple[Table, Columns], ...]
+
+    @classmethod
+    def read(cls, key: PageKey, body: bytes, source: Source, fetched_at: datetime) -> Page:
+        """The page in a reply's body.
+
+        Raises:
+            OpenDError: the reply is a refusal.
+            ProtocolError: the bytes are no reply to this call.
+
+        """
+        reply = _parse(key.call, body)
+        if reply.retType != common.RetType.SUCCEED:
+            raise refusal(str(key), reply.retType, reply.errCode, reply.retMsg)
+        s2c = reply.s2c
+        tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
+        return cls(
+            symbol=str(key.symbol),
+            next_key=key.next_key,
+            num=key.num,
+            next=s2c.nextKey if s2c.nextKey not in ("", END) else None,
+            source=source,
+            fetched_at=fetched_at,
+            body=body,
+            _call=key.call,
+            _tables=tables,
+        )
+
+    @property
+    def us(self) -> pd.DataFrame:
+        """The US rows; empty for a HK symbol. A new frame each time, the caller's to change."""
+        return self._frame("US")
+
+    @property
+    def hk(self) -> pd.DataFrame:
+        """The HK rows; empty for a US symbol. A new frame each time, the caller's to change."""
+        return self._frame("HK")
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The rows as frozen dataclasses."""
+        return tuple(record for table, columns in self._tables for record in make_records(table, columns))
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""
+        return MessageToJson(_parse(self._call, self.body).s2c, indent=indent, ensure_ascii=False)
+
+    def _frame(self, market: str) -> pd.DataFrame:
+        table, columns = next(entry for entry in self._tables if entry[0].market.prefix == market)
+        frame = make_frame(table, columns)
+        frame.attrs["next_key"] = self.next or END
+        return frame
+
+    def __len__(self) -> int:
+        return sum(len(columns[0]) for _, columns in self._tables)
+
+    def __repr__(self) -> str:
+        return (
+            f"Page({self.symbol}, next_key={self.next_key!r}, num={self.num}: {len(self)} rows, next={self.next!r}, "
+            f"from {self.source})"
+        )
+
+
+def _parse(call: Call, body: bytes) -> Any:
+    try:
+        return call.response.FromString(body)
+    except DecodeError as error:
+        raise ProtocolError(f"the reply to {call.name} ({call.proto_id}) cannot be read: {error}") from None

@@ -1,0 +1,186 @@
+"""What the simulator knows: the ten HK.00700 rows of the broker's page, and a synthetic market made from a seed.
+
+Synthetic values follow the units of the columns, so a call that is bound later has data at once. The same seed gives
+the same market on every machine. Publications and revisions are made from outside, as time passes at an exchange.
+"""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from math import sin, tau
+from typing import Any
+from zlib import crc32
+from zoneinfo import ZoneInfo
+
+from google.protobuf.json_format import ParseDict
+
+from opend_si.symbols import Symbol
+from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.definitions import Call, Column, Schedule, Table
+
+# The newest row of the broker's sample; the synthetic rows end with it.
+UNTIL = date(2026, 4, 30)
+# Where the exchanges' own histories begin: the SFC's first reporting week, FINRA's consolidated data.
+_SINCE = {"HK": date(2012, 8, 31), "US": date(2017, 1, 13)}
+SYMBOLS = (
+    *("HK.00700", "HK.00001", "HK.00005", "HK.00388", "HK.00939", "HK.01299", "HK.01810", "HK.02318", "HK.03690"),
+    *("HK.09988", "US.AAPL", "US.AMD", "US.AMZN", "US.BRK.B", "US.GME", "US.GOOGL", "US.META", "US.MSFT", "US.NVDA"),
+    "US.TSLA",
+)
+# Known, and never reported: the exchanges list only securities above a threshold.
+WITHOUT_ROWS = ("HK.02840", "US.SPHY")
+_SAMPLE_SYMBOL = "HK.00700"
+
+Row = Any  # a row message of the call, such as Qot_GetShortInterest.HkShortInterestItem
+
+
+class Universe:
+    """Rows by call and symbol, newest first. Threads may read while another publishes."""
+
+    def __init__(self, seed: int = 0, symbols: Sequence[str] = SYMBOLS) -> None:
+        self._seed = seed
+        self._known = dict.fromkeys((*symbols, *WITHOUT_ROWS))
+        self._rows: dict[tuple[str, str], list[Row]] = {}
+        self._paths: dict[str, _Path] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def symbols(self) -> list[str]:
+        """Every symbol that is known."""
+        return list(self._known)
+
+    def rows(self, symbol: str, call: Call = SHORT_INTEREST) -> Sequence[Row] | None:
+        """All rows of a symbol, newest first; None if the symbol is not known."""
+        if symbol not in self._known:
+            return None
+        key = (call.name, symbol)
+        with self._lock:
+            if key not in self._rows:
+                self._rows[key] = [] if symbol in WITHOUT_ROWS else self._history(symbol, call)
+            return self._rows[key]
+
+    def publish(self, symbol: str, count: int = 1, call: Call = SHORT_INTEREST) -> None:
+        """Put `count` new rows in front, each a period later than the newest."""
+        table = _table(call, symbol)
+        rows = list(self.rows(symbol, call) or ())
+        for _ in range(count):
+            newest = _date(rows[0]) if rows else UNTIL
+            day = next(day for day in _days_after(table.schedule, newest))
+            rows.insert(0, self._row(symbol, call, table, day))
+        with self._lock:
+            self._rows[call.name, symbol] = rows
+
+    def revise(self, symbol: str, index: int, call: Call = SHORT_INTEREST, **values: Any) -> None:
+        """Give the row at `index` (0 is the newest) other values, by proto field name; None takes a value away."""
+        rows = list(self.rows(symbol, call) or ())
+        row = type(rows[index])()
+        row.CopyFrom(rows[index])
+        for field, value in values.items():
+            if value is None:
+                row.ClearField(field)
+            else:
+                setattr(row, field, value)
+        rows[index] = row
+        with self._lock:
+            self._rows[call.name, symbol] = rows
+
+    def _history(self, symbol: str, call: Call) -> list[Row]:
+        table = _table(call, symbol)
+        rows = _sample(call) if symbol == _SAMPLE_SYMBOL and call.name == SHORT_INTEREST.name else []
+        newest = _date(rows[-1]) if rows else UNTIL + timedelta(days=1)
+        days = [day for day in _days_after(table.schedule, _SINCE[table.market.prefix], newest) if day < newest]
+        return rows + [self._row(symbol, call, table, day) for day in reversed(days)]
+
+    def _row(self, symbol: str, call: Call, table: Table, day: date) -> Row:
+        row = getattr(call.response().s2c, table.list_field).add()
+        for column in table.columns:
+            setattr(row, column.field, self._value(symbol, table, column, day))
+        return row
+
+    def _value(self, symbol: str, table: Table, column: Column, day: date) -> Any:
+        if column.unit == "Unix seconds":
+            return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(table.market.timezone)).timestamp())
+        if column.dtype == "str":
+            return day.isoformat()
+        # Prices of one security move together, the previous day's a day behind.
+        is_price = column.unit == table.market.currency
+        path = self._path(symbol, column.unit if is_price else column.name)
+        place = path.at(day - timedelta(days=1) if is_price and column.name.startswith("last_") else day)
+        if column.dtype == "int64":
+            return int(2e6 * 45**place)
+        low, high = {"percent": (0.1, 12.0), "days": (0.5, 9.0)}.get(column.unit, (5.0, 600.0))
+        return round(low * (high / low) ** place, 2)
+
+    def _path(self, symbol: str, name: str) -> _Path:
+        key = f"{self._seed}/{symbol}/{name}"
+        if key not in self._paths:
+            self._paths[key] = _Path.seeded(key)
+        return self._paths[key]
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A smooth way through the years between 0 and 1, with a little noise: a value for every day, whichever comes first."""
+
+    key: str
+    waves: tuple[tuple[float, float, float], ...]  # weight, days, phase
+
+    @classmethod
+    def seeded(cls, key: str) -> _Path:
+        chance = random.Random(key)
+        waves = ((0.25, 2300.0), (0.12, 700.0), (0.06, 150.0))
+        return cls(
+            key, tuple((weight, days * chance.uniform(0.7, 1.3), chance.uniform(0, tau)) for weight, days in waves)
+        )
+
+    def at(self, day: date) -> float:
+        smooth = sum(weight * sin(tau * day.toordinal() / days + phase) for weight, days, phase in self.waves)
+        noise = crc32(f"{self.key}/{day}".encode()) / 2**32 - 0.5
+        return 0.5 + smooth + 0.02 * noise
+
+
+def _table(call: Call, symbol: str) -> Table:
+    market = Symbol.parse(symbol).market
+    return next(table for table in call.tables if table.market == market)
+
+
+def _sample(call: Call) -> list[Row]:
+    data = pkgutil.get_data(__name__, "sample_hk_00700.json")
+    assert data is not None, "the sample is part of the package"
+    return list(ParseDict(json.loads(data), call.response().s2c).hkItemList)
+
+
+def _date(row: Row) -> date:
+    return date.fromisoformat(row.timestampStr)
+
+
+def _days_after(schedule: Schedule, start: date, end: date | None = None) -> Iterator[date]:
+    """The schedule's dates after `start` (the start itself too when it is a date of a history's beginning)."""
+    day = start + timedelta(days=1)
+    while end is None or day < end:
+        if _is_due(schedule, day):
+            yield day
+        day += timedelta(days=1)
+
+
+def _is_due(schedule: Schedule, day: date) -> bool:
+    """Weekdays stand for trading days: no exchange's holidays are kept here."""
+    if day.weekday() > 4:
+        return False
+    if schedule == "daily":
+        return True
+    if schedule == "weekly":
+        return day.weekday() == 4
+    month_end = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return day in (_weekday_before(day.replace(day=15)), _weekday_before(month_end))
+
+
+def _weekday_before(day: date) -> date:
+    """`day`, or the weekday before it."""
+    return day - timedelta(days=max(0, day.weekday() - 4))

@@ -1,0 +1,1 @@
+"""The wire: `framing` and `session` know bytes and no sockets; `blocking` moves them over TCP."""

@@ -1,0 +1,176 @@
+"""The blocking connection: one TCP link to OpenD, opened when it is needed, with a bound on every wait.
+
+No thread runs behind it, so nothing keeps a process alive; a link that OpenD dropped while it was idle is reopened
+by the next request.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import weakref
+
+from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout
+from opend_si.wire.session import Server, Session, read_hello
+
+# Seconds for the TCP connection alone: OpenD is on this machine or near it.
+CONNECT_TIMEOUT = 3.0
+_CHUNK = 64 * 1024
+
+
+class LinkCut(ConnectionFailed):
+    """The link broke after a request was sent and before its reply came. Reading calls may be repeated."""
+
+
+class BlockingConnection:
+    """A link to one OpenD. Threads may share it; their requests take turns."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._host, self._port, self._timeout = host, port, timeout
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._link: _Link | None = None
+
+    def request(self, proto_id: int, body: bytes) -> bytes:
+        """Send a request, give the body of its reply.
+
+        Raises:
+            ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
+            RequestTimeout: no reply within the timeout.
+            ProtocolError: the bytes that came are not OpenD's.
+
+        """
+        self._leave_parent()
+        with self._lock:
+            deadline = time.monotonic() + self._timeout
+            link = self._open(deadline)
+            try:
+                return link.exchange(*link.session.request(proto_id, body), deadline)
+            except BaseException:
+                # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
+                self._drop()
+                raise
+
+    @property
+    def server(self) -> Server:
+        """What OpenD says of itself; opens the link if need be."""
+        self._leave_parent()
+        with self._lock:
+            return self._open(time.monotonic() + self._timeout).server
+
+    def close(self) -> None:
+        """Close the link. A later request opens a new one."""
+        self._leave_parent()
+        with self._lock:
+            self._drop()
+
+    def _open(self, deadline: float) -> _Link:
+        if self._link is not None and not self._link.is_alive():
+            self._drop()
+        if self._link is None:
+            self._link = _Link(self._host, self._port, deadline)
+        return self._link
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _leave_parent(self) -> None:
+        """In a forked child: the link is the parent's, and so may be a held lock. Start afresh."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+            self._drop()  # closes this process's handle; the parent's link stays up
+
+
+class _Link:
+    """An open socket and the session on it."""
+
+    def __init__(self, host: str, port: int, deadline: float) -> None:
+        self.session = Session()
+        self._where = f"{host}:{port}"
+        self._socket = _connect(host, port, deadline)
+        # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
+        self._closing = weakref.finalize(self, self._socket.close)
+        try:
+            self.server = read_hello(self.exchange(*self.session.hello(), deadline))
+        except LinkCut as error:
+            self.close()
+            raise ConnectionFailed(
+                f"OpenD at {self._where} closed the connection during InitConnect. If it is set to encrypt (rsa_private_key), "
+                "unencrypted clients are turned away; otherwise its log says why."
+            ) from error
+        except ProtocolError as error:
+            self.close()
+            raise ProtocolError(f"{self._where} does not answer as OpenD does: {error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def exchange(self, serial: int, data: bytes, deadline: float) -> bytes:
+        """Send a request and wait for the reply to it."""
+        try:
+            self._socket.settimeout(self._left(deadline))
+            self._socket.sendall(data)
+            while (body := self.session.take(serial)) is None:
+                self._socket.settimeout(self._left(deadline))
+                received = self._socket.recv(_CHUNK)
+                if not received:
+                    raise ConnectionResetError("closed by OpenD")
+                self.session.receive(received)
+            return body
+        except TimeoutError:
+            raise RequestTimeout(
+                f"OpenD at {self._where} took the request and did not answer in time. See whether OpenD hangs, or "
+                "raise `timeout`."
+            ) from None
+        except OSError as error:
+            raise LinkCut(
+                f"The link to OpenD at {self._where} broke under a request ({_reason(error)}). See whether OpenD is still running."
+            ) from error
+
+    def is_alive(self) -> bool:
+        """Whether the idle link still stands; reads away what OpenD pushed meanwhile."""
+        self._socket.setblocking(False)
+        try:
+            while received := self._socket.recv(_CHUNK):
+                self.session.receive(received)
+            return False
+        except (BlockingIOError, InterruptedError):
+            return True
+        except (OSError, ProtocolError):
+            return False
+
+    def close(self) -> None:
+        self._closing()
+
+    def _left(self, deadline: float) -> float:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    where = f"{host}:{port}"
+    wait = max(0.001, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
+    try:
+        link = socket.create_connection((host, port), timeout=wait)
+    except OSError as error:
+        raise ConnectionFailed(
+            f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
+            "OPEND_HOST and OPEND_PORT. The console command `doctor` checks the way step by step."
+        ) from error
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return link
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return error.strerror or str(error)

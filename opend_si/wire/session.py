@@ -1,0 +1,99 @@
+"""One conversation with OpenD, without a socket: what to send, and which reply belongs to which request.
+
+A connection (blocking or asyncio) moves the bytes and keeps the time.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from opend_si.errors import ProtocolError
+from opend_si.refusals import refusal
+from opend_si.wire.framing import Frame, FrameDecoder, encode_frame
+from opend_si_schema import common, init_connect
+
+INIT_CONNECT = 1001
+GET_GLOBAL_STATE = 1002
+NOTIFY = 1003
+KEEP_ALIVE = 1004
+
+# The interface version spoken: major * 100 + minor of the published clients that this was held against.
+CLIENT_VERSION = 1011
+_MAX_SERIAL = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What OpenD says of itself when a connection opens."""
+
+    version: int
+    connection_id: int
+    user_id: int
+    keep_alive_seconds: int
+
+    @property
+    def version_text(self) -> str:
+        return version_text(self.version)
+
+
+def version_text(version: int) -> str:
+    """1006 -> `10.6`, as OpenD's releases are named."""
+    return f"{version // 100}.{version % 100}"
+
+
+class Session:
+    """Numbers requests and matches replies. One a connection; a broken connection takes its session along."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder()
+        self._serial = 0
+        self._waiting: dict[int, int] = {}  # serial -> protocol id
+        self._replies: dict[int, bytes] = {}
+
+    def hello(self) -> tuple[int, bytes]:
+        """The InitConnect request that opens every connection: (serial, bytes to send)."""
+        request = init_connect.Request()
+        request.c2s.clientVer = CLIENT_VERSION
+        request.c2s.clientID = f"opend-short-interest-{os.getpid()}"
+        request.c2s.recvNotify = False
+        request.c2s.packetEncAlgo = common.PacketEncAlgo.NONE
+        request.c2s.programmingLanguage = "Python"
+        return self.request(INIT_CONNECT, request.SerializeToString())
+
+    def request(self, proto_id: int, body: bytes) -> tuple[int, bytes]:
+        """A request: (serial, bytes to send). Its reply comes from `take`."""
+        self._serial = self._serial % _MAX_SERIAL + 1
+        self._waiting[self._serial] = proto_id
+        return self._serial, encode_frame(Frame(proto_id, self._serial, body))
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the wire. Pushes and replies that nobody waits for are dropped."""
+        for frame in self._decoder.feed(data):
+            expected = self._waiting.get(frame.serial)
+            if expected is None or frame.proto_id == NOTIFY:
+                continue
+            if frame.proto_id != expected:
+                raise ProtocolError(
+                    f"the reply to request {frame.serial} is of protocol {frame.proto_id}, asked was {expected}"
+                )
+            del self._waiting[frame.serial]
+            self._replies[frame.serial] = frame.body
+
+    def take(self, serial: int) -> bytes | None:
+        """The body of the reply to `serial`, once it has come."""
+        return self._replies.pop(serial, None)
+
+
+def read_hello(body: bytes) -> Server:
+    """What OpenD answered to InitConnect."""
+    try:
+        reply = init_connect.Response.FromString(body)
+    except DecodeError as error:
+        raise ProtocolError(f"the reply to InitConnect cannot be read: {error}") from None
+    if reply.retType != common.RetType.SUCCEED:
+        raise refusal("the connection", reply.retType, reply.errCode, reply.retMsg)
+    s2c = reply.s2c
+    return Server(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)

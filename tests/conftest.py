@@ -1,0 +1,49 @@
+"""Fixtures that every test file shares: both faces, and a real simulator on a real port."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from opend_si.simulator import Simulator
+
+FACES = ("futu_si", "moomoo_si")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home and an environment of the test's own: nothing of the machine's gets in, nothing is left behind."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("OPEND_HOST", "OPEND_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(params=FACES)
+def face(request: pytest.FixtureRequest) -> ModuleType:
+    """Each of the two packages in turn."""
+    return importlib.import_module(request.param)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Simulator]]:
+    """Starts simulators (arguments as `Simulator` takes them) that stop with the test."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(Simulator(**settings))
+
+
+@pytest.fixture
+def opend(start: Callable[..., Simulator]) -> Simulator:
+    """A simulator without a limit."""
+    return start()
+
+
+@pytest.fixture
+def client(face: ModuleType, opend: Simulator) -> Iterator[Any]:
+    """A client of `opend`, of each face in turn."""
+    with face.Client(opend.host, opend.port, timeout=5) as client:
+        yield client
