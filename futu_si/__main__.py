@@ -8,7 +8,7 @@ from opend_si.cli import run
 
 def main() -> None:
     """Run the console and leave with its exit code."""
-    sys.exit(run("futu-si"))
+    sys.exit(run("futu-si", "futu_si"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from opend_si.cli import run
 
 def main() -> None:
     """Run the console and leave with its exit code."""
-    sys.exit(run("moomoo-si"))
+    sys.exit(run("moomoo-si", "moomoo_si"))
 
 
 if __name__ == "__main__":

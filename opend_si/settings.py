@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from opend_si.errors import InvalidArgument
+from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11111
@@ -53,6 +54,20 @@ class Settings:
             port=_pick(env, "port", port, "OPEND_PORT", _port, DEFAULT_PORT),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
         )
+
+
+def parse_rate(name: str, text: object) -> Rate | None:
+    """Read `30/30` (requests/seconds); None for `off`."""
+    if text == "off":
+        return None
+    requests, slash, seconds = str(text).partition("/")
+    try:
+        rate = Rate(int(requests), float(seconds))
+    except ValueError:
+        rate = Rate(0, 0)
+    if not slash or rate.requests < 1 or not 0 < rate.seconds < math.inf:
+        raise InvalidArgument(f"{name} is {text!r}: it takes requests/seconds such as 30/30, or off")
+    return rate
 
 
 def _pick(

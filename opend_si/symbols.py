@@ -35,7 +35,9 @@ class Symbol:
             raise InvalidArgument(f"code is {text!r}: a symbol is a text such as {_EXAMPLES}")
         prefix, dot, code = text.partition(".")
         if not dot or not prefix or not code:
-            raise InvalidArgument(f"code {text!r} lacks {_lack(prefix, dot, code)}: write it as {_EXAMPLES}")
+            raise InvalidArgument(
+                f"code {text!r} lacks {'the code' if dot and prefix else 'its market'}: write it as {_EXAMPLES}"
+            )
         market = _BY_PREFIX.get(prefix)
         if market is None:
             raise InvalidArgument(f"code {text!r}: {_wrong_market(prefix, code)}")
@@ -54,12 +56,6 @@ class Symbol:
         """The symbol that a request names by OpenD's market number; None for a market that no call takes."""
         market = _BY_NUMBER.get(number)
         return cls(market, code) if market else None
-
-
-def _lack(prefix: str, dot: str, code: str) -> str:
-    if not dot or not prefix:
-        return "its market"
-    return "the part behind the dot"
 
 
 def _wrong_market(prefix: str, code: str) -> str:

@@ -62,7 +62,7 @@ def _series(column: Column, values: list[Any]) -> Any:
     import pandas as pd
 
     if column.dtype == "str":
-        return pd.array(values, dtype="str")  # type: ignore[call-overload]
+        return pd.array(values, dtype="str")
     if column.dtype == "int64" and None in values:
         return pd.array(values, dtype="Int64")
     return np.array(values, dtype=column.dtype)

@@ -261,12 +261,14 @@ class _Conversation:
     async def _take(self, frame: Frame) -> None:
         if frame.proto_id == INIT_CONNECT:
             self._open = True
-            return await self._send(frame, self._hello())
+            await self._send(frame, self._hello())
+            return
         reply = self._simulator.answer(frame.proto_id, frame.body)
         is_page = frame.proto_id not in (KEEP_ALIVE, GET_GLOBAL_STATE)
         fault = self._simulator.faults.popleft() if is_page and self._simulator.faults else None
         if fault is None and not self._simulator.latency:
-            return await self._send(frame, reply)
+            await self._send(frame, reply)
+            return
         # Requests may overlap: one that waits does not hold up the next.
         task = asyncio.create_task(self._send_late(frame, reply, fault or Fault()))
         self._replies.add(task)

@@ -162,7 +162,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     except OSError as error:
         raise ConnectionFailed(
             f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
-            "OPEND_HOST and OPEND_PORT. The console command `doctor` checks the way step by step."
+            "OPEND_HOST and OPEND_PORT."
         ) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link

@@ -1,0 +1,172 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from opend_si import __version__
+from opend_si.cli import exits
+from opend_si.cli.output import Format, note, print_page
+from opend_si.errors import ShortInterestError
+from opend_si.settings import DEFAULT_PORT, parse_rate
+from opend_si_schema.calls import SHORT_INTEREST
+
+_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items()) + "."
+
+
+@dataclass(frozen=True)
+class Brand:
+    """Under which name the console runs, and which face it uses."""
+
+    command: str
+    package: str
+
+    @property
+    def face(self) -> Any:
+        return importlib.import_module(self.package)
+
+
+def run_app(command: str, package: str) -> int:
+    """Run the console; errors of the package become one line on stderr and an exit code."""
+    try:
+        main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ShortInterestError as error:
+        note(f"{command}: {error}")
+        code = exits.exit_code(error)
+        if code == exits.UNREACHABLE:
+            note(f"{command}: `{command} doctor` checks the way to OpenD step by step.")
+        return code
+    except (KeyboardInterrupt, click.Abort):
+        return exits.INTERRUPTED
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except BrokenPipeError:
+        # Whoever read us has seen enough; keep the interpreter from complaining when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exits.OK
+
+
+def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that talks to OpenD."""
+    for option in (
+        click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
+        click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),
+        click.option("--host", help="Machine that runs OpenD (OPEND_HOST, else 127.0.0.1)."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def main() -> None:
+    """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
+
+
+@main.command(epilog=_EPILOG, short_help="Print one page of a symbol.")
+@click.argument("code")
+@click.option("--num", type=int, default=SHORT_INTEREST.page_size.default, show_default=True, help="Rows, 1 to 50.")
+@click.option("--next-key", help="Cursor that the page before gave.")
+@click.option("--json", "form", flag_value="json", help="Print what OpenD sent as JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@opend_options
+@click.pass_obj
+def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format | None, **opend: Any) -> None:
+    """Print one page of CODE, newest row first.
+
+    CODE is a symbol such as HK.00700 or US.AAPL.
+    """
+    with brand.face.Client(**opend) as client:
+        page = client.get_page(code, next_key, num)
+    print_page(page, form or "table")
+    if page.next is not None:
+        note(f"next page: {brand.command} get {code} --num {num} --next-key {page.next}")
+
+
+@main.command(epilog=_EPILOG, short_help="Check the way to OpenD.")
+@opend_options
+@click.pass_obj
+def doctor(brand: Brand, /, **opend: Any) -> None:
+    """Check the way to OpenD step by step: there, new enough, logged in."""
+    from opend_si.doctor import examine
+    from opend_si.settings import Settings
+
+    code = exits.OK
+    for finding in examine(Settings.resolve(**opend), SHORT_INTEREST):
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+        if not finding.ok:
+            click.echo(f"      {finding.advice}")
+            code = exits.exit_code(finding.error) if finding.error else exits.REFUSED
+    if code == exits.OK:
+        click.echo(f"      Try: {brand.command} get {SHORT_INTEREST.tables[0].market.example}")
+    raise click.exceptions.Exit(code)
+
+
+@main.command(epilog=_EPILOG, short_help="Run an OpenD stand-in.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=int, default=DEFAULT_PORT, show_default=True, help="Port to listen on; 0 takes a free one."
+)
+@click.option("--rate", default="30/30", show_default=True, help="Limit, requests/seconds, or off.")
+@click.option(
+    "--cursor",
+    type=click.Choice(["timestamp", "offset"]),
+    default="timestamp",
+    show_default=True,
+    help="What a next_key is.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
+@click.option("--latency", type=float, default=0.0, show_default=True, help="Seconds before each reply.")
+def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: float) -> None:
+    """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
+
+    Prints its address on stdout when it listens, and runs until it is interrupted.
+    """
+    from opend_si.simulator import Simulator, Universe
+
+    simulator = Simulator(
+        Universe(seed), host=host, port=port, rate=parse_rate("--rate", rate), cursor=cursor, latency=latency
+    )
+
+    def started() -> None:
+        click.echo(f"{simulator.host}:{simulator.port}")
+        note(f"Simulator with {len(simulator.universe.symbols)} symbols: {', '.join(simulator.universe.symbols)}")
+        note(f"Use it: OPEND_PORT={simulator.port}. Stop it: Ctrl-C.")
+
+    try:
+        asyncio.run(simulator.serve(started))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+@main.command(epilog=_EPILOG, short_help="Fetch documented rows from a simulator.")
+@click.pass_obj
+def demo(brand: Brand) -> None:
+    """Fetch the broker's documented HK.00700 rows from a simulator started for it, and say what happened."""
+    from opend_si.simulator import Simulator
+
+    with Simulator(rate=SHORT_INTEREST.rate) as simulator:
+        with brand.face.Client(simulator.host, simulator.port) as client:
+            page = client.get_page("HK.00700")
+        print_page(page, "table")
+        for line in (
+            f"1. An OpenD simulator was started at {simulator.host}:{simulator.port}; it speaks OpenD's real wire.",
+            f"2. `from {brand.package} import Client` opened a connection (InitConnect) and asked protocol "
+            f"{SHORT_INTEREST.proto_id} for {page.symbol}.",
+            f"3. OpenD counted {len(simulator.requests)} request of the {SHORT_INTEREST.rate.requests} it takes in "
+            f"{SHORT_INTEREST.rate.seconds:g} seconds.",
+            f"4. {len(page)} rows came back, newest first: those that the broker documents; next_key {page.next} leads to the rows before them.",
+            f"5. With your own OpenD running and logged in: {brand.command} get HK.00700",
+        ):
+            note(line)

@@ -1,0 +1,46 @@
+"""Exit codes: what a script can tell from the console's end."""
+
+from __future__ import annotations
+
+from opend_si.errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    OpenDError,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    ShortInterestError,
+)
+
+OK = 0
+USAGE = 2
+UNREACHABLE = 4
+RATE_LIMITED = 5
+REFUSED = 6
+PROTOCOL = 7
+INTERRUPTED = 130
+
+MEANINGS = {
+    OK: "done",
+    USAGE: "wrong usage or argument",
+    UNREACHABLE: "OpenD cannot be reached or does not answer",
+    RATE_LIMITED: "OpenD's limit is used up",
+    REFUSED: "OpenD refused for another reason",
+    PROTOCOL: "what answered does not speak OpenD's protocol",
+    INTERRUPTED: "interrupted",
+}
+
+# First match wins.
+_BY_ERROR: tuple[tuple[type[ShortInterestError], int], ...] = (
+    (InvalidArgument, USAGE),
+    (ConnectionFailed, UNREACHABLE),
+    (RequestTimeout, UNREACHABLE),
+    (RateLimited, RATE_LIMITED),
+    (OpenDError, REFUSED),
+    (ProtocolError, PROTOCOL),
+)
+
+
+def exit_code(error: ShortInterestError) -> int:
+    """The exit code that stands for an error."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), 1)

@@ -1,0 +1,60 @@
+"""Pages on their way to a person or a pipe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from opend_si.pages import Page
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Format = Literal["table", "csv", "json"]
+# Columns for a table that goes into a file or a pipe: nothing there folds lines.
+_PIPE_WIDTH = 500
+
+
+def print_page(page: Page, form: Format) -> None:
+    """Print a page's rows on stdout."""
+    if form == "json":
+        click.echo(page.to_json())
+        return
+    frame = page.us if page.symbol.startswith("US.") else page.hk
+    if form == "csv":
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        print_frame(frame, f"{page.symbol}  short interest")
+
+
+def print_frame(frame: pd.DataFrame, title: str) -> None:
+    """Print a frame as a table for people: the date once, thousands marked, missing values as a dash."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    shown = [name for name in frame.columns if name != "timestamp"]
+    for name in shown:
+        is_text = frame[name].dtype.kind in "OTU"
+        table.add_column(name.replace("_", " "), justify="left" if is_text else "right")
+    for row in frame[shown].itertuples(index=False):
+        table.add_row(*(_cell(value) for value in row))
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return "–"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def note(text: str) -> None:
+    """Tell something that is no data: on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,75 @@
+"""Whether OpenD is there and fit for a call: each step of the way, and what to do where it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from opend_si.errors import ProtocolError, ShortInterestError
+from opend_si.refusals import refusal
+from opend_si.settings import Settings
+from opend_si.wire.blocking import BlockingConnection
+from opend_si.wire.session import GET_GLOBAL_STATE, version_text
+from opend_si_schema import common, get_global_state
+from opend_si_schema.definitions import Call
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One step: what was found; for a step that failed, what to do, and the error if one told it."""
+
+    ok: bool
+    text: str
+    advice: str = ""
+    error: ShortInterestError | None = None
+
+
+def examine(settings: Settings, call: Call) -> Iterator[Finding]:
+    """The steps in order, up to the first that fails for good. Spends no request of the call's own limit."""
+    connection = BlockingConnection(settings.host, settings.port, settings.timeout)
+    try:
+        try:
+            server = connection.server
+            state = _global_state(connection)
+        except ShortInterestError as error:
+            yield Finding(False, f"OpenD at {settings.address} does not answer", str(error), error)
+            return
+        yield Finding(True, f"OpenD answers at {settings.address}")
+        yield _version(server.version, call)
+        yield _login(state)
+    finally:
+        connection.close()
+
+
+def _global_state(connection: BlockingConnection) -> get_global_state.S2C:
+    request = get_global_state.Request()
+    request.c2s.userID = 0
+    body = connection.request(GET_GLOBAL_STATE, request.SerializeToString())
+    try:
+        reply = get_global_state.Response.FromString(body)
+    except DecodeError as error:
+        raise ProtocolError(f"the reply to GetGlobalState cannot be read: {error}") from None
+    if reply.retType != common.RetType.SUCCEED:
+        raise refusal("its state", reply.retType, reply.errCode, reply.retMsg)
+    return reply.s2c
+
+
+def _version(version: int, call: Call) -> Finding:
+    text = f"version {version_text(version)}; {call.title} (protocol {call.proto_id}) needs {version_text(call.since)}"
+    advice = f"Update OpenD to {version_text(call.since)} or later: this one does not know the call."
+    return Finding(version >= call.since, text, "" if version >= call.since else advice)
+
+
+def _login(state: get_global_state.S2C) -> Finding:
+    if state.qotLogined:
+        return Finding(True, "logged in to the quote servers")
+    kind = state.programStatus.type
+    status = common.ProgramStatusType(kind).name if kind in list(common.ProgramStatusType) else str(kind)
+    told = f" ({state.programStatus.strExtDesc})" if state.programStatus.strExtDesc else ""
+    return Finding(
+        False,
+        f"not logged in to the quote servers: program status {status}{told}",
+        "Log in in OpenD's window or its configuration, and answer what it asks for (verification code, agreement).",
+    )
