@@ -7,7 +7,6 @@ from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
-from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import InvalidArgument, ProtocolError
@@ -163,6 +162,8 @@ class Page:
 
     def to_json(self, indent: int | None = 2) -> str:
         """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""
+        from google.protobuf.json_format import MessageToJson
+
         return MessageToJson(_parse(self._call, self.body).s2c, indent=indent, ensure_ascii=False)
 
     def _frame(self, market: str) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def _host(name: str, value: object) -> str:
 
 
 def _port(name: str, value: object) -> int:
-    port = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    port = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value  # the environment's
     if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
         raise InvalidArgument(
             f"{name} is {value!r}: it takes a port from 1 to 65535; OpenD's default is {DEFAULT_PORT}"

@@ -7,6 +7,7 @@ made from columns. pandas is imported when the first frame is made, not before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,12 +35,12 @@ def _read_column(column: Column, items: Sequence[Any]) -> list[Any]:
         values = list(map(attrgetter(field), items))
     except ValueError as error:  # text that is not UTF-8
         raise ProtocolError(f"{column.name} cannot be read: {error}") from None
+    if column.dtype == "int64" and max(values, default=0) > _INT64_MAX:
+        raise ProtocolError(f"{column.name} holds {max(values)}, more than a signed 64-bit integer")
     if _UNSENT[column.dtype] in values:
         for index, item in enumerate(items):
             if not values[index] and not item.HasField(field):
                 values[index] = None
-    if column.dtype == "int64" and any(value is not None and value > _INT64_MAX for value in values):
-        raise ProtocolError(f"{column.name} holds {max(filter(None, values))}, more than a signed 64-bit integer")
     return values
 
 
@@ -49,20 +50,39 @@ def make_records(table: Table, columns: Columns) -> tuple[Any, ...]:
 
 
 def make_frame(table: Table, columns: Columns) -> pd.DataFrame:
-    """A DataFrame with the table's columns, typed also when it is empty."""
+    """A DataFrame with the table's columns, typed also when it is empty. The caller's own: it shares no memory."""
+    if not columns[0]:
+        return _empty_frame(table).copy()
+    return _frame(table, columns)
+
+
+def _frame(table: Table, columns: Columns) -> pd.DataFrame:
     import pandas as pd
 
-    data = {column.name: _series(column, values) for column, values in zip(table.columns, columns, strict=True)}
+    data = {column.name: _array(column, values) for column, values in zip(table.columns, columns, strict=True)}
     return pd.DataFrame(data, copy=False)
 
 
-def _series(column: Column, values: list[Any]) -> Any:
-    """One column's array: int64, float64 or str; Int64 where an integer is missing."""
+@cache
+def _empty_frame(table: Table) -> pd.DataFrame:
+    return _frame(table, tuple([] for _ in table.columns)).copy()  # copied once: blocks joined, so later copies are quick
+
+
+def _array(column: Column, values: list[Any]) -> Any:
+    """One column's values: int64, float64 or str; Int64 where an integer is missing."""
     import numpy as np
     import pandas as pd
 
     if column.dtype == "str":
-        return pd.array(values, dtype="str")
+        return pd.array(values, dtype=_text_dtype())
     if column.dtype == "int64" and None in values:
         return pd.array(values, dtype="Int64")
     return np.array(values, dtype=column.dtype)
+
+
+@cache
+def _text_dtype() -> Any:
+    """`str`, which older pandas spells `object`; looked up once, because pandas takes its time to find it by name."""
+    import pandas as pd
+
+    return pd.Series([], dtype="str").dtype

@@ -48,7 +48,7 @@ class Column:
     doc: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one object each: compared and hashed by identity
 class Table:
     """The rows that a reply carries for one market.
 
@@ -84,7 +84,7 @@ class Rate:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one object each: compared and hashed by identity
 class Call:
     """One paged call of OpenD.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +35,8 @@ class Brand:
 def run_app(command: str, package: str) -> int:
     """Run the console; errors of the package become one line on stderr and an exit code."""
     try:
-        main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
+        left_with = main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
+        return left_with if isinstance(left_with, int) else exits.OK
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -49,12 +48,6 @@ def run_app(command: str, package: str) -> int:
         return code
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED
-    except click.exceptions.Exit as leaving:
-        return leaving.exit_code
-    except BrokenPipeError:
-        # Whoever read us has seen enough; keep the interpreter from complaining when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exits.OK
 
 
 def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:

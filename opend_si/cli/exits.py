@@ -13,6 +13,7 @@ from opend_si.errors import (
 )
 
 OK = 0
+UNFINISHED = 1
 USAGE = 2
 UNREACHABLE = 4
 RATE_LIMITED = 5
@@ -22,6 +23,7 @@ INTERRUPTED = 130
 
 MEANINGS = {
     OK: "done",
+    UNFINISHED: "could not finish (the port is taken, the reader of a pipe left)",
     USAGE: "wrong usage or argument",
     UNREACHABLE: "OpenD cannot be reached or does not answer",
     RATE_LIMITED: "OpenD's limit is used up",
@@ -43,4 +45,4 @@ _BY_ERROR: tuple[tuple[type[ShortInterestError], int], ...] = (
 
 def exit_code(error: ShortInterestError) -> int:
     """The exit code that stands for an error."""
-    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), 1)
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), UNFINISHED)

@@ -39,7 +39,9 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
     shown = [name for name in frame.columns if name != "timestamp"]
     for name in shown:
         is_text = frame[name].dtype.kind in "OTU"
-        table.add_column(name.replace("_", " "), justify="left" if is_text else "right")
+        table.add_column(
+            "date" if name == "timestamp_str" else name.replace("_", " "), justify="left" if is_text else "right"
+        )
     for row in frame[shown].itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     with console.capture() as captured:

@@ -101,14 +101,15 @@ class Simulator:
         self._windows = {call.proto_id: SlidingWindow(rate) for call in CALLS} if rate else {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
-        self._stop: Callable[[], object] = lambda: None
+        self._call: Callable[[Callable[[], object]], object] = lambda _: None
+        self._done: Callable[[], object] = lambda: None
 
     async def serve(self, started: Callable[[], object] = lambda: None) -> None:
         """Serve until cancelled. `started` is called when the port is open; `port` is then the real one."""
         server = await asyncio.start_server(self._client, self.host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        self._stop = lambda: loop.call_soon_threadsafe(done.set)
+        self._call, self._done = loop.call_soon_threadsafe, done.set
         started()
         try:
             await done.wait()
@@ -139,9 +140,22 @@ class Simulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._call(self._done)
         if self._thread is not None:
             self._thread.join()
+
+    def disconnect_all(self) -> None:
+        """Close every connection, as OpenD does when it restarts; returns when they are closed."""
+        closed = threading.Event()
+        self._call(lambda: self._close_all(closed))
+        closed.wait()
+
+    def _close_all(self, closed: threading.Event) -> None:
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        ended.add_done_callback(lambda _: closed.set())
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
