@@ -1,10 +1,12 @@
 # Rendered by codegen from templates/brand/_quote.py.j2. Do not edit: change the template, then run "python -m codegen".
 """The surface that the broker documents: `OpenQuoteContext` and the functions that answer `(ret, us_df, hk_df)`."""
 
+import os
 from types import TracebackType
 
 from futu_si._client import DEFAULT, Client
 from opend_si.dropin import Answer, answer, one_code
+from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, WaitCallback
 from opend_si_schema.calls import (
     SHORT_INTEREST,
 )
@@ -18,14 +20,34 @@ class OpenQuoteContext:
 
     Args:
         host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
-        port: Port that OpenD listens on. Not given: `OPEND_PORT`, else 11111.
+        port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
+            `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
+            `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
+        cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
+            else in the user's data folder.
+        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
+            ever. Not given: `OPEND_SI_MAX_AGE` (seconds), else 12 hours.
+        timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
+        on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
+            wait.
 
     Raises:
-        InvalidArgument: `host` or `port` cannot be one.
+        InvalidArgument: A setting is wrong.
     """
 
-    def __init__(self, host: str | None = None, port: int | None = None) -> None:
-        self._client = Client(host, port)
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        mode: ModeName | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        max_age: MaxAge | NotGiven = NOT_GIVEN,
+        timeout: float | None = None,
+        on_wait: WaitCallback | None = None,
+    ) -> None:
+        self._client = Client(host, port, mode=mode, cache=cache, max_age=max_age, timeout=timeout, on_wait=on_wait)
 
     def __enter__(self) -> "OpenQuoteContext":
         return self
@@ -60,8 +82,9 @@ def get_short_interest(
 ) -> Answer:
     """One page of short interest, newest row first, as the broker documents the call.
 
-    It asks the OpenD that `configure` names (else `OPEND_HOST` and `OPEND_PORT`, else 127.0.0.1:11111) over a
-    connection that is opened at first use and shared by all threads.
+    A recorded page answers while it is fresh. Otherwise it asks the OpenD that `configure` names (else `OPEND_HOST` and
+    `OPEND_PORT`, else 127.0.0.1:11111) over a connection that is opened at first use and shared by all threads, and
+    records what came. `configure` also sets how the record is used.
 
     Args:
         code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.

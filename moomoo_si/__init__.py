@@ -26,6 +26,11 @@ from moomoo_si._quote import (
 from opend_si import __version__
 from opend_si.dropin import RET_ERROR, RET_OK
 from opend_si.errors import (
+    CacheBusy,
+    CacheCorrupt,
+    CacheError,
+    CacheMiss,
+    CacheVersionMismatch,
     ConnectionFailed,
     InvalidArgument,
     NotPermitted,
@@ -34,6 +39,7 @@ from opend_si.errors import (
     RateLimited,
     RequestTimeout,
     ShortInterestError,
+    ShortInterestWarning,
     UnknownSymbol,
     Unsupported,
 )
@@ -46,6 +52,11 @@ from opend_si_schema.records import (
 __all__ = [
     "RET_ERROR",
     "RET_OK",
+    "CacheBusy",
+    "CacheCorrupt",
+    "CacheError",
+    "CacheMiss",
+    "CacheVersionMismatch",
     "Client",
     "ConnectionFailed",
     "HkShortInterest",
@@ -58,6 +69,7 @@ __all__ = [
     "RateLimited",
     "RequestTimeout",
     "ShortInterestError",
+    "ShortInterestWarning",
     "UnknownSymbol",
     "Unsupported",
     "UsShortInterest",

@@ -1,35 +1,63 @@
 # Rendered by codegen from templates/brand/_client.py.j2. Do not edit: change the template, then run "python -m codegen".
 """`Client`, and the one behind the module-level functions."""
 
+import os
+
 from opend_si.client import BlockingClient, Default
 from opend_si.pages import Page
-from opend_si.settings import Settings
+from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si_schema.calls import SHORT_INTEREST
 
 
 class Client(BlockingClient):
     """A client of one OpenD that reports errors as exceptions. Threads may share it.
 
-    It connects when the first page is asked for, reconnects when OpenD has dropped the link, and keeps no thread:
+    It connects when the first page has to be fetched, reconnects when OpenD has dropped the link, and keeps no thread:
     a script that forgets `close()` ends all the same. Use it with `with`, or call `close()`.
 
     Args:
         host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
         port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
-        timeout: Seconds that one request may take. Not given: 12.
+        mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
+            `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
+            `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
+        cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
+            else in the user's data folder.
+        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
+            ever. Not given: `OPEND_SI_MAX_AGE` (seconds), else 12 hours.
+        timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
+        on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
+            wait.
 
     Raises:
-        InvalidArgument: A setting is wrong. Nothing is sent when a client is made, so no other error comes from it.
+        InvalidArgument: A setting is wrong. Making a client opens nothing, so no other error comes from it.
     """
 
-    def __init__(self, host: str | None = None, port: int | None = None, *, timeout: float | None = None) -> None:
-        super().__init__(Settings.resolve(host=host, port=port, timeout=timeout))
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        mode: ModeName | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        max_age: MaxAge | NotGiven = NOT_GIVEN,
+        timeout: float | None = None,
+        on_wait: WaitCallback | None = None,
+    ) -> None:
+        super().__init__(
+            Settings.resolve(
+                host=host, port=port, mode=mode, cache=cache, max_age=max_age, timeout=timeout, on_wait=on_wait
+            )
+        )
 
     def __enter__(self) -> "Client":
         return self
 
     def get_page(self, code: str, next_key: str | None = None, num: int = 10) -> Page:
-        """One page of short interest, newest row first. Costs one request of OpenD's 30 per 30 seconds.
+        """One page of short interest, newest row first.
+
+        A recorded page answers while it is fresh (`max_age`); otherwise the page costs one request of OpenD's
+        30 per 30 seconds and is recorded. When the requests of this machine are used up, the call waits.
 
         Args:
             code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.
@@ -63,10 +91,15 @@ class Client(BlockingClient):
 
             An integer column in which OpenD left out a value is `Int64`; a missing float is NaN.
 
+        Warns:
+            ShortInterestWarning: OpenD could not be asked and an expired page answers, or pages cannot be recorded.
+
         Raises:
             InvalidArgument: An argument is wrong; no request was spent.
-            ConnectionFailed: No OpenD at the address, or the link broke twice.
-            RequestTimeout: OpenD did not answer in time.
+            ConnectionFailed: No OpenD at the address, or the link broke twice, and no page is recorded.
+            RequestTimeout: OpenD did not answer in time, and no page is recorded.
+            CacheMiss: Mode offline, and the page is not recorded.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache or the rate budget cannot be used.
             RateLimited: OpenD's limit is used up.
             UnknownSymbol, NotPermitted, Unsupported, OpenDError: OpenD refused for another reason.
             ProtocolError: What answered does not speak OpenD's protocol.
@@ -79,15 +112,35 @@ class Client(BlockingClient):
 DEFAULT = Default(Client)
 
 
-def configure(*, host: str | None = None, port: int | None = None, timeout: float | None = None) -> None:
-    """Set how the module-level functions reach OpenD, from the next call on; what is not given stays as it was.
+def configure(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    mode: ModeName | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    max_age: MaxAge | NotGiven = NOT_GIVEN,
+    timeout: float | None = None,
+    on_wait: WaitCallback | None = None,
+) -> None:
+    """Set what the module-level functions use, from the next call on; what is not given stays as it was.
 
     Args:
-        host: Machine that runs OpenD.
-        port: Port that OpenD listens on, 1 to 65535.
-        timeout: Seconds that one request may take.
+        host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
+        port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
+            `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
+            `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
+        cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
+            else in the user's data folder.
+        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
+            ever. Not given: `OPEND_SI_MAX_AGE` (seconds), else 12 hours.
+        timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
+        on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
+            wait.
 
     Raises:
         InvalidArgument: A setting is wrong; the settings stay as they were.
     """
-    DEFAULT.configure(host=host, port=port, timeout=timeout)
+    given = {"host": host, "port": port, "mode": mode, "cache": cache, "timeout": timeout, "on_wait": on_wait}
+    settings = {name: value for name, value in given.items() if value is not None}
+    DEFAULT.configure(settings if max_age is NOT_GIVEN else {**settings, "max_age": max_age})

@@ -1,30 +1,35 @@
-"""The blocking client that the faces render on: arguments in, pages out."""
+"""The blocking client that the faces render on: it drives the steps of a `PageSource` over one connection."""
 
 from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from opend_si.pages import Page, PageKey
 from opend_si.settings import Settings
-from opend_si.wire.blocking import BlockingConnection, LinkCut
+from opend_si.source import Account, Exchange, PageSource, Sleep, Step, Steps
+from opend_si.wire.blocking import BlockingConnection
 from opend_si_schema.definitions import Call
+
+_T = TypeVar("_T")
 
 
 class BlockingClient:
-    """Pages from one OpenD. Threads may share it."""
+    """Pages from one OpenD, or from the record. Threads may share it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._source = PageSource(settings)
         self._connection = BlockingConnection(settings.host, settings.port, settings.timeout)
 
     def close(self) -> None:
-        """Close the connection. The client stays usable: the next call opens a new one."""
+        """Close the connection and the files. The client stays usable: the next call opens them again."""
         self._connection.close()
+        self._source.close()
 
     def __enter__(self) -> Any:
         return self
@@ -35,19 +40,35 @@ class BlockingClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._settings.address})"
+        return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
 
     def _page(self, call: Call, code: object, next_key: object, num: object) -> Page:
-        key = PageKey.check(call, code, next_key, num)
-        body = self._fetch(key)
-        return Page.read(key, body, "opend", datetime.now(UTC))
+        return self._drive(self._source.page(PageKey.check(call, code, next_key, num)))
 
-    def _fetch(self, key: PageKey) -> bytes:
-        request = key.request()
+    def _drive(self, steps: Steps[_T]) -> _T:
         try:
-            return self._connection.request(key.call.proto_id, request)
-        except LinkCut:  # once more on a new link: the call only reads
-            return self._connection.request(key.call.proto_id, request)
+            step = next(steps)
+            while True:
+                try:
+                    result = self._perform(step)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    def _perform(self, step: Step) -> object:
+        match step:
+            case Exchange(key):
+                return self._connection.request(key.call.proto_id, key.request())
+            case Account():
+                return self._connection.server.user_id
+            case Sleep(seconds, budget):
+                if budget is not None and self._settings.on_wait is not None:
+                    self._settings.on_wait(budget)
+                time.sleep(seconds)
+                return None
 
 
 _C = TypeVar("_C", bound=BlockingClient)
@@ -70,11 +91,11 @@ class Default(Generic[_C]):
                 self._client = self._make(**self._settings)
             return self._client
 
-    def configure(self, **settings: Any) -> None:
-        """Use these settings (None: not given) from the next call on. A setting that is wrong changes nothing."""
-        merged = {**self._settings, **{name: value for name, value in settings.items() if value is not None}}
-        client = self._make(**merged)
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Use these settings, with those given before, from the next call on. A wrong setting changes nothing."""
         with self._lock:
+            merged = {**self._settings, **settings}
+            client = self._make(**merged)
             old, self._client, self._settings = self._client, client, merged
         if old is not None:
             old.close()

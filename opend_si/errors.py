@@ -5,11 +5,18 @@
     ├── ConnectionFailed               OpenD cannot be reached, or the link broke
     ├── RequestTimeout                 OpenD did not answer in time
     ├── ProtocolError                  what came over the wire is not what OpenD sends
-    └── OpenDError                     OpenD answered and refused
-        ├── RateLimited                too many requests
-        ├── UnknownSymbol              OpenD does not know the symbol
-        ├── NotPermitted               the account has no right to these quotes
-        └── Unsupported                this OpenD or this kind of security lacks the call
+    ├── OpenDError                     OpenD answered and refused
+    │   ├── RateLimited                too many requests
+    │   ├── UnknownSymbol              OpenD does not know the symbol
+    │   ├── NotPermitted               the account has no right to these quotes
+    │   └── Unsupported                this OpenD or this kind of security lacks the call
+    └── CacheError                     the page cache or the rate budget cannot be used
+        ├── CacheMiss                  offline, and the page is not recorded
+        ├── CacheCorrupt               the file, or a page in it, is damaged
+        ├── CacheVersionMismatch       the file is another program's, or of another release
+        └── CacheBusy                  another process holds the file
+
+and one warning, `ShortInterestWarning`: an answer came, but not as asked for.
 
 Every text says what happened, to which symbol or address, and what to do.
 """
@@ -69,3 +76,27 @@ class NotPermitted(OpenDError):
 
 class Unsupported(OpenDError):
     """This OpenD does not know the call, or the call does not cover this kind of security."""
+
+
+class CacheError(ShortInterestError):
+    """The page cache or the rate budget cannot be used."""
+
+
+class CacheMiss(CacheError):
+    """Mode offline, and what was asked for is not recorded."""
+
+
+class CacheCorrupt(CacheError):
+    """The file, or a page in it, is damaged."""
+
+
+class CacheVersionMismatch(CacheError):
+    """The file is another program's or of another release; it was left as it is."""
+
+
+class CacheBusy(CacheError):
+    """Another process held the file for too long."""
+
+
+class ShortInterestWarning(UserWarning):
+    """An answer came, but not as asked for: from an expired page, or without being recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.refusals import refusal
 from opend_si.symbols import Symbol
-from opend_si.tables import Columns, make_frame, make_records, read_columns
+from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
 from opend_si_schema import common
+from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table
 from opend_si_schema.records import Record
 
@@ -94,34 +95,19 @@ def _check_num(call: Call, num: object) -> int:
     return rows
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Page:
-    """One page of rows, newest first.
+class Content:
+    """What a reply holds, decoded once. It may be kept and shared: what it gives out is never an alias of it."""
 
-    Attributes:
-        symbol: The symbol, such as `HK.00700`.
-        next_key: The cursor that was asked with; `""` for the first page.
-        num: The page size that was asked with.
-        next: The cursor of the page after this one; None at the end.
-        source: `opend` if it was fetched for this call, `cache` if it had been recorded.
-        fetched_at: When OpenD sent it, UTC.
-        body: The reply's bytes as received.
+    __slots__ = ("_frames", "_tables", "next")
 
-    """
-
-    symbol: str
-    next_key: str
-    num: int
-    next: str | None
-    source: Source
-    fetched_at: datetime
-    body: bytes
-    _call: Call
-    _tables: tuple[tuple[Table, Columns], ...]
+    def __init__(self, next_key: str | None, tables: tuple[tuple[Table, Columns], ...]) -> None:
+        self.next = next_key
+        self._tables = tables
+        self._frames: dict[str, pd.DataFrame] = {}
 
     @classmethod
-    def read(cls, key: PageKey, body: bytes, source: Source, fetched_at: datetime) -> Page:
-        """The page in a reply's body.
+    def read(cls, key: PageKey, body: bytes) -> Content:
+        """Decode a reply's body.
 
         Raises:
             OpenDError: the reply is a refusal.
@@ -133,32 +119,82 @@ class Page:
             raise refusal(str(key), reply.retType, reply.errCode, reply.retMsg)
         s2c = reply.s2c
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
+        return cls(s2c.nextKey if s2c.nextKey not in ("", END) else None, tables)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        return tuple(record for table, columns in self._tables for record in make_records(table, columns))
+
+    def frame(self, market: str) -> pd.DataFrame:
+        """The rows of one market. A new frame each time; only the first is built."""
+        frame = self._frames.get(market)
+        if frame is None:
+            frame = next(make_frame(table, columns) for table, columns in self._tables if table.market.prefix == market)
+            frame.attrs["next_key"] = self.next or END
+            self._frames[market] = frame
+        return copy_frame(frame)
+
+    def __len__(self) -> int:
+        return sum(len(columns[0]) for _, columns in self._tables)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Page:
+    """One page of rows, newest first.
+
+    Attributes:
+        symbol: The symbol, such as `HK.00700`.
+        next_key: The cursor that was asked with; `""` for the first page.
+        num: The page size that was asked with.
+        next: The cursor of the page after this one; None at the end.
+        source: `opend` if it was fetched for this call, `cache` if it had been recorded.
+        fetched_at: When OpenD sent it, UTC.
+        checked_at: When OpenD last sent the same, UTC.
+        body: The reply's bytes as received.
+
+    """
+
+    symbol: str
+    next_key: str
+    num: int
+    next: str | None
+    source: Source
+    fetched_at: datetime
+    checked_at: datetime
+    body: bytes
+    _call: Call
+    _content: Content
+
+    @classmethod
+    def of(cls, key: PageKey, content: Content, body: bytes, source: Source, fetched_at: int, checked_at: int) -> Page:
+        """The page of decoded content; times are milliseconds since 1970."""
         return cls(
             symbol=str(key.symbol),
             next_key=key.next_key,
             num=key.num,
-            next=s2c.nextKey if s2c.nextKey not in ("", END) else None,
+            next=content.next,
             source=source,
-            fetched_at=fetched_at,
+            fetched_at=_moment(fetched_at),
+            checked_at=_moment(checked_at),
             body=body,
             _call=key.call,
-            _tables=tables,
+            _content=content,
         )
 
     @property
     def us(self) -> pd.DataFrame:
         """The US rows; empty for a HK symbol. A new frame each time, the caller's to change."""
-        return self._frame("US")
+        return self._content.frame("US")
 
     @property
     def hk(self) -> pd.DataFrame:
         """The HK rows; empty for a US symbol. A new frame each time, the caller's to change."""
-        return self._frame("HK")
+        return self._content.frame("HK")
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The rows as frozen dataclasses."""
-        return tuple(record for table, columns in self._tables for record in make_records(table, columns))
+        return self._content.records
 
     def to_json(self, indent: int | None = 2) -> str:
         """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""
@@ -166,20 +202,31 @@ class Page:
 
         return MessageToJson(_parse(self._call, self.body).s2c, indent=indent, ensure_ascii=False)
 
-    def _frame(self, market: str) -> pd.DataFrame:
-        table, columns = next(entry for entry in self._tables if entry[0].market.prefix == market)
-        frame = make_frame(table, columns)
-        frame.attrs["next_key"] = self.next or END
-        return frame
-
     def __len__(self) -> int:
-        return sum(len(columns[0]) for _, columns in self._tables)
+        return len(self._content)
 
     def __repr__(self) -> str:
         return (
             f"Page({self.symbol}, next_key={self.next_key!r}, num={self.num}: {len(self)} rows, next={self.next!r}, "
             f"from {self.source})"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Message classes of a private pool cannot be pickled; the bytes can.
+        times = int(self.fetched_at.timestamp() * 1000), int(self.checked_at.timestamp() * 1000)
+        return _unpickled, (self._call.name, self.symbol, self.next_key, self.num, self.body, self.source, *times)
+
+
+def _unpickled(
+    call_name: str, code: str, next_key: str, num: int, body: bytes, source: Source, fetched_at: int, checked_at: int
+) -> Page:
+    call = next(call for call in CALLS if call.name == call_name)
+    key = PageKey(call, Symbol.parse(code), next_key, num)
+    return Page.of(key, Content.read(key, body), body, source, fetched_at, checked_at)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _parse(call: Call, body: bytes) -> Any:

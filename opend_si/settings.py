@@ -6,33 +6,65 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from opend_si.cache.policy import Mode
 from opend_si.errors import InvalidArgument
+from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11111
 # Seconds; the published client waits 12 s for a reply.
 DEFAULT_TIMEOUT = 12.0
+# Seconds; rows come weekly or twice a month, values can be revised at any time.
+DEFAULT_MAX_AGE = 12 * 3600.0
+_APPLICATION = "opend-short-interest"
+
+
+class NotGiven(Enum):
+    """The default of a setting for which None means something."""
+
+    NOT_GIVEN = "not given"
+
+
+NOT_GIVEN: Final = NotGiven.NOT_GIVEN
+ModeName: TypeAlias = Literal["online", "refresh", "offline", "bypass"]
+MaxAge: TypeAlias = float | timedelta | None
+WaitCallback: TypeAlias = Callable[[float], object]
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a client reaches OpenD.
+    """How a client reaches OpenD, and what it makes of what is recorded.
 
     Attributes:
         host: Where OpenD listens (`OPEND_HOST`).
         port: The port it listens on (`OPEND_PORT`).
         timeout: Seconds that a request may take.
+        mode: How the page cache is used (`OPEND_SI_MODE`).
+        cache: The page cache's file (`OPEND_SI_CACHE`, else in the folder `OPEND_SI_HOME`).
+        budget: The rate budget's file, always in the folder `OPEND_SI_HOME`: all caches share it.
+        max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever.
+        rate: The limit to keep (`OPEND_SI_RATE`); None for none.
+        on_wait: Called with the seconds that are left while the rate budget makes a call wait.
 
     """
 
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
-    timeout: float = DEFAULT_TIMEOUT
+    host: str
+    port: int
+    timeout: float
+    mode: Mode
+    cache: Path
+    budget: Path
+    max_age: float | None
+    rate: Rate | None
+    on_wait: WaitCallback | None
 
     @property
     def address(self) -> str:
@@ -45,14 +77,25 @@ class Settings:
         host: str | None = None,
         port: int | None = None,
         timeout: float | None = None,
+        mode: str | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        max_age: MaxAge | NotGiven = NOT_GIVEN,
+        on_wait: WaitCallback | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
         """Settings from arguments (None: not given), the environment and the defaults."""
         env = os.environ if environ is None else environ
+        home = _pick(env, "home", None, "OPEND_SI_HOME", _path, _default_home)
         return cls(
-            host=_pick(env, "host", host, "OPEND_HOST", _host, DEFAULT_HOST),
-            port=_pick(env, "port", port, "OPEND_PORT", _port, DEFAULT_PORT),
+            host=_pick(env, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
+            port=_pick(env, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
+            mode=_pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE),
+            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / "pages.sqlite3"),
+            budget=home / "budget.sqlite3",
+            max_age=_pick_max_age(env, max_age),
+            rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: SHORT_INTEREST.rate),
+            on_wait=_callback("on_wait", on_wait),
         )
 
 
@@ -71,12 +114,33 @@ def parse_rate(name: str, text: object) -> Rate | None:
 
 
 def _pick(
-    env: Mapping[str, str], name: str, given: object, variable: str, check: Callable[[str, Any], _T], default: _T
+    env: Mapping[str, str],
+    name: str,
+    given: object,
+    variable: str,
+    check: Callable[[str, Any], _T],
+    default: Callable[[], _T],
 ) -> _T:
     if given is not None:
         return check(name, given)
     text = env.get(variable, "").strip()
-    return check(variable, text) if text else default
+    return check(variable, text) if text else default()
+
+
+def _pick_max_age(env: Mapping[str, str], given: MaxAge | NotGiven) -> float | None:
+    """None is a value of its own here: pages never expire."""
+    if given is None:
+        return None
+    if given is not NOT_GIVEN:
+        return _max_age("max_age", given)
+    return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", _from_text(_max_age), lambda: DEFAULT_MAX_AGE)
+
+
+def _default_home() -> Path:
+    # Data, not cache: systems empty cache folders, and a recorded history cannot be had again.
+    from platformdirs import user_data_path
+
+    return user_data_path(_APPLICATION, appauthor=False)
 
 
 def _host(name: str, value: object) -> str:
@@ -86,15 +150,53 @@ def _host(name: str, value: object) -> str:
 
 
 def _port(name: str, value: object) -> int:
-    port = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value  # the environment's
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= 65535:
+    if name == "OPEND_PORT" and isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
         raise InvalidArgument(
             f"{name} is {value!r}: it takes a port from 1 to 65535; OpenD's default is {DEFAULT_PORT}"
         )
-    return port
+    return value
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+        raise InvalidArgument(f"{name} is {value!r}: it takes a path")
+    return Path(value).expanduser()
 
 
 def _timeout(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    seconds = _number(value)
+    if not 0 < seconds < math.inf:
         raise InvalidArgument(f"{name} is {value!r}: it takes seconds, more than 0")
-    return float(value)
+    return seconds
+
+
+def _max_age(name: str, value: object) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    if not 0 <= seconds < math.inf:
+        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, 0 or more")
+    return seconds
+
+
+def _number(value: object) -> float:
+    """A number as it is, NaN for anything else."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+
+
+def _from_text(check: Callable[[str, object], float]) -> Callable[[str, object], float]:
+    """The environment has texts only."""
+
+    def read(name: str, text: object) -> float:
+        try:
+            return check(name, float(str(text)))
+        except ValueError:
+            return check(name, text)
+
+    return read
+
+
+def _callback(name: str, value: object) -> WaitCallback | None:
+    if value is not None and not callable(value):
+        raise InvalidArgument(f"{name} is {value!r}: it takes a function of the seconds that are left to wait")
+    return value

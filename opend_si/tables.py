@@ -50,13 +50,16 @@ def make_records(table: Table, columns: Columns) -> tuple[Any, ...]:
 
 
 def make_frame(table: Table, columns: Columns) -> pd.DataFrame:
-    """A DataFrame with the table's columns, typed also when it is empty. The caller's own: it shares no memory."""
-    if not columns[0]:
-        return _empty_frame(table).copy()
-    return _frame(table, columns)
+    """A DataFrame with the table's columns, typed also when it is empty."""
+    return _build_frame(table, columns) if columns[0] else copy_frame(_empty_frame(table))
 
 
-def _frame(table: Table, columns: Columns) -> pd.DataFrame:
+def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame that shares nothing its owner could see change. pandas 3 copies when the copy is written to."""
+    return frame.copy(deep=not _copies_on_write())
+
+
+def _build_frame(table: Table, columns: Columns) -> pd.DataFrame:
     import pandas as pd
 
     data = {column.name: _array(column, values) for column, values in zip(table.columns, columns, strict=True)}
@@ -65,7 +68,14 @@ def _frame(table: Table, columns: Columns) -> pd.DataFrame:
 
 @cache
 def _empty_frame(table: Table) -> pd.DataFrame:
-    return _frame(table, tuple([] for _ in table.columns)).copy()  # copied once: blocks joined, so later copies are quick
+    return _build_frame(table, tuple([] for _ in table.columns))
+
+
+@cache
+def _copies_on_write() -> bool:
+    import pandas as pd
+
+    return int(pd.__version__.split(".")[0]) >= 3
 
 
 def _array(column: Column, values: list[Any]) -> Any:

@@ -19,8 +19,12 @@ ROOT = Path(__file__).parent.parent
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A home and an environment of the test's own: nothing of the machine's gets in, nothing is left behind."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("OPEND_HOST", "OPEND_PORT"):
+    for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OPEND_SI_HOME", str(tmp_path / "home"))
+    # Tests of the wire look at what the simulator sees; those of the cache and the budget say so themselves.
+    monkeypatch.setenv("OPEND_SI_MODE", "bypass")
+    monkeypatch.setenv("OPEND_SI_RATE", "off")
 
 
 @pytest.fixture(params=FACES)

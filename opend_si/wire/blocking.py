@@ -13,15 +13,10 @@ import time
 import weakref
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut
 from opend_si.wire.session import Server, Session, read_hello
 
-# Seconds for the TCP connection alone: OpenD is on this machine or near it.
-CONNECT_TIMEOUT = 3.0
 _CHUNK = 64 * 1024
-
-
-class LinkCut(ConnectionFailed):
-    """The link broke after a request was sent and before its reply came. Reading calls may be repeated."""
 
 
 class BlockingConnection:

@@ -1,0 +1,98 @@
+"""One rate budget for all processes of this machine, in a file of its own: clearing the cache does not reset it.
+
+A slot is taken before a request is sent and stays taken until *more than* a window after its reply came. A slot that
+counted from the sending would free itself early: the server counts when a request arrives, and saw 33 to 37 in a window
+of 30. Proof that it never sees more than `requests`: of any `requests + 1` arrivals within a window let L be the one
+whose slot was taken last. The other slots were then in flight or settled after their arrival, so all of them were still
+taken, and L would not have got one.
+
+Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
+those of the monotonic clock, which all processes share and no clock change moves.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from opend_si.cache.database import Database, Layout
+from opend_si_schema.definitions import Rate
+
+# "OPSB": marks the file as ours.
+LAYOUT = Layout(
+    "rate budget",
+    0x4F505342,
+    (
+        """
+        CREATE TABLE slot (
+          id       INTEGER PRIMARY KEY,
+          bucket   TEXT NOT NULL,
+          free_at  REAL NOT NULL
+        ) STRICT;
+        CREATE INDEX slot_bucket ON slot (bucket, free_at)
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The right to send one request."""
+
+    id: int
+
+
+class Budget:
+    """The budget file. If it cannot be used its `CacheError` is the caller's: without it nothing may be sent."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, LAYOUT)
+
+    def reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
+        """Take a slot for a request that lasts `timeout` seconds at most, or say after how many seconds to try again."""
+        with self._database.writing() as connection:
+            now = time.monotonic()
+            longest = now + timeout + rate.seconds
+            # After a restart of the machine the clock begins anew: what it cannot have written is not in force.
+            connection.execute(
+                "DELETE FROM slot WHERE bucket = ? AND (free_at < ? OR free_at > ?)", (bucket, now, longest)
+            )
+            taken, first = connection.execute(
+                "SELECT count(*), min(free_at) FROM slot WHERE bucket = ?", (bucket,)
+            ).fetchone()
+            if taken >= rate.requests:
+                return float(max(first - now, 0.0))
+            cursor = connection.execute("INSERT INTO slot (bucket, free_at) VALUES (?, ?)", (bucket, longest))
+            assert cursor.lastrowid is not None
+            return Slot(cursor.lastrowid)
+
+    def settle(self, slot: Slot, rate: Rate) -> None:
+        """The reply has come, or never will: the slot is free a window from now."""
+        with self._database.writing() as connection:
+            connection.execute("UPDATE slot SET free_at = ? WHERE id = ?", (time.monotonic() + rate.seconds, slot.id))
+
+    def cancel(self, slot: Slot) -> None:
+        """Nothing was sent: the slot is free now."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM slot WHERE id = ?", (slot.id,))
+
+    def exhaust(self, bucket: str, rate: Rate) -> None:
+        """OpenD says that the limit is used up, by other programs too: nothing is free before a full window has passed."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM slot WHERE bucket = ?", (bucket,))
+            free_at = time.monotonic() + rate.seconds
+            connection.executemany(
+                "INSERT INTO slot (bucket, free_at) VALUES (?, ?)", [(bucket, free_at)] * rate.requests
+            )
+
+    def taken(self, bucket: str) -> int:
+        """How many slots are taken now."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM slot WHERE bucket = ? AND free_at >= ?", (bucket, time.monotonic())
+            ).fetchone()
+            return int(row[0])
+
+    def close(self) -> None:
+        self._database.close()

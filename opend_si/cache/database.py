@@ -1,0 +1,256 @@
+"""An SQLite file of ours: opened, checked, migrated, and its errors told apart.
+
+Rollback journal, not WAL: a file can be copied and opened read-only while it is in use, and SQLite before 3.51.3 can
+corrupt a WAL that several processes write (https://sqlite.org/wal.html#the_wal_reset_bug). Writers take the lock at
+once (`BEGIN IMMEDIATE`) and do nothing slow under it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheVersionMismatch
+
+BUSY_MILLISECONDS = 5000
+# Large enough for several pages of 50 rows each: small ones would leave up to half of each unused.
+_PAGE_BYTES = 32768
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# The file or its folder cannot be used, but nothing says that its content is damaged.
+_UNUSABLE = {
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file of ours looks like: its mark, and the steps from each version to the next."""
+
+    what: str
+    application_id: int
+    migrations: tuple[str, ...]
+
+    @property
+    def version(self) -> int:
+        return len(self.migrations)
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The tables of the newest version, as SQLite notes them."""
+        with closing(sqlite3.connect(":memory:")) as scratch:
+            for migration in self.migrations:
+                scratch.executescript(migration)
+            return _tables(scratch)
+
+
+class Database:
+    """One file. Threads take turns; a forked child and a replaced file get a new connection."""
+
+    def __init__(self, path: Path, layout: Layout, *, may_write: bool = True) -> None:
+        self.path = path
+        self._layout = layout
+        self._may_write = may_write
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with; single statements see one state of the file."""
+        with self._owned(), self._errors():
+            yield self._open()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection inside a write transaction: all of it or nothing."""
+        with self._owned(), self._errors():
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; the next use opens a new one."""
+        with self._owned():
+            self._close()
+
+    def set_aside(self, new_path: Path) -> bool:
+        """Move a damaged file out of the way. False if another process has done it already."""
+        with self._owned():
+            damaged = self._file
+            self._close()
+            if damaged is None or self._identity() != damaged:
+                return False
+            journal = self.path.with_name(f"{self.path.name}-journal")
+            if journal.exists():  # left behind, it would be rolled back into the new file
+                journal.replace(new_path.with_name(f"{new_path.name}-journal"))
+            self.path.replace(new_path)
+            return True
+
+    @contextmanager
+    def _owned(self) -> Iterator[None]:
+        if self._pid != os.getpid():
+            # In a forked child neither the lock nor SQLite's connection may be used, nor may it be closed.
+            self._pid, self._lock = os.getpid(), threading.RLock()
+            _LEFT_BY_PARENT.append(self._connection)
+            self._connection = None
+        with self._lock:
+            yield
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error) -> CacheError:
+        what, code = f"The {self._layout.what} {self.path}", getattr(error, "sqlite_errorcode", None)
+        kind = None if code is None else code & 0xFF  # extended codes carry the kind in their low byte
+        if kind in _BUSY:
+            return CacheBusy(
+                f"{what} was locked by another process for {BUSY_MILLISECONDS / 1000:g} s. Try again, or see what holds it."
+            )
+        if kind in _UNUSABLE:
+            return CacheError(
+                f"{what} cannot be used ({error}). See its folder, its permissions and the free space on its disk."
+            )
+        return CacheCorrupt(f"{what} is damaged ({error}).")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._identity() != self._file:
+            self._close()  # the file was removed, or another took its place
+        if self._connection is None:
+            if self._may_write:
+                self._create()
+            self._file = self._identity()
+            connection = self._connect()
+            try:
+                self._check(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _create(self) -> None:
+        """An empty file that only its owner can read; SQLite gives its journal the same mode."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise CacheError(
+                f"The {self._layout.what} {self.path} cannot be created ({error.strerror}). See its folder and permissions, "
+                "or name another place with OPEND_SI_HOME or OPEND_SI_CACHE."
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=BUSY_MILLISECONDS / 1000,
+            isolation_level=None,  # transactions are begun by hand
+            check_same_thread=False,  # threads take turns
+        )
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not self._may_write:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse what is not ours or from the future; bring what is old up to date."""
+        if self._version(connection) == self._layout.version:
+            return
+        if not self._may_write:
+            raise CacheVersionMismatch(
+                f"The {self._layout.what} {self.path} is of an older version, and this mode does not write. Use it online once."
+            )
+        if self._is_empty(connection):
+            # Only an empty file can take these; both are no-ops for another process that made the same file meanwhile.
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have migrated while this one waited for the lock.
+            for number in range(self._version(connection), self._layout.version):
+                for statement in self._layout.migrations[number].split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {self._layout.application_id}")
+            connection.execute(f"PRAGMA user_version = {self._layout.version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        """The file's version, 0 for an empty one. Refuses files that are not ours."""
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        if self._is_empty(connection):
+            return 0
+        ours = application == self._layout.application_id
+        if ours and 0 < version <= self._layout.version:
+            return version
+        if self._has_our_tables(connection):
+            raise CacheCorrupt(f"The {self._layout.what} {self.path} is damaged (its header does not fit its tables).")
+        if not ours:
+            raise CacheVersionMismatch(
+                f"{self.path} is a database of another program; it was left as it is. Name another file for the {self._layout.what}."
+            )
+        raise CacheVersionMismatch(
+            f"The {self._layout.what} {self.path} was written by another release (version {version}, this one knows "
+            f"{self._layout.version}); it was left as it is. Update this package, or name another file."
+        )
+
+    def _is_empty(self, connection: sqlite3.Connection) -> bool:
+        return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0)
+
+    def _has_our_tables(self, connection: sqlite3.Connection) -> bool:
+        """Whether the tables are those of this release: then a header that says otherwise is damaged, not foreign."""
+        return _tables(connection) == self._layout.tables
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[str]:
+    rows = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'")
+    return frozenset(str(row[0]) for row in rows)
+
+
+# Connections that a forked child inherited: closing them would drop the parent's file locks, so they are kept.
+_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,83 @@
+"""The store with its failure policy.
+
+Offline, whatever is wrong with the file is the caller's error. Online the file is a convenience: what cannot be read is
+fetched, what cannot be written is not kept, a damaged file is set aside, and a warning says so, once a cause. A file
+that is another program's or a newer release's is refused in every mode: nothing of it was lost, and only the user can
+say what to do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from opend_si.cache.policy import Mode
+from opend_si.cache.store import DamagedPage, Recorded, Store
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, ShortInterestWarning
+from opend_si.pages import PageKey
+
+_T = TypeVar("_T")
+
+
+class GuardedStore:
+    """What the client sees of the store."""
+
+    def __init__(self, store: Store, mode: Mode) -> None:
+        self._store = store
+        self._raises = mode is Mode.OFFLINE
+        self._told: set[type[CacheError]] = set()
+
+    def recall(self, key: PageKey) -> Recorded | None:
+        """The recorded page, None if there is none that can be used."""
+        return self._guarded(lambda: self._store.recall(key), None)
+
+    def claim(self, key: PageKey, owner: str, now: float, seconds: float) -> bool:
+        """Take the right to fetch a page; where it cannot be noted, it is everybody's."""
+        return self._guarded(lambda: self._store.claim(key, owner, now, seconds), True)
+
+    def release(self, key: PageKey, owner: str) -> None:
+        self._guarded(lambda: self._store.release(key, owner), None)
+
+    def record(self, key: PageKey, body: bytes, at: int) -> Recorded | None:
+        """Keep a reply; None where it cannot be kept."""
+        return self._guarded(lambda: self._store.record(key, body, at), None)
+
+    def miss(self, key: PageKey) -> CacheMiss:
+        return self._store.miss(key)
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _guarded(self, use: Callable[[], _T], otherwise: _T) -> _T:
+        try:
+            return use()
+        except CacheVersionMismatch:
+            raise
+        except CacheError as error:
+            if self._raises:
+                raise
+            if isinstance(error, CacheCorrupt) and not isinstance(error, DamagedPage):
+                self._set_aside(error)
+            elif not isinstance(error, DamagedPage):  # that page is fetched again and replaced
+                self._tell(error, f"{error} Until it can be used, pages are fetched and not kept.")
+            return otherwise
+
+    def _set_aside(self, error: CacheCorrupt) -> None:
+        path = self._store.path
+        aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        try:
+            moved = self._store.database.set_aside(aside)
+        except OSError as failure:
+            self._tell(
+                error, f"{error} It could not be moved aside ({failure.strerror}); pages are fetched and not kept."
+            )
+            return
+        if moved:
+            self._tell(error, f"{error} It was moved to {aside}; a new one is begun.")
+
+    def _tell(self, error: CacheError, text: str) -> None:
+        if type(error) not in self._told:
+            self._told.add(type(error))
+            warnings.warn(text, ShortInterestWarning, stacklevel=2)
