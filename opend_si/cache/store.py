@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,6 +195,11 @@ class Store:
             connection.execute(_INSERT, row.values())
             return row
 
+    def add(self, rows: Iterable[Recorded]) -> None:
+        """Take over rows as they are, from another store."""
+        with self.database.writing() as connection:
+            connection.executemany(_INSERT, (row.values() for row in rows))
+
     def claim(self, key: PageKey, owner: str, now: float, seconds: float) -> bool:
         """Take or renew the right to fetch a page, for `seconds` of the monotonic clock. False: another has it."""
         identity = _key(key)
@@ -217,13 +222,13 @@ class Store:
             return CacheMiss(f"No {key} is recorded: there is no page cache at {self.path}. {_HOW_TO_RECORD}")
         with self.database.reading() as connection:
             rows = connection.execute(_SELECT_KEYS, (key.call.proto_id, str(key.symbol), _SHOWN + 1)).fetchall()
-        asked = f"the page with next_key {key.next_key!r} and num {key.num}"
         if not rows:
-            return CacheMiss(f"No {key} is recorded in {self.path}, {asked} was asked. {_HOW_TO_RECORD}")
-        there = ", ".join(f"next_key {next_key!r} num {num}" for next_key, num in rows[:_SHOWN])
-        more = " and more" if len(rows) > _SHOWN else ""
+            return CacheMiss(f"No {key} is recorded in {self.path}. {_HOW_TO_RECORD}")
+        there = ", ".join(f"next_key {next_key!r} with num {num}" for next_key, num in rows[:_SHOWN])
+        more = " and others" if len(rows) > _SHOWN else ""
         return CacheMiss(
-            f"Of {key}, {asked} is not recorded in {self.path}; recorded are: {there}{more}. {_HOW_TO_RECORD}"
+            f"The page of {key} with next_key {key.next_key!r} and num {key.num} is not recorded in {self.path}; recorded are "
+            f"{there}{more}. {_HOW_TO_RECORD}"
         )
 
     def rows(self) -> Iterator[Recorded]:

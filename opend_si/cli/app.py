@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
 from opend_si import __version__
 from opend_si.cli import exits
-from opend_si.cli.output import Format, note, print_page
-from opend_si.errors import ShortInterestError
+from opend_si.cli.cache import cache
+from opend_si.cli.output import Format, WaitNotice, note, print_page
+from opend_si.errors import ShortInterestError, ShortInterestWarning
 from opend_si.settings import DEFAULT_PORT, parse_rate
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -34,6 +38,8 @@ class Brand:
 
 def run_app(command: str, package: str) -> int:
     """Run the console; errors of the package become one line on stderr and an exit code."""
+    warnings.simplefilter("always", ShortInterestWarning)
+    warnings.showwarning = lambda message, *_args, **_more: note(f"{command}: {message}")
     try:
         left_with = main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
         return left_with if isinstance(left_with, int) else exits.OK
@@ -48,6 +54,21 @@ def run_app(command: str, package: str) -> int:
         return code
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED
+
+
+def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that may be answered from the record."""
+    for option in (
+        click.option(
+            "--max-age", type=float, help="Seconds for which a recorded page is fresh (OPEND_SI_MAX_AGE, else 12 h)."
+        ),
+        click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
+        click.option("--no-cache", "mode", flag_value="bypass", help="Read and record nothing."),
+        click.option("--refresh", "mode", flag_value="refresh", help="Fetch and record, whatever is recorded."),
+        click.option("--offline", "mode", flag_value="offline", help="Answer from what is recorded; open no socket."),
+    ):
+        command = option(command)
+    return command
 
 
 def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,18 +94,23 @@ def main() -> None:
 @click.option("--next-key", help="Cursor that the page before gave.")
 @click.option("--json", "form", flag_value="json", help="Print what OpenD sent as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@cache_options
 @opend_options
 @click.pass_obj
-def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format | None, **opend: Any) -> None:
+def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format | None, **settings: Any) -> None:
     """Print one page of CODE, newest row first.
 
     CODE is a symbol such as HK.00700 or US.AAPL.
     """
-    with brand.face.Client(**opend) as client:
+    given = {name: value for name, value in settings.items() if value is not None}
+    with brand.face.Client(**given, on_wait=WaitNotice()) as client:
         page = client.get_page(code, next_key, num)
     print_page(page, form or "table")
     if page.next is not None:
         note(f"next page: {brand.command} get {code} --num {num} --next-key {page.next}")
+
+
+main.add_command(cache)
 
 
 @main.command(epilog=_EPILOG, short_help="Check the way to OpenD.")
@@ -149,17 +175,20 @@ def demo(brand: Brand) -> None:
     """Fetch the broker's documented HK.00700 rows from a simulator started for it, and say what happened."""
     from opend_si.simulator import Simulator
 
-    with Simulator(rate=SHORT_INTEREST.rate) as simulator:
-        with brand.face.Client(simulator.host, simulator.port) as client:
+    with Simulator(rate=SHORT_INTEREST.rate) as simulator, TemporaryDirectory() as folder:
+        at = {"host": simulator.host, "port": simulator.port, "cache": Path(folder, "pages.sqlite3")}
+        with brand.face.Client(**at, mode="online") as client:
             page = client.get_page("HK.00700")
-        print_page(page, "table")
+        with brand.face.Client(**at, mode="offline") as client:
+            again = client.get_page("HK.00700")
+        print_page(again, "table")
         for line in (
             f"1. An OpenD simulator was started at {simulator.host}:{simulator.port}; it speaks OpenD's real wire.",
             f"2. `from {brand.package} import Client` opened a connection (InitConnect) and asked protocol "
-            f"{SHORT_INTEREST.proto_id} for {page.symbol}.",
-            f"3. OpenD counted {len(simulator.requests)} request of the {SHORT_INTEREST.rate.requests} it takes in "
-            f"{SHORT_INTEREST.rate.seconds:g} seconds.",
-            f"4. {len(page)} rows came back, newest first: those that the broker documents; next_key {page.next} leads to the rows before them.",
+            f"{SHORT_INTEREST.proto_id} for {page.symbol}: {len(page)} rows came, those that the broker documents.",
+            f"3. The reply was recorded; the table above was answered from the record, offline (source: {again.source}).",
+            f"4. OpenD counted {len(simulator.requests)} request of the {SHORT_INTEREST.rate.requests} it takes in "
+            f"{SHORT_INTEREST.rate.seconds:g} seconds; next_key {page.next} leads to the rows before these.",
             f"5. With your own OpenD running and logged in: {brand.command} get HK.00700",
         ):
             note(line)

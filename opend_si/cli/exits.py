@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opend_si.errors import (
+    CacheError,
     ConnectionFailed,
     InvalidArgument,
     OpenDError,
@@ -15,6 +16,7 @@ from opend_si.errors import (
 OK = 0
 UNFINISHED = 1
 USAGE = 2
+CACHE = 3
 UNREACHABLE = 4
 RATE_LIMITED = 5
 REFUSED = 6
@@ -25,6 +27,7 @@ MEANINGS = {
     OK: "done",
     UNFINISHED: "could not finish (the port is taken, the reader of a pipe left)",
     USAGE: "wrong usage or argument",
+    CACHE: "offline and not recorded, or the page cache or rate budget cannot be used",
     UNREACHABLE: "OpenD cannot be reached or does not answer",
     RATE_LIMITED: "OpenD's limit is used up",
     REFUSED: "OpenD refused for another reason",
@@ -40,6 +43,7 @@ _BY_ERROR: tuple[tuple[type[ShortInterestError], int], ...] = (
     (RateLimited, RATE_LIMITED),
     (OpenDError, REFUSED),
     (ProtocolError, PROTOCOL),
+    (CacheError, CACHE),
 )
 
 

@@ -60,3 +60,15 @@ def _cell(value: object) -> str:
 def note(text: str) -> None:
     """Tell something that is no data: on stderr."""
     click.echo(text, err=True)
+
+
+class WaitNotice:
+    """Says on stderr, once a wait, that the rate budget makes a call wait."""
+
+    def __init__(self) -> None:
+        self._left = 0.0
+
+    def __call__(self, seconds: float) -> None:
+        if seconds > self._left:
+            note(f"waiting {seconds:.0f} s for the rate budget")
+        self._left = seconds

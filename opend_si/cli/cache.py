@@ -1,0 +1,85 @@
+"""`cache`: looking after the page cache."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from opend_si.cache import upkeep
+from opend_si.cli import exits
+from opend_si.settings import Settings
+
+
+@click.group(short_help="Look after the page cache.")
+@click.option("--cache", "file", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@click.pass_context
+def cache(context: click.Context, file: str | None) -> None:
+    """Look after the page cache."""
+    context.obj = Settings.resolve(cache=file).cache
+
+
+@cache.command()
+@click.pass_obj
+def path(file: Path, /) -> None:
+    """Print the path of the file."""
+    click.echo(file)
+
+
+@cache.command()
+@click.pass_obj
+def info(file: Path, /) -> None:
+    """Print what is in it."""
+    told = upkeep.info(file)
+    for name, value in (
+        ("path", told.path),
+        ("size", f"{told.bytes:,} bytes ({told.body_bytes:,} of them replies as received)"),
+        ("symbols", f"{told.symbols:,}"),
+        ("pages", f"{told.pages:,}"),
+        ("versions", f"{told.versions:,}"),
+        ("rows", f"{told.rows:,}"),
+        ("oldest", _moment(told.oldest)),
+        ("newest", _moment(told.newest)),
+    ):
+        click.echo(f"{name:<9}{value}")
+
+
+@cache.command()
+@click.pass_obj
+def verify(file: Path, /) -> None:
+    """Check every checksum, every reply and the file itself; exit code 3 if something is wrong."""
+    faults = list(upkeep.verify(file))
+    for fault in faults:
+        click.echo(fault)
+    if faults:
+        click.echo("Online, damaged pages are fetched again when they are asked for.", err=True)
+        raise click.exceptions.Exit(exits.CACHE)
+    click.echo(f"{file} is sound")
+
+
+@cache.command()
+@click.option(
+    "--older-than", type=float, default=0.0, show_default=True, metavar="DAYS", help="Superseded for so long."
+)
+@click.pass_obj
+def prune(file: Path, /, older_than: float) -> None:
+    """Delete versions of pages that a newer one has superseded. What is current stays."""
+    deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
+    click.echo(f"{deleted} superseded versions deleted")
+
+
+@cache.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("codes", nargs=-1)
+@click.pass_obj
+def export(file: Path, /, target: Path, codes: tuple[str, ...]) -> None:
+    """Write the pages of CODES (none given: all) to a new page cache TARGET, to hand on.
+
+    Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline.
+    """
+    click.echo(f"{upkeep.export(file, target, codes)} pages written to {target}")
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "–"
