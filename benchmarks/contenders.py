@@ -34,14 +34,19 @@ def ours(host: str, port: int) -> dict[str, Call]:
     """This package's drop-in call, frames made."""
     import futu_si
 
-    context = futu_si.OpenQuoteContext(host, port)
+    live = futu_si.OpenQuoteContext(host, port, mode="bypass")
+    recorded = futu_si.OpenQuoteContext(host, port, mode="online", max_age=None)
 
-    def page(num: int) -> None:
+    def page(context: futu_si.OpenQuoteContext, num: int) -> None:
         ret, _, frame = context.get_short_interest(CODE, num=num)
         if ret != futu_si.RET_OK or frame is None or len(frame) != num:
             raise RuntimeError(frame)
 
-    return {"page-10": lambda: page(10), "page-50": lambda: page(50)}
+    return {
+        "page-10": lambda: page(live, 10),
+        "page-50": lambda: page(live, 50),
+        "recorded-50": lambda: page(recorded, 50),
+    }
 
 
 def floor(host: str, port: int) -> dict[str, Call]:

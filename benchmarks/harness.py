@@ -7,16 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
 def surroundings() -> Iterator[dict[str, str]]:
-    """An environment with a home of its own: the published client writes logs into it."""
+    """An environment with a home of its own, for the published client's logs and for our files; no limit is kept."""
     with tempfile.TemporaryDirectory() as home:
-        yield {**os.environ, "HOME": home}
+        yield {**os.environ, "HOME": home, "OPEND_SI_HOME": home, "OPEND_SI_RATE": "off"}
 
 
 @contextmanager
@@ -69,15 +69,15 @@ class Contender:
         self._process.stdout.close()
 
 
-def take_turns(contenders: Sequence[Contender], case: str, rounds: int, count: int) -> dict[str, float]:
-    """Median seconds of a case for each contender, measured in turns after one uncounted round."""
-    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+def take_turns(cases: Mapping[Contender, str], rounds: int, count: int) -> dict[Contender, float]:
+    """Median seconds of each contender's case, measured in turns after one uncounted round."""
+    seconds: dict[Contender, list[float]] = {contender: [] for contender in cases}
     for turn in range(rounds + 1):
-        for contender in contenders:
+        for contender, case in cases.items():
             measured = contender.seconds(case, count)
             if turn:
-                seconds[contender.name] += measured
-    return {name: statistics.median(values) for name, values in seconds.items()}
+                seconds[contender] += measured
+    return {contender: statistics.median(values) for contender, values in seconds.items()}
 
 
 def import_seconds(modules: Sequence[str], rounds: int, environ: dict[str, str]) -> dict[str, float]:

@@ -18,6 +18,8 @@ def make_plan(root: Path) -> Plan:
     """Everything that the inputs below `root` make; reads only."""
     inputs = root / "codegen"
     bindings = sorted((inputs / "bindings").glob("*.toml"))
+    if not bindings:
+        raise CodegenError(f"{inputs / 'bindings'}: no binding, so there is nothing to make")
     names = [*SESSION_PROTOS, *(proto_of(path) for path in bindings)]
     descriptors = compile_protos(inputs / "protos", names)
     protos = read_protos(descriptors, read_docs(bindings))
@@ -31,7 +33,7 @@ def make_plan(root: Path) -> Plan:
             calls=tuple(read_call(path, protos, markets) for path in bindings),
             brands=read_brands(inputs / "brands.toml"),
         ),
-        inputs / "ruff.toml",
+        inputs / "format.toml",
     )
 
 

@@ -109,7 +109,7 @@ class _Toml:
             return cls(path, tomllib.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise CodegenError(f"{path}: no such file") from None
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise CodegenError(f"{path}: {error}") from None
 
     def get(self, key: str, kind: type[_T]) -> _T:
@@ -131,7 +131,8 @@ class _Toml:
         return _Toml(self.path, self.get(key, dict), f"{self._where}{key} ")
 
     def strings(self, key: str) -> dict[str, str]:
-        return {name: str(text) for name, text in self.get(key, dict).items()}
+        table = self.table(key)
+        return {name: table.get(name, str) for name in table._values}
 
     def done(self) -> None:
         """Refuse keys that nobody read: most often a misspelling."""
@@ -145,9 +146,11 @@ class _Toml:
 
 def read_brands(path: Path) -> tuple[Brand, ...]:
     brands = []
-    for entry in _Toml.load(path).tables("brand"):
+    toml = _Toml.load(path)
+    for entry in toml.tables("brand"):
         brands.append(Brand(**{field.name: entry.get(field.name, str) for field in fields(Brand)}))
         entry.done()
+    toml.done()
     return tuple(brands)
 
 
@@ -160,13 +163,15 @@ def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
         for value in enum.values
     }
     markets = []
-    for entry in _Toml.load(path).tables("market"):
+    toml = _Toml.load(path)
+    for entry in toml.tables("market"):
         value = entry.get("value", str)
         if value not in numbers:
             raise entry.error(f"`value` {value} is not in Qot_Common.QotMarket")
         named = {name: entry.get(name, str) for name in ("prefix", "timezone", "title", "currency", "example")}
         entry.done()
         markets.append(Market(value=value, number=numbers[value], **named))
+    toml.done()
     return tuple(markets)
 
 
@@ -211,6 +216,12 @@ def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
     )
     for part in (size, rate, toml):
         part.done()
+    if not 1 <= call.page_minimum <= call.page_default <= call.page_maximum:
+        raise size.error("`minimum`, `default`, `maximum` do not ascend from 1")
+    for what in ("market", "list_field", "record"):
+        values = [getattr(table, what) for table in call.tables]
+        if len(set(values)) < len(values):
+            raise toml.error(f"two tables have the same {what}")
     return call
 
 
@@ -242,10 +253,7 @@ def _check_paged_shape(toml: _Toml, protos: Protos, package: str) -> Message:
 
 
 def _check_documented(toml: _Toml, protos: Protos, name: str) -> None:
-    if name in protos.messages:
-        return
-    message, _, field = name.rpartition(".")
-    if message not in protos.messages or protos.messages[message].field(field) is None:
+    if name not in protos.documentable:
         raise toml.error(f"`docs` speaks of {name}, which no proto has")
 
 
@@ -264,6 +272,8 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
         entry.done()
         if item.field(name) is None:
             raise entry.error(f"{item.full_name} has no field `{name}`")
+        if name in listed:
+            raise entry.error(f"`{name}` is listed before")
         listed[name] = market.currency if unit == "currency" else unit
     schedule = toml.get("schedule", str)
     if schedule not in SCHEDULES:
@@ -275,10 +285,14 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
         schedule=schedule,
         doc=item.doc,
         columns=tuple(
-            _column(toml, item, field, listed.get(field.name, "")) for field in _ordered(item.fields, list(listed))
+            _column(toml, field, listed.get(field.name, "")) for field in _ordered(item.fields, list(listed))
         ),
     )
     toml.done()
+    names = [column.name for column in table.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise toml.error(f"{item.full_name} has two fields that become `{name}`")
     return table
 
 
@@ -288,7 +302,7 @@ def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:
     return sorted(fields, key=lambda field: (order.get(field.name, len(order)), field.number))
 
 
-def _column(toml: _Toml, item: Message, field: Field, unit: str) -> Column:
+def _column(toml: _Toml, field: Field, unit: str) -> Column:
     if field.repeated or field.scalar_type not in _DTYPES:
         kind = f"repeated {field.proto_type}" if field.repeated else field.proto_type
         raise toml.error(f"{field.full_name} is {kind}: a column holds one number or text a row")

@@ -21,7 +21,7 @@ def compile_protos(folder: Path, names: Sequence[str]) -> FileDescriptorSet:
     """
     for name in names:
         if not (folder / name).is_file():
-            raise CodegenError(f"{folder / name}: no such proto; a binding in codegen/bindings names it")
+            raise CodegenError(f"{folder / name}: no such proto; codegen/__main__.py or a binding names it")
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch, "set.binpb")
         run = subprocess.run(
@@ -36,12 +36,14 @@ def compile_protos(folder: Path, names: Sequence[str]) -> FileDescriptorSet:
                 *sorted(set(names)),
             ],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         if run.returncode != 0:
             if "No module named" in run.stderr:
                 raise CodegenError("protoc is missing: install the dependency group `codegen` (grpcio-tools)")
-            raise CodegenError(run.stderr.strip() or f"protoc failed with exit code {run.returncode}")
+            told = [line for line in run.stderr.splitlines() if ": warning: Import" not in line]
+            raise CodegenError("\n".join(told).strip() or f"protoc failed with exit code {run.returncode}")
         return FileDescriptorSet.FromString(out.read_bytes())
 
 

@@ -19,6 +19,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
 )
 
+from codegen.errors import CodegenError
 from codegen.naming import enum_member, identifier, snake_case
 
 _F = FieldDescriptorProto
@@ -48,6 +49,7 @@ class Field:
     type_name: str
     repeated: bool
     doc: str
+    entry: tuple[Field, Field] | None = None  # key and value, if the field is a map
 
     @property
     def python_name(self) -> str:
@@ -81,6 +83,11 @@ class Message:
     def attributes(self) -> tuple[Field, ...]:
         """The fields that Python can reach with a dot; `from` and its like need getattr."""
         return tuple(field for field in self.fields if not keyword.iskeyword(field.name))
+
+    @property
+    def receiver(self) -> str:
+        """What a method calls the object: `self`, unless a field is called so."""
+        return "self_" if self.field("self") else "self"
 
     def field(self, name: str) -> Field | None:
         return next((field for field in self.fields if field.name == name), None)
@@ -124,11 +131,15 @@ class ProtoFile:
     @property
     def imported_modules(self) -> list[str]:
         """Modules whose messages this file's stubs name."""
-        used = {field.type_name for message in self.messages for field in message.fields if field.is_message}
+        named = [field.entry[1] if field.entry else field for message in self.messages for field in message.fields]
+        used = {field.type_name for field in named if field.is_message}
         return sorted({snake_case(name.split(".")[0]) for name in used} - {snake_case(self.package)})
 
     def attribute(self, field: Field) -> str:
         """The type of the attribute, as a stub of this file spells it."""
+        if field.entry:
+            key, value = field.entry
+            return f"{'Message' if value.is_message else 'Scalar'}Map[{self._value(key)}, {self._value(value)}]"
         if not field.repeated:
             return self._value(field)
         kind = "Composite" if field.is_message else "Scalar"
@@ -136,13 +147,16 @@ class ProtoFile:
 
     def argument(self, field: Field) -> str:
         """The type of the constructor's argument, as a stub of this file spells it."""
+        if field.entry:
+            key, value = field.entry
+            return f"Mapping[{self._value(key)}, {self._value(value)}]"
         return f"Iterable[{self._value(field)}]" if field.repeated else self._value(field)
 
     def _value(self, field: Field) -> str:
         if not field.is_message:
             return field.scalar_type
         package, _, rest = field.type_name.partition(".")
-        name = rest.replace(".", "_")
+        name = identifier(rest.replace(".", "_"))
         return name if package == self.package else f"{snake_case(package)}.{name}"
 
 
@@ -161,6 +175,18 @@ class Protos:
     def messages(self) -> Mapping[str, Message]:
         """Every message by full name."""
         return {message.full_name: message for file in self.files for message in file.messages}
+
+    @cached_property
+    def documentable(self) -> frozenset[str]:
+        """Full names of all that a binding may document."""
+        enums = [enum for file in self.files for enum in file.enums]
+        return frozenset(
+            [file.package for file in self.files]
+            + list(self.messages)
+            + [field.full_name for message in self.messages.values() for field in message.fields]
+            + [enum.full_name for enum in enums]
+            + [f"{enum.full_name}.{value.name}" for enum in enums for value in enum.values]
+        )
 
     def file(self, name: str) -> ProtoFile | None:
         return next((file for file in self.files if file.name == name), None)
@@ -191,6 +217,8 @@ class _Reader:
 
     def read(self) -> ProtoFile:
         file = self._file
+        if file.package != file.name.removesuffix(".proto"):
+            raise CodegenError(f"{file.name}: its package is {file.package!r}; a package is named like its file")
         for index, message in enumerate(file.message_type):
             self._add_message(message, "", (self._FILE_MESSAGE, index))
         for index, enum in enumerate(file.enum_type):
@@ -215,18 +243,28 @@ class _Reader:
                 full_name=full_name,
                 doc=self._doc(full_name, path) or f"Message `{full_name}`.",
                 fields=tuple(
-                    self._field(field, full_name, (*path, self._MESSAGE_FIELD, index))
+                    self._field(field, full_name, (*path, self._MESSAGE_FIELD, index), message)
                     for index, field in enumerate(message.field)
                 ),
             )
         )
         for index, nested in enumerate(message.nested_type):
+            if nested.options.map_entry:  # how a map is written on the wire; Python never sees it
+                continue
             self._add_message(nested, f"{scope}{message.name}.", (*path, self._MESSAGE_NESTED, index))
         for index, enum in enumerate(message.enum_type):
             self._add_enum(enum, f"{scope}{message.name}.", (*path, self._MESSAGE_ENUM, index))
 
-    def _field(self, field: FieldDescriptorProto, scope: str, path: tuple[int, ...]) -> Field:
+    def _field(self, field: FieldDescriptorProto, scope: str, path: tuple[int, ...], parent: DescriptorProto) -> Field:
         full_name = f"{scope}.{field.name}"
+        entry = next(
+            (
+                nested
+                for nested in parent.nested_type
+                if nested.options.map_entry and field.type_name == f".{scope}.{nested.name}"
+            ),
+            None,
+        )
         return Field(
             name=field.name,
             full_name=full_name,
@@ -235,6 +273,9 @@ class _Reader:
             type_name=field.type_name.removeprefix("."),
             repeated=field.label == _F.LABEL_REPEATED,
             doc=self._doc(full_name, path),
+            entry=(self._field(entry.field[0], scope, (), entry), self._field(entry.field[1], scope, (), entry))
+            if entry
+            else None,
         )
 
     def _add_enum(self, enum: EnumDescriptorProto, scope: str, path: tuple[int, ...]) -> None:

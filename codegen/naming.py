@@ -8,12 +8,16 @@ _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def snake_case(name: str) -> str:
     """`timestampStr` -> `timestamp_str`, `Qot_GetShortInterest` -> `qot_get_short_interest`."""
-    return identifier(re.sub(r"_+", "_", _BOUNDARY.sub("_", name)).lower())
+    return identifier(_words(name).lower())
 
 
 def constant_case(name: str) -> str:
     """`short_interest` -> `SHORT_INTEREST`."""
-    return snake_case(name).upper()
+    return identifier(_words(name).upper())
+
+
+def _words(name: str) -> str:
+    return re.sub(r"_+", "_", _BOUNDARY.sub("_", name))
 
 
 def enum_member(enum: str, value: str) -> str:

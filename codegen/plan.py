@@ -1,13 +1,13 @@
 """The plan: every output file and its bytes. Writing and checking share it."""
 
 import difflib
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 DIFF_LINES = 40
+# How every rendered Python file begins, see templates/_header.j2.
+RENDERED_MARK = "# Rendered by codegen from templates/"
 
 Plan = Mapping[PurePosixPath, bytes]
 
@@ -38,7 +38,7 @@ def compare(root: Path, plan: Plan) -> Drift:
 
 
 def _present(root: Path, plan: Plan) -> list[PurePosixPath]:
-    owned = sorted({path.parts[0] for path in plan})
+    owned = sorted({path.parts[0] for path in plan} | _rendered_packages(root))
     return [
         PurePosixPath(path.relative_to(root).as_posix())
         for folder in owned
@@ -47,11 +47,16 @@ def _present(root: Path, plan: Plan) -> list[PurePosixPath]:
     ]
 
 
+def _rendered_packages(root: Path) -> set[str]:
+    """Packages at the top that were rendered once, for a brand that is no longer named, say."""
+    return {
+        path.parent.name for path in root.glob("*/__init__.py") if path.read_bytes().startswith(RENDERED_MARK.encode())
+    }
+
+
 def report(root: Path, plan: Plan, drift: Drift) -> str:
     """The drift in words, with the beginning of each difference."""
-    parts = []
-    for path in drift.differs:
-        parts.append(f"differs: {path}\n{_difference(root, plan, path)}")
+    parts = [f"differs: {path}\n{_difference(root, plan, path)}" for path in drift.differs]
     parts += [f"missing: {path}" for path in drift.missing]
     parts += [f"orphaned: {path} (no template makes it)" for path in drift.orphaned]
     return "\n".join(parts)
@@ -76,11 +81,9 @@ def write(root: Path, plan: Plan) -> Drift:
     for path in (*drift.differs, *drift.missing):
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(plan[path])
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
+        scratch = target.with_name(f".{target.name}.new")
+        scratch.write_bytes(plan[path])
+        scratch.replace(target)
     for path in drift.orphaned:
         (root / path).unlink()
     return drift

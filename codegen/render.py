@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,11 +47,22 @@ def render(templates: Path, inputs: Inputs, ruff_config: Path) -> dict[PurePosix
             continue
         try:
             text = environment.get_template(template).render(template=template, **context)
-        except jinja2.TemplateError as error:
-            line = getattr(error, "lineno", None)
-            raise CodegenError(f"templates/{template}{f', line {line}' if line else ''}: {error}") from error
+        except Exception as error:  # a filter or a property may raise anything
+            raise CodegenError(f"{_place(error, templates, template)}: {error}") from error
         files[out] = text.encode()
     return _formatted(files, ruff_config)
+
+
+def _place(error: Exception, templates: Path, template: str) -> str:
+    """The template and the line that an error comes from: often a partial of `template`."""
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        return f"templates/{error.name}, line {error.lineno}"
+    places = [
+        f"templates/{Path(frame.filename).relative_to(templates).as_posix()}, line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(templates)
+    ]
+    return places[-1] if places else f"templates/{template}"
 
 
 def _jobs(templates: Path, inputs: Inputs) -> Iterator[tuple[PurePosixPath, str, dict[str, Any]]]:
@@ -98,9 +110,9 @@ def docstring(text: str, indent: int, room: int = 0) -> str:
 
     `room` is left free on each line, for text that will be indented further.
     """
-    safe = plain(text).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    if safe.endswith('"'):
-        safe = f'{safe[:-1]}\\"'
+    one_line = plain(text)
+    body = one_line.rstrip('"')
+    safe = body.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') + '\\"' * (len(one_line) - len(body))
     # Room for the quotes of a docstring that ends on its first line.
     lines = textwrap.wrap(safe, WIDTH - indent - room - 6, break_long_words=False, break_on_hyphens=False)
     return f"\n{' ' * indent}".join(lines)
@@ -139,7 +151,9 @@ def _formatted(files: Mapping[PurePosixPath, bytes], config: Path) -> dict[PureP
 
 
 def _ruff(arguments: Sequence[str], scratch: str) -> None:
-    run = subprocess.run([sys.executable, "-m", "ruff", *arguments], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments], capture_output=True, encoding="utf-8", errors="replace"
+    )
     if run.returncode == 0:
         return
     if "No module named" in run.stderr:

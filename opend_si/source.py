@@ -215,7 +215,7 @@ class _Claim:
     def take(self) -> bool:
         """Take or renew it. False: another has it."""
         self._taken_at = time.monotonic()
-        return self._store.claim(self._key, self._owner, self._taken_at, self._seconds)
+        return self._store.claim(self._key, self._owner, self._seconds)
 
     def renew(self) -> None:
         """Renew it if half of its time has passed."""

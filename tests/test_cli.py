@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -131,7 +132,7 @@ def test_demo_prints_the_documented_rows_and_five_lines(console: Run) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> None:
     script = Path(sys.executable).with_name(command)
-    arguments = [script, "simulate", "--port", "0", "--rate", "2/30", "--cursor", "offset", "--seed", "7"]
+    arguments = [str(script), "simulate", "--port", "0", "--rate", "2/30", "--cursor", "offset", "--seed", "7"]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
         host, _, port = serving.stdout.readline().strip().partition(":")
@@ -150,9 +151,82 @@ def test_simulate_says_when_it_cannot_listen(console: Run, opend: Simulator) -> 
     assert console("simulate", "--rate", "fast").returncode == 2
 
 
-def test_a_reader_that_has_seen_enough_ends_the_console_quietly(opend: Simulator) -> None:
-    script = Path(sys.executable).with_name("futu-si")
-    environ = {**os.environ, **at(opend)}
-    pipeline = f'"{script}" get US.AAPL --num 50 --csv | head -1; exit ${{PIPESTATUS[0]}}'
-    done = subprocess.run(["bash", "-c", pipeline], capture_output=True, text=True, timeout=30, env=environ)
-    assert (done.returncode, done.stderr) == (1, "")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_reader_that_left_ends_the_console_quietly(command: str, opend: Simulator) -> None:
+    script = str(Path(sys.executable).with_name(command))
+    with subprocess.Popen(
+        [script, "get", "US.AAPL", "--csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **at(opend)},
+    ) as getting:
+        assert getting.stdout is not None
+        assert getting.stderr is not None
+        getting.stdout.close()
+        assert getting.wait(timeout=30) == 1
+        assert getting.stderr.read() == ""
+
+
+@pytest.fixture
+def recorded(console: Run, opend: Simulator, tmp_path: Path) -> dict[str, str]:
+    """The environment of a console that has recorded two pages, with OpenD gone."""
+    environ = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path / "kept")}
+    for code in ("HK.00700", "US.AAPL"):
+        assert console("get", code, **environ, **at(opend)).returncode == 0
+    return {**environ, "OPEND_PORT": "1"}
+
+
+def test_the_modes_reach_the_console(console: Run, opend: Simulator, recorded: dict[str, str]) -> None:
+    live = console("get", "HK.00700", "--no-cache", "--csv", **{**recorded, **at(opend)}).stdout
+    offline = console("get", "HK.00700", "--offline", "--csv", **recorded)
+    assert (offline.returncode, offline.stdout) == (0, live)
+    missing = console("get", "HK.00005", "--offline", **recorded)
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "No short interest of HK.00005 is recorded" in missing.stderr
+    stale = console("get", "HK.00700", "--max-age", "0", "--csv", **recorded)
+    assert (stale.returncode, stale.stdout) == (0, live)
+    assert "answered from the record" in stale.stderr
+    assert console("get", "HK.00700", "--refresh", **recorded).returncode == 4
+
+
+def test_the_cache_commands_look_after_the_file(
+    console: Run, opend: Simulator, recorded: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "kept" / "pages.sqlite3"
+    assert console("cache", "path", **recorded).stdout.strip() == str(file)
+    told = dict(line.split(maxsplit=1) for line in console("cache", "info", **recorded).stdout.splitlines())
+    assert (told["symbols"], told["pages"], told["versions"], told["rows"]) == ("2", "2", "2", "20")
+    assert console("cache", "verify", **recorded).returncode == 0
+    opend.universe.publish("HK.00700")
+    assert console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)}).returncode == 0
+    assert console("cache", "prune", **recorded).stdout == "1 superseded versions deleted\n"
+    target = tmp_path / "handed on.sqlite3"
+    assert console("cache", "export", str(target), "HK.00700", **recorded).returncode == 0
+    replayed = console("get", "HK.00700", "--offline", "--cache", str(target), **recorded)
+    assert replayed.returncode == 0
+    assert console("cache", "export", str(target), **recorded).returncode == 2
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE page SET body = zeroblob(length(body)) WHERE symbol = 'US.AAPL'")
+    connection.close()
+    damaged = console("cache", "verify", **recorded)
+    assert damaged.returncode == 3
+    assert "US.AAPL, next_key '', num 10, version 1: does not match its checksum" in damaged.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_waiting_for_the_budget_is_said_and_ends_with_an_interrupt(
+    command: str, console: Run, opend: Simulator, tmp_path: Path
+) -> None:
+    script = str(Path(sys.executable).with_name(command))
+    environ = {**os.environ, **at(opend), "OPEND_SI_RATE": "1/3600", "OPEND_SI_HOME": str(tmp_path)}
+    assert subprocess.run([script, "get", "HK.00700"], capture_output=True, timeout=30, env=environ).returncode == 0
+    with subprocess.Popen(
+        [script, "get", "HK.00700"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("waiting 3")
+        waiting.send_signal(signal.SIGINT)
+        told, _ = waiting.communicate(timeout=30)
+    assert (waiting.returncode, told) == (130, "")
+    assert len(opend.requests) == 1

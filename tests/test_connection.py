@@ -76,7 +76,7 @@ def test_a_peer_that_hangs_up_at_once_is_named(face: ModuleType) -> None:
 
 def test_a_silent_peer_ends_in_a_timeout(face: ModuleType) -> None:
     with (
-        peer(lambda link: link.recv(1 << 20) and link.recv(1)) as port,  # type: ignore[arg-type,return-value]
+        peer(lambda link: link.recv(1 << 20) and link.recv(1)) as port,  # type: ignore[arg-type]
         face.Client("127.0.0.1", port, timeout=0.2) as client,
         pytest.raises(face.RequestTimeout, match=str(port)),
     ):

@@ -29,7 +29,8 @@ def walk(client: futu_si.Client, code: str, num: int) -> list[Any]:
 
 @given(st.lists(st.floats(0, 5), max_size=60), st.integers(1, 5))
 def test_no_window_holds_more_than_the_limit(gaps: list[float], requests: int) -> None:
-    window, now, taken = SlidingWindow(Rate(requests, 10.0)), 0.0, []
+    window, now = SlidingWindow(Rate(requests, 10.0)), 0.0
+    taken: list[float] = []
     for gap in gaps:
         now += gap
         within = [time for time in taken if now - time <= 10.0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,10 +201,11 @@ class Store:
         with self.database.writing() as connection:
             connection.executemany(_INSERT, (row.values() for row in rows))
 
-    def claim(self, key: PageKey, owner: str, now: float, seconds: float) -> bool:
-        """Take or renew the right to fetch a page, for `seconds` of the monotonic clock. False: another has it."""
+    def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
+        """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
         identity = _key(key)
         with self.database.writing() as connection:
+            now = time.monotonic()  # read under the lock: waiting for it may have taken long
             held = connection.execute(_SELECT_CLAIM, identity).fetchone()
             # A clock that stands before taken_at was restarted with the machine.
             if held is not None and held[0] != owner and 0 <= now - held[1] < held[2]:

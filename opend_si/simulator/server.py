@@ -96,6 +96,7 @@ class Simulator:
         self.latency, self.logged_in = latency, logged_in
         self.faults: deque[Fault] = deque()
         self.requests: list[SeenRequest] = []
+        self._arrived = threading.Condition()
         self.connections = 0
         self._calls = {call.proto_id: call for call in CALLS if call.since <= version}
         self._windows = {call.proto_id: SlidingWindow(rate) for call in CALLS} if rate else {}
@@ -143,6 +144,12 @@ class Simulator:
         self._call(self._done)
         if self._thread is not None:
             self._thread.join()
+
+    def wait_for_requests(self, count: int, timeout: float = 30.0) -> None:
+        """Return when so many page requests have arrived; `TimeoutError` after a while."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout):
+                raise TimeoutError(f"{len(self.requests)} of {count} requests arrived")
 
     def disconnect_all(self) -> None:
         """Close every connection, as OpenD does when it restarts; returns when they are closed."""
@@ -202,7 +209,9 @@ class Simulator:
             accepted = True
             return reply
         finally:
-            self.requests.append(SeenRequest(now, call.name, name, c2s.nextKey, num, accepted))
+            with self._arrived:
+                self.requests.append(SeenRequest(now, call.name, name, c2s.nextKey, num, accepted))
+                self._arrived.notify_all()
 
     def _rows(self, call: Call, symbol: Symbol | None, next_key: str, num: int) -> Any:
         if symbol is None:
