@@ -8,17 +8,18 @@ The broker's documented surface, usable as a drop-in::
     quote_ctx = OpenQuoteContext(host='127.0.0.1', port=11111)
     ret, us_df, hk_df = quote_ctx.get_short_interest("HK.00700")
 
-The same page with exceptions, records and JSON::
+The same page with exceptions, records and JSON, and the whole history::
 
     from moomoo_si import Client
 
     with Client() as client:
         page = client.get_page("HK.00700", num=50)
+        frame = client.history("HK.00700", start="2020-01-01")
 
 Importing this package loads no pandas, writes nothing and starts nothing.
 """
 
-from moomoo_si._client import Client, configure
+from moomoo_si._client import Client, configure, history, sync
 from moomoo_si._quote import (
     OpenQuoteContext,
     get_short_interest,
@@ -44,6 +45,7 @@ from opend_si.errors import (
     Unsupported,
 )
 from opend_si.pages import Page
+from opend_si.sync import SymbolReport, SyncReport
 from opend_si_schema.records import (
     HkShortInterest,
     UsShortInterest,
@@ -70,10 +72,14 @@ __all__ = [
     "RequestTimeout",
     "ShortInterestError",
     "ShortInterestWarning",
+    "SymbolReport",
+    "SyncReport",
     "UnknownSymbol",
     "Unsupported",
     "UsShortInterest",
     "__version__",
     "configure",
     "get_short_interest",
+    "history",
+    "sync",
 ]

@@ -2,11 +2,18 @@
 """`Client`, and the one behind the module-level functions."""
 
 import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from opend_si.client import BlockingClient, Default
+from opend_si.dates import When
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, Settings, WaitCallback
+from opend_si.sync import Progress, SyncReport
 from opend_si_schema.calls import SHORT_INTEREST
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Client(BlockingClient):
@@ -24,7 +31,8 @@ class Client(BlockingClient):
         cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
             else in the user's data folder.
         max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
-            ever. Not given: `OPEND_SI_MAX_AGE` (seconds), else 12 hours.
+            ever; `"publication"`: until the market's publication rule says that a new row can exist, a week at most. Not
+            given: `OPEND_SI_MAX_AGE` (seconds, or `publication`), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
             wait.
@@ -108,6 +116,83 @@ class Client(BlockingClient):
         """
         return self._page(SHORT_INTEREST, code, next_key, num)
 
+    def pages(self, code: str) -> Iterator[Page]:
+        """The pages of a symbol from the newest row to the end, 50 rows each, fetched as they are asked for.
+
+        Recorded pages that still hold are not fetched again.
+
+        Args:
+            code: Symbol, as for `get_page`.
+
+        Raises:
+            ProtocolError: A cursor leads in a circle.
+            As `get_page`, the errors of arguments at once, all others from the iterator.
+        """
+        return self._pages(SHORT_INTEREST, code)
+
+    def history(
+        self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
+    ) -> "pd.DataFrame":
+        """The whole short interest history of a symbol, for the fewest requests.
+
+        What is recorded and holds is used: nothing is asked while the newest page is fresh (`max_age`), one request is
+        spent after, and more only for rows that are new. Where a fresh page shows that a recorded value was revised, the
+        history is walked anew; a revision further down than the newest page shows is found by mode `refresh`.
+
+        Args:
+            code: Symbol, as for `get_page`.
+            start: First day, included; the walk stops when it is reached. None: as far as OpenD goes.
+            end: Last day, included. None: the newest.
+            as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day means its
+                end. None: now.
+            All three: a text such as `2026-04-30`, a date, a datetime or a pandas Timestamp; what has no time zone is
+            the market's.
+
+        Returns:
+            A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
+            the market, and `known_at` (datetime, UTC): when this value was first seen here.
+
+        Warns:
+            ShortInterestWarning: OpenD could not be asked and the record answers, or pages cannot be recorded.
+
+        Raises:
+            CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
+            ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
+            All others as `get_page`.
+        """
+        return self._history(SHORT_INTEREST, code, start, end, as_of)
+
+    def revisions(self, code: str) -> "pd.DataFrame":
+        """Which recorded values of a symbol OpenD sent differently later. Nothing is fetched.
+
+        Args:
+            code: Symbol, as for `get_page`.
+
+        Returns:
+            A DataFrame with one row a value: `date`, `column`, `before`, `after`, and `seen_at` (datetime, UTC), when the
+            new value came, in the order of `seen_at`.
+
+        Raises:
+            InvalidArgument: `code` is no symbol, or the mode is bypass.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return self._revisions(SHORT_INTEREST, code)
+
+    def sync(self, codes: Iterable[str], progress: Progress | None = None) -> SyncReport:
+        """Bring the recorded histories of many symbols up to date, one after the other.
+
+        Every page is recorded as it comes: after an interrupt, or a death, a second sync goes on where the first ended.
+        An error of one symbol is in its report and does not stop the rest.
+
+        Args:
+            codes: Symbols, as for `get_page`; doubles count once.
+            progress: Called after each symbol with its `SymbolReport`, the number of symbols done, and of all.
+
+        Returns:
+            A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums.
+        """
+        return self._sync(SHORT_INTEREST, codes, progress)
+
 
 DEFAULT = Default(Client)
 
@@ -133,7 +218,8 @@ def configure(
         cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
             else in the user's data folder.
         max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
-            ever. Not given: `OPEND_SI_MAX_AGE` (seconds), else 12 hours.
+            ever; `"publication"`: until the market's publication rule says that a new row can exist, a week at most. Not
+            given: `OPEND_SI_MAX_AGE` (seconds, or `publication`), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
             wait.
@@ -144,3 +230,13 @@ def configure(
     given = {"host": host, "port": port, "mode": mode, "cache": cache, "timeout": timeout, "on_wait": on_wait}
     settings = {name: value for name, value in given.items() if value is not None}
     DEFAULT.configure(settings if max_age is NOT_GIVEN else {**settings, "max_age": max_age})
+
+
+def history(code: str, start: When | None = None, end: When | None = None, as_of: When | None = None) -> "pd.DataFrame":
+    """The whole short interest history of a symbol: `Client.history` of the client that `configure` sets up."""
+    return DEFAULT.get().history(code, start, end, as_of)
+
+
+def sync(codes: Iterable[str], progress: Progress | None = None) -> SyncReport:
+    """Bring many recorded histories up to date: `Client.sync` of the client that `configure` sets up."""
+    return DEFAULT.get().sync(codes, progress)

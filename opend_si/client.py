@@ -5,15 +5,24 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from opend_si.dates import midnight, read_day, read_moment
+from opend_si.errors import ProtocolError, ShortInterestError
 from opend_si.pages import Page, PageKey
+from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
 from opend_si.source import Account, Exchange, PageSource, Sleep, Step, Steps
+from opend_si.sync import Progress, SymbolReport, SyncReport
+from opend_si.tables import make_history, make_revisions
 from opend_si.wire.blocking import BlockingConnection
 from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _T = TypeVar("_T")
 
@@ -25,6 +34,7 @@ class BlockingClient:
         self._settings = settings
         self._source = PageSource(settings)
         self._connection = BlockingConnection(settings.host, settings.port, settings.timeout)
+        self._counts = threading.local()
 
     def close(self) -> None:
         """Close the connection and the files. The client stays usable: the next call opens them again."""
@@ -45,6 +55,63 @@ class BlockingClient:
     def _page(self, call: Call, code: object, next_key: object, num: object) -> Page:
         return self._drive(self._source.page(PageKey.check(call, code, next_key, num)))
 
+    def _pages(self, call: Call, code: object) -> Iterator[Page]:
+        key = _longest(call, code)
+        return self._walk_pages(key)  # arguments are checked now, pages are fetched as they are asked for
+
+    def _walk_pages(self, key: PageKey) -> Iterator[Page]:
+        head = page = self._drive(self._source.page(key))
+        seen = {""}
+        while True:
+            yield page
+            if page.next is None:
+                return
+            if page.next in seen:
+                raise ProtocolError(f"{key}: the cursor {page.next!r} leads in a circle; the walk would not end")
+            seen.add(page.next)
+            page = self._drive(self._source.following_page(replace(key, next_key=page.next), head))
+
+    def _history(self, call: Call, code: object, start: object, end: object, as_of: object) -> pd.DataFrame:
+        key = _longest(call, code)
+        market = key.symbol.market
+        down_to = BOTTOM if start is None else midnight(read_day("start", start, market), market)
+        up_to = TOP if end is None else midnight(read_day("end", end, market), market)
+        moment = None if as_of is None else int(read_moment("as_of", as_of, market).timestamp() * 1000)
+        found, known = self._drive(self._source.history(key, down_to, moment))
+        rows = [row for row in found.rows if row.at <= up_to]
+        return make_history(key.table, rows, [known.known_at(row) for row in rows])
+
+    def _revisions(self, call: Call, code: object) -> pd.DataFrame:
+        key = _longest(call, code)
+        return make_revisions(key.table, self._source.recorded_history(key).changes)
+
+    def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
+        wanted = [codes] if isinstance(codes, str) else list(dict.fromkeys(codes))
+        report = SyncReport()
+        for code in wanted:
+            report.symbols.append(self._sync_one(call, code))
+            if progress is not None:
+                progress(report.symbols[-1], len(report), len(wanted))
+        return report
+
+    def _sync_one(self, call: Call, code: str) -> SymbolReport:
+        begun_at, before = int(time.time() * 1000), self._sent()
+        try:
+            found, known = self._drive(self._source.history(_longest(call, code), BOTTOM))
+        except ShortInterestError as error:
+            return SymbolReport(code, requests=self._sent() - before, error=error)
+        return SymbolReport(
+            symbol=code,
+            rows=len(found.rows),
+            new_rows=known.first_seen_since(begun_at),
+            revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
+            requests=self._sent() - before,
+        )
+
+    def _sent(self) -> int:
+        """Page requests that this thread has sent."""
+        return getattr(self._counts, "sent", 0)
+
     def _drive(self, steps: Steps[_T]) -> _T:
         try:
             step = next(steps)
@@ -61,6 +128,7 @@ class BlockingClient:
     def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key):
+                self._counts.sent = self._sent() + 1
                 return self._connection.request(key.call.proto_id, key.request())
             case Account():
                 return self._connection.server.user_id
@@ -69,6 +137,11 @@ class BlockingClient:
                     self._settings.on_wait(budget)
                 time.sleep(seconds)
                 return None
+
+
+def _longest(call: Call, code: object) -> PageKey:
+    """The key of a symbol's longest first page: whole histories are walked with it."""
+    return PageKey.check(call, code, None, call.page_size.maximum)
 
 
 _C = TypeVar("_C", bound=BlockingClient)

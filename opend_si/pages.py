@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import index
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import InvalidArgument, ProtocolError
+from opend_si.planner import Row
 from opend_si.refusals import refusal
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
@@ -45,6 +47,11 @@ class PageKey:
 
     def __str__(self) -> str:
         return f"{self.call.title} of {self.symbol}"
+
+    @property
+    def table(self) -> Table:
+        """The table of the symbol's market."""
+        return next(table for table in self.call.tables if table.market is self.symbol.market)
 
     def request(self) -> bytes:
         """The body of the request for this page."""
@@ -121,9 +128,27 @@ class Content:
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
         return cls(s2c.nextKey if s2c.nextKey not in ("", END) else None, tables)
 
+    @classmethod
+    def of_rows(cls, key: PageKey, rows: Sequence[Row], next_key: str | None) -> Content:
+        """The content of a page with these rows of the symbol's market."""
+        columns = tuple(map(list, zip(*(row.values for row in rows), strict=True)))
+        tables = (
+            (table, columns if rows and table is key.table else tuple([] for _ in table.columns))
+            for table in key.call.tables
+        )
+        return cls(next_key, tuple(tables))
+
     @property
     def records(self) -> tuple[Record, ...]:
         return tuple(record for table, columns in self._tables for record in make_records(table, columns))
+
+    def rows(self, table: Table) -> tuple[Row, ...]:
+        """The rows of one table; `ProtocolError` for a row without a timestamp."""
+        columns = next(columns for own, columns in self._tables if own is table)
+        times = columns[[column.name for column in table.columns].index("timestamp")]
+        if None in times:
+            raise ProtocolError("a row has no timestamp: it cannot be placed in a history")
+        return tuple(map(Row, times, zip(*columns, strict=True)))
 
     def frame(self, market: str) -> pd.DataFrame:
         """The rows of one market. A new frame each time; only the first is built."""
@@ -150,7 +175,7 @@ class Page:
         source: `opend` if it was fetched for this call, `cache` if it had been recorded.
         fetched_at: When OpenD sent it, UTC.
         checked_at: When OpenD last sent the same, UTC.
-        body: The reply's bytes as received.
+        body: The reply's bytes as received; of a page that was cut from larger recorded ones, as OpenD would send it.
 
     """
 
@@ -163,7 +188,7 @@ class Page:
     checked_at: datetime
     body: bytes
     _call: Call
-    _content: Content
+    content: Content
 
     @classmethod
     def of(cls, key: PageKey, content: Content, body: bytes, source: Source, fetched_at: int, checked_at: int) -> Page:
@@ -178,23 +203,23 @@ class Page:
             checked_at=_moment(checked_at),
             body=body,
             _call=key.call,
-            _content=content,
+            content=content,
         )
 
     @property
     def us(self) -> pd.DataFrame:
         """The US rows; empty for a HK symbol. A new frame each time, the caller's to change."""
-        return self._content.frame("US")
+        return self.content.frame("US")
 
     @property
     def hk(self) -> pd.DataFrame:
         """The HK rows; empty for a US symbol. A new frame each time, the caller's to change."""
-        return self._content.frame("HK")
+        return self.content.frame("HK")
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The rows as frozen dataclasses."""
-        return self._content.records
+        return self.content.records
 
     def to_json(self, indent: int | None = 2) -> str:
         """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""
@@ -203,7 +228,7 @@ class Page:
         return MessageToJson(_parse(self._call, self.body).s2c, indent=indent, ensure_ascii=False)
 
     def __len__(self) -> int:
-        return len(self._content)
+        return len(self.content)
 
     def __repr__(self) -> str:
         return (
@@ -223,6 +248,19 @@ def _unpickled(
     call = next(call for call in CALLS if call.name == call_name)
     key = PageKey(call, Symbol.parse(code), next_key, num)
     return Page.of(key, Content.read(key, body), body, source, fetched_at, checked_at)
+
+
+def encode_page(key: PageKey, rows: Sequence[Row], next_key: str | None) -> bytes:
+    """The body of a reply with these rows, as OpenD sends one."""
+    reply = key.call.response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
+    items = getattr(reply.s2c, key.table.list_field)
+    for row in rows:
+        item = items.add()
+        for column, value in zip(key.table.columns, row.values, strict=True):
+            if value is not None:
+                setattr(item, column.field, value)
+    reply.s2c.nextKey = next_key or END
+    return bytes(reply.SerializeToString())
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -33,9 +33,12 @@ class NotGiven(Enum):
 
 NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 ModeName: TypeAlias = Literal["online", "refresh", "offline", "bypass"]
-MaxAge: TypeAlias = float | timedelta | None
+MaxAge: TypeAlias = float | timedelta | Literal["publication"] | None
+# Fresh until the market's publication rule says that a new row can exist.
+PUBLICATION: Final = "publication"
 WaitCallback: TypeAlias = Callable[[float], object]
 
+_Age: TypeAlias = float | Literal["publication"]
 _T = TypeVar("_T")
 
 
@@ -50,7 +53,8 @@ class Settings:
         mode: How the page cache is used (`OPEND_SI_MODE`).
         cache: The page cache's file (`OPEND_SI_CACHE`, else in the folder `OPEND_SI_HOME`).
         budget: The rate budget's file, always in the folder `OPEND_SI_HOME`: all caches share it.
-        max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever.
+        max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever; `publication`: until the
+            market's publication rule says that a new row can exist.
         rate: The limit to keep (`OPEND_SI_RATE`); None for none.
         on_wait: Called with the seconds that are left while the rate budget makes a call wait.
 
@@ -62,7 +66,7 @@ class Settings:
     mode: Mode
     cache: Path
     budget: Path
-    max_age: float | None
+    max_age: float | Literal["publication"] | None
     rate: Rate | None
     on_wait: WaitCallback | None
 
@@ -127,13 +131,13 @@ def _pick(
     return check(variable, text) if text else default()
 
 
-def _pick_max_age(env: Mapping[str, str], given: MaxAge | NotGiven) -> float | None:
+def _pick_max_age(env: Mapping[str, str], given: MaxAge | NotGiven) -> _Age | None:
     """None is a value of its own here: pages never expire."""
     if given is None:
         return None
     if given is not NOT_GIVEN:
         return _max_age("max_age", given)
-    return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", _from_text(_max_age), lambda: DEFAULT_MAX_AGE)
+    return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", _max_age_text, lambda: DEFAULT_MAX_AGE)
 
 
 def _default_home() -> Path:
@@ -172,10 +176,12 @@ def _timeout(name: str, value: object) -> float:
     return seconds
 
 
-def _max_age(name: str, value: object) -> float:
+def _max_age(name: str, value: object) -> _Age:
+    if value == PUBLICATION:
+        return PUBLICATION
     seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
     if not 0 <= seconds < math.inf:
-        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, 0 or more")
+        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, 0 or more, or {PUBLICATION!r}")
     return seconds
 
 
@@ -184,16 +190,12 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
-def _from_text(check: Callable[[str, object], float]) -> Callable[[str, object], float]:
+def _max_age_text(name: str, text: str) -> _Age:
     """The environment has texts only."""
-
-    def read(name: str, text: object) -> float:
-        try:
-            return check(name, float(str(text)))
-        except ValueError:
-            return check(name, text)
-
-    return read
+    try:
+        return _max_age(name, float(text))
+    except ValueError:
+        return _max_age(name, text)
 
 
 def _callback(name: str, value: object) -> WaitCallback | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import isnan, nan
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opend_si.errors import ProtocolError
+from opend_si.planner import Change, Row
 from opend_si_schema.definitions import Column, Table
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def _read_column(column: Column, items: Sequence[Any]) -> list[Any]:
         raise ProtocolError(f"{column.name} cannot be read: {error}") from None
     if column.dtype == "int64" and max(values, default=0) > _INT64_MAX:
         raise ProtocolError(f"{column.name} holds {max(values)}, more than a signed 64-bit integer")
+    if column.dtype == "float64" and isnan(sum(values)):
+        values = [nan if isnan(value) else value for value in values]  # one object, so that rows compare equal
     if _UNSENT[column.dtype] in values:
         for index, item in enumerate(items):
             if not values[index] and not item.HasField(field):
@@ -64,6 +68,45 @@ def _build_frame(table: Table, columns: Columns) -> pd.DataFrame:
 
     data = {column.name: _array(column, values) for column, values in zip(table.columns, columns, strict=True)}
     return pd.DataFrame(data, copy=False)
+
+
+def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int]) -> pd.DataFrame:
+    """A DataFrame by date, ascending: the table's columns, and when each value was first seen (UTC, milliseconds)."""
+    import numpy as np
+    import pandas as pd
+
+    columns = tuple(map(list, zip(*(row.values for row in reversed(rows)), strict=True)))
+    frame = _build_frame(table, columns or tuple([] for _ in table.columns))
+    times = pd.DatetimeIndex(np.array([row.at for row in reversed(rows)], dtype="datetime64[s]"), tz="UTC")
+    frame.index = times.tz_convert(table.market.timezone).tz_localize(None).normalize().rename("date")
+    known = np.array(known_at[::-1], dtype="datetime64[ms]")
+    frame["known_at"] = pd.DatetimeIndex(known, tz="UTC")
+    return frame
+
+
+def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
+    """One row a value that changed: `date`, `column`, `before`, `after`, `seen_at` (UTC), in the order they were seen."""
+    import numpy as np
+    import pandas as pd
+
+    changed = [
+        (change, column.name, before, after)
+        for change in changes
+        for column, before, after in zip(table.columns, change.before.values, change.after.values, strict=True)
+        if before is not after and before != after
+    ]
+    days = pd.DatetimeIndex(np.array([change.at for change, *_ in changed], dtype="datetime64[s]"), tz="UTC")
+    return pd.DataFrame(
+        {
+            "date": days.tz_convert(table.market.timezone).tz_localize(None).normalize(),
+            "column": pd.array([name for _, name, _, _ in changed], dtype=_text_dtype()),
+            "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
+            "after": pd.Series([after for _, _, _, after in changed], dtype=object),
+            "seen_at": pd.DatetimeIndex(
+                np.array([change.seen_at for change, *_ in changed], dtype="datetime64[ms]"), tz="UTC"
+            ),
+        }
+    )
 
 
 @cache

@@ -9,8 +9,9 @@ say what to do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from opend_si.cache.policy import Mode
@@ -40,9 +41,21 @@ class GuardedStore:
     def release(self, key: PageKey, owner: str) -> None:
         self._guarded(lambda: self._store.release(key, owner), None)
 
-    def record(self, key: PageKey, body: bytes, at: int) -> Recorded | None:
+    def record(self, key: PageKey, body: bytes, at: int, behind: int) -> Recorded | None:
         """Keep a reply; None where it cannot be kept."""
-        return self._guarded(lambda: self._store.record(key, body, at), None)
+        return self._guarded(lambda: self._store.record(key, body, at, behind), None)
+
+    def versions(self, protocol: int, symbol: str) -> list[Recorded]:
+        """Every version of every page of a symbol, damaged ones too."""
+        return self._guarded(lambda: self._store.versions(protocol, symbol), [])
+
+    def stamp(self) -> Hashable:
+        """Changes whenever the file does; None where that cannot be told."""
+        return self._guarded(self._store.stamp, None)
+
+    @property
+    def path(self) -> Path:
+        return self._store.path
 
     def miss(self, key: PageKey) -> CacheMiss:
         return self._store.miss(key)

@@ -1,33 +1,34 @@
-"""Decoded pages that were used lately, so that a repeated question costs one look-up."""
+"""What was used lately, bounded, so that a repeated question costs one look-up."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import Generic, TypeVar
 
-from opend_si.pages import Content
-
-# About 20 KB each when they have 50 rows.
-MAX_PAGES = 512
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
-class Memory:
-    """Content by the checksum of the recorded page, which stands for its key, its version and its bytes."""
+class Memory(Generic[_K, _V]):
+    """The values that were used last. What is kept must not change: threads share it."""
 
-    def __init__(self, max_pages: int = MAX_PAGES) -> None:
-        self._max_pages = max_pages
-        self._pages: OrderedDict[bytes, Content] = OrderedDict()
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[_K, _V] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, checksum: bytes) -> Content | None:
+    def get(self, key: _K) -> _V | None:
+        """The value, None if it is not kept."""
         with self._lock:
-            content = self._pages.get(checksum)
-            if content is not None:
-                self._pages.move_to_end(checksum)
-            return content
+            value = self._kept.get(key)
+            if value is not None:
+                self._kept.move_to_end(key)
+            return value
 
-    def keep(self, checksum: bytes, content: Content) -> None:
+    def keep(self, key: _K, value: _V) -> None:
+        """Keep a value, and let go of the one that was not used for longest."""
         with self._lock:
-            self._pages[checksum] = content
-            if len(self._pages) > self._max_pages:
-                self._pages.popitem(last=False)
+            self._kept[key] = value
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)

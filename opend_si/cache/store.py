@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ LAYOUT = Layout(
           fetched_at    INTEGER NOT NULL,
           checked_at    INTEGER NOT NULL,
           superseded_at INTEGER NOT NULL,
+          behind        INTEGER NOT NULL,
           checksum      BLOB    NOT NULL,
           body          BLOB    NOT NULL,
           UNIQUE (protocol, symbol, next_key, num, version)
@@ -57,13 +58,18 @@ _DIGEST_BYTES = 16
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
 _SELECT_CURRENT = """
-    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, checksum, body FROM page
+    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_at = 0 ORDER BY version DESC LIMIT 1
 """
 _SELECT_ALL = """
-    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, checksum, body FROM page
+    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
     ORDER BY protocol, symbol, next_key, num, version
 """
+_SELECT_SYMBOL = """
+    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
+    WHERE protocol = ? AND symbol = ?
+"""
+_SELECT_SYMBOLS = "SELECT DISTINCT symbol FROM page WHERE protocol = ? ORDER BY symbol"
 _SELECT_LAST_VERSION = """
     SELECT max(version) FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
@@ -73,11 +79,11 @@ _SELECT_KEYS = """
 """
 _INSERT = """
     INSERT INTO page
-    (protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
-    UPDATE page SET checked_at = ?, superseded_at = ?, checksum = ?
+    UPDATE page SET checked_at = ?, superseded_at = ?, behind = ?, checksum = ?
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
 _DELETE = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
@@ -95,7 +101,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One recorded version of a page. Times are milliseconds since 1970, UTC."""
+    """One recorded version of a page.
+
+    Times are milliseconds since 1970, UTC. `behind` is the timestamp of the row that stood right before the page when it
+    was walked, 0 where that is not known: it is what joins pages whose cursors say nothing.
+    """
 
     protocol: int
     symbol: str
@@ -105,6 +115,7 @@ class Recorded:
     fetched_at: int
     checked_at: int
     superseded_at: int
+    behind: int
     checksum: bytes
     body: bytes
 
@@ -120,9 +131,9 @@ class Recorded:
         """The same row with its checksum."""
         return self._with(checksum=self._digest())
 
-    def checked(self, at: int) -> Recorded:
+    def checked(self, at: int, behind: int) -> Recorded:
         """The row after OpenD sent the same bytes again."""
-        return self._with(checked_at=at).signed()
+        return self._with(checked_at=at, behind=behind or self.behind).signed()
 
     def superseded(self, at: int) -> Recorded:
         """The row after OpenD sent other bytes."""
@@ -138,7 +149,7 @@ class Recorded:
             repr(
                 (
                     *(self.protocol, self.symbol, self.next_key, self.num),
-                    *(self.version, self.fetched_at, self.checked_at, self.superseded_at),
+                    *(self.version, self.fetched_at, self.checked_at, self.superseded_at, self.behind),
                 )
             ).encode(errors="surrogatepass")
         )
@@ -177,8 +188,8 @@ class Store:
             )
         return found
 
-    def record(self, key: PageKey, body: bytes, at: int) -> Recorded:
-        """Keep a reply that came `at`."""
+    def record(self, key: PageKey, body: bytes, at: int, behind: int = 0) -> Recorded:
+        """Keep a reply that came `at`. `behind`: the timestamp of the row before the page, 0 if it is not known."""
         identity = _key(key)
         with self.database.writing() as connection:
             newest = _current(connection, identity)
@@ -186,13 +197,13 @@ class Store:
                 connection.execute(_DELETE, (*identity, newest.version))
                 newest = None
             if newest is not None and newest.body == body:
-                row = newest.checked(max(at, newest.checked_at))
+                row = newest.checked(max(at, newest.checked_at), behind)
                 _update(connection, row)
                 return row
             if newest is not None:
                 _update(connection, newest.superseded(at))
             last = connection.execute(_SELECT_LAST_VERSION, identity).fetchone()[0]
-            row = Recorded(*identity, (last or 0) + 1, at, at, CURRENT, b"", body).signed()
+            row = Recorded(*identity, (last or 0) + 1, at, at, CURRENT, behind, b"", body).signed()
             connection.execute(_INSERT, row.values())
             return row
 
@@ -233,6 +244,26 @@ class Store:
             f"{there}{more}. {_HOW_TO_RECORD}"
         )
 
+    def versions(self, protocol: int, symbol: str) -> list[Recorded]:
+        """Every version of every page of a symbol; damaged ones too."""
+        if not self._may_write and self._is_absent():
+            return []
+        with self.database.reading() as connection:
+            return [Recorded(*row) for row in connection.execute(_SELECT_SYMBOL, (protocol, symbol))]
+
+    def symbols(self, protocol: int) -> list[str]:
+        """Every symbol with recorded pages."""
+        if not self._may_write and self._is_absent():
+            return []
+        with self.database.reading() as connection:
+            return [row[0] for row in connection.execute(_SELECT_SYMBOLS, (protocol,))]
+
+    def stamp(self) -> Hashable:
+        """Changes whenever the file does."""
+        with self.database.reading() as connection:
+            other_writers = connection.execute("PRAGMA data_version").fetchone()[0]
+            return id(connection), other_writers, connection.total_changes
+
     def rows(self) -> Iterator[Recorded]:
         """Every version of every page, by key; damaged ones too."""
         with self.database.reading() as connection:
@@ -259,5 +290,5 @@ def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]
 
 
 def _update(connection: sqlite3.Connection, row: Recorded) -> None:
-    changed = (row.checked_at, row.superseded_at, row.checksum)
+    changed = (row.checked_at, row.superseded_at, row.behind, row.checksum)
     connection.execute(_UPDATE, (*changed, row.protocol, row.symbol, row.next_key, row.num, row.version))

@@ -12,14 +12,14 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from math import sin, tau
 from typing import Any
 from zlib import crc32
-from zoneinfo import ZoneInfo
 
 from google.protobuf.json_format import ParseDict
 
+from opend_si.dates import is_due, midnight
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Call, Column, Schedule, Table
@@ -105,7 +105,7 @@ class Universe:
 
     def _value(self, symbol: str, table: Table, column: Column, day: date) -> Any:
         if column.unit == "Unix seconds":
-            return int(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(table.market.timezone)).timestamp())
+            return midnight(day, table.market)
         if column.dtype == "str":
             return day.isoformat()
         # Prices of one security move together, the previous day's a day behind.
@@ -164,23 +164,6 @@ def _days_after(schedule: Schedule, start: date, end: date | None = None) -> Ite
     """The schedule's dates after `start` (the start itself too when it is a date of a history's beginning)."""
     day = start + timedelta(days=1)
     while end is None or day < end:
-        if _is_due(schedule, day):
+        if is_due(schedule, day):
             yield day
         day += timedelta(days=1)
-
-
-def _is_due(schedule: Schedule, day: date) -> bool:
-    """Weekdays stand for trading days: no exchange's holidays are kept here."""
-    if day.weekday() > 4:
-        return False
-    if schedule == "daily":
-        return True
-    if schedule == "weekly":
-        return day.weekday() == 4
-    month_end = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    return day in (_weekday_before(day.replace(day=15)), _weekday_before(month_end))
-
-
-def _weekday_before(day: date) -> date:
-    """`day`, or the weekday before it."""
-    return day - timedelta(days=max(0, day.weekday() - 4))

@@ -1,0 +1,118 @@
+"""Days and moments: what users write, and when a market publishes. Pure.
+
+Rows are stamped with midnight in their market's time zone. Publication follows rules, not calendars: HK weekly, about a
+week after the last trading day of the week (SFC); US twice a month, after the close of the 7th business day behind the
+settlement date (FINRA). Weekdays stand for business days, and one of them is left as margin on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TypeAlias
+from zoneinfo import ZoneInfo
+
+from opend_si.errors import InvalidArgument
+from opend_si_schema.definitions import Market, Schedule
+
+# What users may pass for a day or a moment; pandas' Timestamp is a datetime.
+When: TypeAlias = str | date | datetime
+
+_WEEK = timedelta(days=7)
+# Business days between a row's date and its publication.
+_DELAY: dict[Schedule, int] = {"daily": 1, "weekly": 5, "semimonthly": 7}
+_MARGIN = 1
+
+
+def read_day(name: str, value: object, market: Market) -> date:
+    """The day that `value` names, in the market's time zone where it is a moment."""
+    moment = _read(name, value)
+    if isinstance(moment, datetime):
+        return (moment.astimezone(ZoneInfo(market.timezone)) if moment.tzinfo else moment).date()
+    return moment
+
+
+def read_moment(name: str, value: object, market: Market) -> datetime:
+    """The moment that `value` names: a day means its end, a time without a zone is the market's."""
+    moment = _read(name, value)
+    zone = ZoneInfo(market.timezone)
+    if isinstance(moment, datetime):
+        return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+    return datetime.combine(moment + timedelta(days=1), time(), zone) - timedelta(milliseconds=1)
+
+
+def _read(name: str, value: object) -> date | datetime:
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+        except ValueError:
+            pass
+    elif isinstance(value, date) and value == value:  # pandas' NaT differs from itself
+        return value
+    raise InvalidArgument(f"{name} is {value!r}: it takes a date, a datetime, or a text such as 2026-04-30")
+
+
+def midnight(day: date, market: Market) -> int:
+    """The timestamp of a day's rows."""
+    return int(datetime.combine(day, time(), ZoneInfo(market.timezone)).timestamp())
+
+
+def day_of(timestamp: int, market: Market) -> date:
+    """The day of a row's timestamp."""
+    return datetime.fromtimestamp(timestamp, ZoneInfo(market.timezone)).date()
+
+
+def may_have_news(schedule: Schedule, market: Market, newest: date | None, checked: datetime, now: datetime) -> bool:
+    """Whether a row newer than `newest` can have been published since OpenD was asked at `checked`.
+
+    A row's publication is looked for from one business day before it is due; asked one business day after it was due or
+    later, OpenD has it or never will. A week without asking is the longest.
+    """
+    if newest is None or now - checked >= _WEEK or checked > now:
+        return True
+    zone = ZoneInfo(market.timezone)
+    for day in _due_days(schedule, newest, now.astimezone(zone).date()):
+        opens = datetime.combine(add_business_days(day, _DELAY[schedule] - _MARGIN), time(), zone)
+        closes = datetime.combine(add_business_days(day, _DELAY[schedule] + _MARGIN + 1), time(), zone)
+        if opens <= now and checked < closes:
+            return True
+    return False
+
+
+def _due_days(schedule: Schedule, after: date, until: date) -> Iterator[date]:
+    day = after + timedelta(days=1)
+    while day <= until:
+        if is_due(schedule, day):
+            yield day
+        day += timedelta(days=1)
+
+
+def is_due(schedule: Schedule, day: date) -> bool:
+    """Whether the schedule has a row on this day, weekdays standing for trading days."""
+    if day.weekday() > 4:
+        return False
+    if schedule == "daily":
+        return True
+    if schedule == "weekly":
+        return day.weekday() == 4
+    month_end = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return day in (_weekday_before(day.replace(day=15)), _weekday_before(month_end))
+
+
+def add_business_days(day: date, count: int) -> date:
+    """The day that many weekdays later."""
+    while count > 0:
+        day += timedelta(days=1)
+        count -= day.weekday() <= 4
+    return day
+
+
+def _weekday_before(day: date) -> date:
+    """`day`, or the weekday before it."""
+    return day - timedelta(days=max(0, day.weekday() - 4))
+
+
+def utc(milliseconds: float) -> datetime:
+    """A moment of the record."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,85 @@
+"""Keeping many symbols current: what a sync reports, and its loop over one symbol after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from opend_si.errors import ShortInterestError
+
+
+@dataclass(frozen=True)
+class SymbolReport:
+    """What became of one symbol.
+
+    Attributes:
+        symbol: The symbol, as it was given.
+        rows: Rows of its history now.
+        new_rows: Rows that were first seen in this sync.
+        revised_rows: Rows whose values OpenD sent differently in this sync.
+        requests: Requests that were spent on it.
+        error: Why it could not be brought up to date; None if it was.
+
+    """
+
+    symbol: str
+    rows: int = 0
+    new_rows: int = 0
+    revised_rows: int = 0
+    requests: int = 0
+    error: ShortInterestError | None = None
+
+
+@dataclass
+class SyncReport:
+    """What became of every symbol of a sync, in the order they were given."""
+
+    symbols: list[SymbolReport] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every symbol is up to date."""
+        return not self.failed
+
+    @property
+    def failed(self) -> list[SymbolReport]:
+        """The symbols that are not."""
+        return [report for report in self.symbols if report.error is not None]
+
+    @property
+    def requests(self) -> int:
+        """Requests that were spent in all."""
+        return sum(report.requests for report in self.symbols)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all histories together."""
+        return sum(report.rows for report in self.symbols)
+
+    @property
+    def new_rows(self) -> int:
+        """Rows that were first seen in this sync."""
+        return sum(report.new_rows for report in self.symbols)
+
+    @property
+    def revised_rows(self) -> int:
+        """Rows whose values OpenD sent differently in this sync."""
+        return sum(report.revised_rows for report in self.symbols)
+
+    def __iter__(self) -> Iterator[SymbolReport]:
+        return iter(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __str__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return (
+            f"{len(self)} symbols{failed}: {self.rows} rows, {self.new_rows} new, {self.revised_rows} revised, "
+            f"{self.requests} requests"
+        )
+
+
+# Called after each symbol with its report, and how many of how many symbols are done.
+Progress: TypeAlias = Callable[[SymbolReport, int, int], object]
