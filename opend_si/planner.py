@@ -270,6 +270,13 @@ class Ledger:
             said = self.below(said.lo, since)
         return None
 
+    def frontier(self, top: float, since: float) -> float:
+        """Down to where the rows below `top` are held without a gap by statements checked at or after `since`."""
+        lo, said = top, self.head(since) if top == TOP else self.below(top, since)
+        while said is not None and said.lo != BOTTOM:
+            lo, said = said.lo, self.below(said.lo, since)
+        return lo
+
     def history(self, also: Ledger | None = None, as_of: int | None = None) -> History:
         """When each value was first seen, and what was revised, by the replies (another ledger's too) up to `as_of`."""
         said = self._statements if also is None else {*self._statements, *also._statements}

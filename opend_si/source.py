@@ -107,13 +107,13 @@ class PageSource:
         decision = decide(self._settings.mode, checked_at, asked_at, _now(), max_age)
         if recorded is not None and decision is Decision.SERVE:
             return self._recalled(key, recorded)
-        shelved = self._shelved(key, store)
-        if (page := shelved.cut(key, self._since(asked_at, max_age), "cache")) is not None:
+        shelved, since = self._shelved(key, store), self._since(asked_at, max_age)
+        if (page := shelved.cut(key, since, "cache")) is not None:
             return page
         if decision is Decision.MISS:
             raise shelved.damage(key, store) or store.miss(key)
         try:
-            return (yield from self._fetch_page(key, store, shelved.ledger, asked_at))
+            return (yield from self._fetch_page(key, store, shelved.ledger, asked_at, since))
         except (ConnectionFailed, RequestTimeout) as error:
             if self._settings.mode is Mode.REFRESH:
                 raise
@@ -123,16 +123,21 @@ class PageSource:
             self._tell_age(key, int(page.checked_at.timestamp() * 1000), error)
             return page
 
-    def _fetch_page(self, key: PageKey, store: GuardedStore, ledger: Ledger, asked_at: int) -> Steps[Page]:
+    def _fetch_page(
+        self, key: PageKey, store: GuardedStore, ledger: Ledger, asked_at: int, since: float
+    ) -> Steps[Page]:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
-        longest = replace(key, num=key.call.page_size.maximum)
         style = ledger.style
-        is_cuttable = style is True if key.next_key else style is not False
-        if key.num < longest.num and is_cuttable:
-            fetched = yield from self._fetch_once(longest, store, asked_at, 0)
+        is_cuttable = style is True and _is_timestamp(key.next_key) if key.next_key else style is not False
+        if key.num < key.call.page_size.maximum and is_cuttable:
+            # What is fresh of the rows wanted is not fetched again.
+            frontier = ledger.frontier(float(key.next_key) if key.next_key else TOP, since)
+            next_key = "" if frontier == TOP else str(int(frontier))
+            wanted = replace(key, next_key=next_key, num=key.call.page_size.maximum)
+            fetched = yield from self._fetch_once(wanted, store, asked_at, 0)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
-                statement = _statement(longest, fetched, _position(key.next_key, 0, style))
-                page = _Shelved(None, ledger.with_statement(statement), 0).cut(key, 0, fetched.source)
+                statement = _statement(wanted, fetched, frontier)
+                page = _Shelved(None, ledger.with_statement(statement), 0).cut(key, since, fetched.source)
                 if page is not None:
                     return page
         return (yield from self._fetch_once(key, store, asked_at, 0))

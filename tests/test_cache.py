@@ -65,14 +65,48 @@ def test_a_recorded_page_is_asked_for_once(recording: Any, opend: Simulator, cod
     assert len(opend.requests) == 1
 
 
-def test_next_key_and_num_are_part_of_what_is_asked(recording: Any, opend: Simulator) -> None:
-    first = recording.get_page("HK.00700")
-    assert len(recording.get_page("HK.00700", num=11)) == 11
-    second = recording.get_page("HK.00700", first.next)
-    assert len(opend.requests) == 3
-    for page in (first, second):
-        same(recording.get_page("HK.00700", page.next_key or None), page)
-    assert len(opend.requests) == 3
+def test_next_key_and_num_are_part_of_what_is_asked(
+    face: ModuleType, start: Callable[..., Simulator], cache: Path
+) -> None:
+    opend = start(cursor="offset")  # cursors that say nothing: every page is asked for exactly
+    with face.Client(opend.host, opend.port, mode="online", cache=cache) as client:
+        first = client.get_page("HK.00700", num=50)
+        for num in (10, 11):
+            assert len(client.get_page("HK.00700", num=num)) == num
+        second = client.get_page("HK.00700", first.next, num=50)
+        assert len(opend.requests) == 4
+        for page in (first, second):
+            same(client.get_page("HK.00700", page.next_key or None, num=50), page)
+        assert client.get_page("HK.00700", "10", num=10).hk["timestamp"].max() < first.hk["timestamp"][9]
+        assert len(opend.requests) == 5
+
+
+@pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
+def test_with_anchored_cursors_smaller_pages_are_cut_from_recorded_ones(
+    face: ModuleType, opend: Simulator, recording: Any, code: str
+) -> None:
+    with face.Client(opend.host, opend.port, mode="bypass") as live:
+        for num in (10, 37, 50, 1):
+            cursor = None
+            for _ in range(4):
+                page, sent = recording.get_page(code, cursor, num), live.get_page(code, cursor, num)
+                same(page, sent)
+                cursor = sent.next
+    # 200 rows were looked at in all; the other client asked for 16 pages.
+    assert len(opend.requests) == 16 + 4
+
+
+def test_the_end_is_cut_as_opend_sends_it(face: ModuleType, opend: Simulator, cache: Path) -> None:
+    rows = opend.universe.rows("US.AAPL") or ()
+    at = {"host": opend.host, "port": opend.port}
+    with face.Client(**at, mode="online", cache=cache) as client, face.Client(**at, mode="bypass") as live:
+        assert len(list(client.pages("US.AAPL"))) == -(-len(rows) // 50)
+        before = len(opend.requests)
+        for left in (1, 2, 7, 49):
+            cursor = str(rows[-left - 1].timestamp)
+            for num in (left - 1 or 1, left, left + 1 if left < 50 else 50):
+                same(client.get_page("US.AAPL", cursor, num), live.get_page("US.AAPL", cursor, num))
+        assert len(opend.requests) == before + 12  # all of them the other client's
 
 
 def test_both_brands_share_one_record(opend: Simulator, cache: Path) -> None:
@@ -116,7 +150,7 @@ def test_an_offline_miss_says_what_is_recorded_and_how_to_record_the_rest(
             client.get_page("HK.00700")
         recording.get_page("HK.00700", num=50)
         with pytest.raises(face.CacheMiss, match=r"next_key '' with num 50.*mode online"):
-            client.get_page("HK.00700", num=10)
+            client.get_page("HK.00700", "5", num=10)
         with pytest.raises(face.CacheMiss, match=r"No short interest of US\.AAPL is recorded"):
             client.get_page("US.AAPL")
     assert not cache.with_name("home").exists()
@@ -165,18 +199,18 @@ def test_an_equal_reply_moves_checked_at_and_another_one_is_a_new_version(
     face: ModuleType, opend: Simulator, cache: Path
 ) -> None:
     with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
-        first = client.get_page("HK.00700")
-        second = client.get_page("HK.00700")
+        first = client.get_page("HK.00700", num=50)
+        second = client.get_page("HK.00700", num=50)
         assert second.source == "opend"
         assert second.fetched_at == first.fetched_at
         assert second.checked_at >= first.checked_at
         opend.universe.publish("HK.00700")
-        third = client.get_page("HK.00700")
+        third = client.get_page("HK.00700", num=50)
         opend.universe.revise("HK.00700", 3, aggregatedShort=7)
-        fourth = client.get_page("HK.00700")
+        fourth = client.get_page("HK.00700", num=50)
     assert versions(cache) == [(1, False, first.body), (2, False, third.body), (3, True, fourth.body)]
     with face.Client(mode="offline", cache=cache) as client:
-        same(client.get_page("HK.00700"), fourth)
+        same(client.get_page("HK.00700", num=50), fourth)
     assert list(upkeep.verify(cache)) == []
 
 
@@ -312,12 +346,13 @@ def test_pruning_takes_superseded_versions_only(face: ModuleType, opend: Simulat
 def test_info_counts_what_is_there(face: ModuleType, opend: Simulator, cache: Path) -> None:
     with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
         first = client.get_page("HK.00700", num=50)
-        client.get_page("HK.00700", num=10)  # the same rows again
         client.get_page("HK.00700", first.next, num=50)
-        client.get_page("US.AAPL")
+        cursor = first.records[24].timestamp
+        client.get_page("HK.00700", str(cursor), num=50)  # 25 rows of each of the pages before
+        client.get_page("US.AAPL", num=50)
         opend.universe.publish("US.AAPL")
-        last = client.get_page("US.AAPL")
+        last = client.get_page("US.AAPL", num=50)
     told = upkeep.info(cache)
-    assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 110)
+    assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 150)
     assert (told.path, told.bytes) == (cache, cache.stat().st_size)
     assert (told.oldest, told.newest) == (first.fetched_at, last.fetched_at)

@@ -196,7 +196,7 @@ def test_the_cache_commands_look_after_the_file(
     file = tmp_path / "kept" / "pages.sqlite3"
     assert console("cache", "path", **recorded).stdout.strip() == str(file)
     told = dict(line.split(maxsplit=1) for line in console("cache", "info", **recorded).stdout.splitlines())
-    assert (told["symbols"], told["pages"], told["versions"], told["rows"]) == ("2", "2", "2", "20")
+    assert (told["symbols"], told["pages"], told["versions"], told["rows"]) == ("2", "2", "2", "100")
     assert console("cache", "verify", **recorded).returncode == 0
     opend.universe.publish("HK.00700")
     assert console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)}).returncode == 0
@@ -211,7 +211,7 @@ def test_the_cache_commands_look_after_the_file(
     connection.close()
     damaged = console("cache", "verify", **recorded)
     assert damaged.returncode == 3
-    assert "US.AAPL, next_key '', num 10, version 1: does not match its checksum" in damaged.stdout
+    assert "US.AAPL, next_key '', num 50, version 1: does not match its checksum" in damaged.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -260,6 +260,8 @@ class Store:
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
+        if not self._may_write and self._is_absent():
+            return "absent"
         with self.database.reading() as connection:
             other_writers = connection.execute("PRAGMA data_version").fetchone()[0]
             return id(connection), other_writers, connection.total_changes
