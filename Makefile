@@ -53,10 +53,11 @@ $(VENV)/lint.stamp: $(VENV)/base.stamp
 	$(PIP) --group lint
 	@touch $@
 
-# The protobuf releases that the tests run on besides the installed one, each in a folder of its own.
+# What the tests run on besides what is installed, each in a folder of its own: protobuf releases, the extra pyarrow.
 $(VENV)/compat.stamp: $(VENV)/python.stamp tests/protobuf-releases.txt
 	rm -rf $(VENV)/compat
 	while read -r release; do \
 	  $(PIP) --no-deps --target $(VENV)/compat/protobuf-$$release "protobuf==$$release.*" || exit 1; \
 	done < tests/protobuf-releases.txt
+	$(PIP) --no-deps --target $(VENV)/compat/pyarrow "pyarrow>=17"
 	@touch $@

@@ -25,6 +25,7 @@ from opend_si.dates import day_of, may_have_news, utc
 from opend_si.errors import (
     CacheCorrupt,
     CacheError,
+    CacheMiss,
     ConnectionFailed,
     InvalidArgument,
     ProtocolError,
@@ -158,7 +159,13 @@ class PageSource:
             return found, found.ledger.history()
         shelved = self._shelved(key, store)
         if as_of is not None:
-            found = self._recorded_walk(key, store, shelved, shelved.ledger.up_to(as_of), down_to)
+            try:
+                found = self._recorded_walk(key, store, shelved, shelved.ledger.up_to(as_of), down_to)
+            except CacheMiss:
+                raise CacheMiss(
+                    f"As of {utc(as_of):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {store.path}. Name a later "
+                    "moment, or a later start."
+                ) from None
         elif self._settings.mode is Mode.OFFLINE:
             found = self._recorded_walk(key, store, shelved, shelved.ledger, down_to)
         else:

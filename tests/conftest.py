@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from opend_si.simulator import Simulator
+from tests.processes import COMMANDS, Run, run_console
 
 FACES = ("futu_si", "moomoo_si")
 ROOT = Path(__file__).parent.parent
@@ -51,3 +53,9 @@ def client(face: ModuleType, opend: Simulator) -> Iterator[Any]:
     """A client of `opend`, of each face in turn."""
     with face.Client(opend.host, opend.port, timeout=5) as client:
         yield client
+
+
+@pytest.fixture(params=COMMANDS)
+def console(request: pytest.FixtureRequest) -> Run:
+    """Runs the installed console script of each face."""
+    return partial(run_console, request.param)

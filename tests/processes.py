@@ -1,13 +1,31 @@
-"""Several real processes that start their work at the same moment."""
+"""Real processes: the console, and several that start their work at the same moment."""
 
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+from opend_si.simulator import Simulator
+
 ROOT = Path(__file__).parent.parent
+COMMANDS = ("futu-si", "moomoo-si")
+# Runs a console with arguments, its environment changed by keywords.
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def at(opend: Simulator) -> dict[str, str]:
+    """The environment that leads to a simulator."""
+    return {"OPEND_HOST": opend.host, "OPEND_PORT": str(opend.port)}
+
+
+def run_console(command: str, *arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run an installed console script to its end."""
+    script = Path(sys.executable).with_name(command)
+    settings = {**os.environ, **environ, "PYTHONWARNINGS": "error"}
+    return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=60, env=settings)
 
 
 def ask_together(

@@ -16,25 +16,7 @@ import pytest
 from opend_si.cli.exits import MEANINGS
 from opend_si.simulator import Simulator
 from opend_si_schema.definitions import Rate
-
-COMMANDS = ("futu-si", "moomoo-si")
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(params=COMMANDS)
-def console(request: pytest.FixtureRequest) -> Run:
-    """Runs the installed console script of each face."""
-    script = Path(sys.executable).with_name(request.param)
-
-    def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-        environ = {**os.environ, **settings, "PYTHONWARNINGS": "error"}
-        return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=30, env=environ)
-
-    return run
-
-
-def at(opend: Simulator) -> dict[str, str]:
-    return {"OPEND_HOST": opend.host, "OPEND_PORT": str(opend.port)}
+from tests.processes import COMMANDS, Run, at
 
 
 def test_get_prints_rows_on_stdout_and_the_way_on_on_stderr(console: Run, opend: Simulator) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,24 +13,13 @@ import click
 from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
+from opend_si.cli.history import history, revisions
+from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_page
+from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 from opend_si.settings import DEFAULT_PORT, parse_rate
 from opend_si_schema.calls import SHORT_INTEREST
-
-_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items()) + "."
-
-
-@dataclass(frozen=True)
-class Brand:
-    """Under which name the console runs, and which face it uses."""
-
-    command: str
-    package: str
-
-    @property
-    def face(self) -> Any:
-        return importlib.import_module(self.package)
 
 
 def run_app(command: str, package: str) -> int:
@@ -56,39 +42,13 @@ def run_app(command: str, package: str) -> int:
         return exits.INTERRUPTED
 
 
-def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that may be answered from the record."""
-    for option in (
-        click.option(
-            "--max-age", type=float, help="Seconds for which a recorded page is fresh (OPEND_SI_MAX_AGE, else 12 h)."
-        ),
-        click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
-        click.option("--no-cache", "mode", flag_value="bypass", help="Read and record nothing."),
-        click.option("--refresh", "mode", flag_value="refresh", help="Fetch and record, whatever is recorded."),
-        click.option("--offline", "mode", flag_value="offline", help="Answer from what is recorded; open no socket."),
-    ):
-        command = option(command)
-    return command
-
-
-def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that talks to OpenD."""
-    for option in (
-        click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
-        click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),
-        click.option("--host", help="Machine that runs OpenD (OPEND_HOST, else 127.0.0.1)."),
-    ):
-        command = option(command)
-    return command
-
-
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-@main.command(epilog=_EPILOG, short_help="Print one page of a symbol.")
+@main.command(epilog=EPILOG, short_help="Print one page of a symbol.")
 @click.argument("code")
 @click.option("--num", type=int, default=SHORT_INTEREST.page_size.default, show_default=True, help="Rows, 1 to 50.")
 @click.option("--next-key", help="Cursor that the page before gave.")
@@ -102,18 +62,18 @@ def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format
 
     CODE is a symbol such as HK.00700 or US.AAPL.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    with brand.face.Client(**given, on_wait=WaitNotice()) as client:
+    with brand.client(settings, WaitNotice()) as client:
         page = client.get_page(code, next_key, num)
     print_page(page, form or "table")
     if page.next is not None:
         note(f"next page: {brand.command} get {code} --num {num} --next-key {page.next}")
 
 
-main.add_command(cache)
+for command in (history, revisions, sync, cache):
+    main.add_command(command)
 
 
-@main.command(epilog=_EPILOG, short_help="Check the way to OpenD.")
+@main.command(epilog=EPILOG, short_help="Check the way to OpenD.")
 @opend_options
 @click.pass_obj
 def doctor(brand: Brand, /, **opend: Any) -> None:
@@ -132,7 +92,7 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
     raise click.exceptions.Exit(code)
 
 
-@main.command(epilog=_EPILOG, short_help="Run an OpenD stand-in.")
+@main.command(epilog=EPILOG, short_help="Run an OpenD stand-in.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=int, default=DEFAULT_PORT, show_default=True, help="Port to listen on; 0 takes a free one."
@@ -169,7 +129,7 @@ def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: f
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
-@main.command(epilog=_EPILOG, short_help="Fetch documented rows from a simulator.")
+@main.command(epilog=EPILOG, short_help="Fetch documented rows from a simulator.")
 @click.pass_obj
 def demo(brand: Brand) -> None:
     """Fetch the broker's documented HK.00700 rows from a simulator started for it, and say what happened."""

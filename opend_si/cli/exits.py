@@ -21,6 +21,7 @@ UNREACHABLE = 4
 RATE_LIMITED = 5
 REFUSED = 6
 PROTOCOL = 7
+INCOMPLETE = 8
 INTERRUPTED = 130
 
 MEANINGS = {
@@ -32,6 +33,7 @@ MEANINGS = {
     RATE_LIMITED: "OpenD's limit is used up",
     REFUSED: "OpenD refused for another reason",
     PROTOCOL: "what answered does not speak OpenD's protocol",
+    INCOMPLETE: "some symbols of a sync could not be brought up to date",
     INTERRUPTED: "interrupted",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -23,10 +24,17 @@ def print_page(page: Page, form: Format) -> None:
         click.echo(page.to_json())
         return
     frame = page.us if page.symbol.startswith("US.") else page.hk
-    if form == "csv":
+    write_frame(frame, form, f"{page.symbol}  short interest")
+
+
+def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
+    """Print a frame on stdout."""
+    if form == "json":
+        click.echo(frame.to_json(orient="records", date_format="iso", indent=2, force_ascii=False))
+    elif form == "csv":
         frame.to_csv(sys.stdout, index=False)
     else:
-        print_frame(frame, f"{page.symbol}  short interest")
+        print_frame(frame, title)
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
@@ -36,9 +44,9 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    shown = [name for name in frame.columns if name != "timestamp"]
+    shown = [name for name in frame.columns if name not in ("timestamp", "timestamp_str" if "date" in frame else "")]
     for name in shown:
-        is_text = frame[name].dtype.kind in "OTU"
+        is_text = frame[name].dtype.kind in "OTUM"
         table.add_column(
             "date" if name == "timestamp_str" else name.replace("_", " "), justify="left" if is_text else "right"
         )
@@ -54,6 +62,8 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, str):
         return value
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}" if value.tzinfo else f"{value:%Y-%m-%d}"
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -1,0 +1,79 @@
+"""What the commands share: the brand they run under, and the options of those that talk to OpenD."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from opend_si.cli import exits
+from opend_si.errors import InvalidArgument
+from opend_si.settings import DEFAULT_PORT, PUBLICATION, WaitCallback
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items()) + "."
+
+
+@dataclass(frozen=True)
+class Brand:
+    """Under which name the console runs, and which face it uses."""
+
+    command: str
+    package: str
+
+    @property
+    def face(self) -> Any:
+        return importlib.import_module(self.package)
+
+    def client(self, options: Mapping[str, Any], on_wait: WaitCallback) -> Any:
+        """A client by the options of a command."""
+        return self.face.Client(
+            **{name: value for name, value in options.items() if value is not None}, on_wait=on_wait
+        )
+
+
+class _MaxAge(click.ParamType[float | str]):
+    """Seconds, or the word for the publication rule."""
+
+    name = "seconds"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 — click's interface
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> float | str:
+        try:
+            return PUBLICATION if value == PUBLICATION else float(value)
+        except ValueError:
+            raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
+
+
+def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that may be answered from the record."""
+    for option in (
+        click.option(
+            "--max-age",
+            type=_MaxAge(),
+            help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
+        ),
+        click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
+        click.option("--no-cache", "mode", flag_value="bypass", help="Read and record nothing."),
+        click.option("--refresh", "mode", flag_value="refresh", help="Fetch and record, whatever is recorded."),
+        click.option("--offline", "mode", flag_value="offline", help="Answer from what is recorded; open no socket."),
+    ):
+        command = option(command)
+    return command
+
+
+def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that talks to OpenD."""
+    for option in (
+        click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
+        click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),
+        click.option("--host", help="Machine that runs OpenD (OPEND_HOST, else 127.0.0.1)."),
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,173 @@
+"""The console's `history`, `revisions` and `sync`: real processes, data on stdout, progress on stderr."""
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from opend_si.simulator import Simulator
+from tests.processes import COMMANDS, Run, at
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, str]:
+    """An environment that records."""
+    return {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path / "kept")}
+
+
+def test_history_prints_all_rows_oldest_first(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    done = console("history", "HK.00700", "--csv", **kept, **at(opend))
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    told = [row.timestampStr for row in opend.universe.rows("HK.00700") or ()]
+    assert [row["date"] for row in rows] == told[::-1]
+    assert [list(rows[0])[place] for place in (0, -1)] == ["date", "known_at"]
+    assert len(opend.requests) == 15
+    part = console("history", "HK.00700", "--start", "2026-04-01", "--end", "2026-04-24", "--json", **kept, **at(opend))
+    assert [row["date"][:10] for row in json.loads(part.stdout)] == [
+        "2026-04-02",
+        "2026-04-10",
+        "2026-04-17",
+        "2026-04-24",
+    ]
+    table = console("history", "HK.00700", "--start", "2026-04-01", "--offline", **kept)
+    assert table.stdout.splitlines()[-1].startswith("2026-04-30")
+    assert len(opend.requests) == 15
+
+
+def test_history_answers_as_of_a_moment_and_names_what_was_revised(
+    console: Run,
+    opend: Simulator,
+    kept: dict[str, str],
+) -> None:
+    assert console("history", "HK.00700", **kept, **at(opend)).returncode == 0
+    opend.universe.revise("HK.00700", 0, aggregatedShort=7)
+    assert console("history", "HK.00700", "--refresh", **kept, **at(opend)).returncode == 0
+    revised = list(csv.DictReader(io.StringIO(console("revisions", "HK.00700", "--csv", **kept).stdout)))
+    assert [(row["date"], row["column"], row["before"], row["after"]) for row in revised] == [
+        ("2026-04-30", "aggregated_short", "51480638", "7")
+    ]
+    seen_at = datetime.fromisoformat(revised[0]["seen_at"])
+    for moment, value in ((seen_at - timedelta(milliseconds=1), 51480638), (seen_at, 7)):
+        told = console("history", "HK.00700", "--as-of", str(moment), "--start", "2026-04-30", "--json", **kept)
+        assert [row["aggregated_short"] for row in json.loads(told.stdout)] == [value]
+    missing = console("history", "HK.00700", "--as-of", "2001-01-01", **kept)
+    assert missing.returncode == 3
+    assert "As of 2001-01-01" in missing.stderr
+
+
+@pytest.mark.parametrize("option", ["--start", "--end", "--as-of"])
+def test_a_date_that_is_none_is_named(console: Run, opend: Simulator, option: str) -> None:
+    done = console("history", "HK.00700", option, "soon", **at(opend))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'soon'" in done.stderr
+    assert opend.requests == []
+
+
+def test_sync_reports_each_symbol_and_goes_on_after_a_bad_one(
+    console: Run,
+    opend: Simulator,
+    kept: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "symbols.txt"
+    file.write_text("# my universe\nUS.AAPL  # apple\n\nUS.NONE\nHK.700\nUS.AAPL\n")
+    done = console("sync", "HK.00700", "--from", str(file), "--json", **kept, **at(opend))
+    assert done.returncode == 8
+    told = {entry["symbol"]: entry for entry in json.loads(done.stdout)}
+    assert list(told) == ["HK.00700", "US.AAPL", "US.NONE", "HK.700"]
+    assert (told["HK.00700"]["rows"], told["HK.00700"]["requests"], told["HK.00700"]["error"]) == (713, 15, None)
+    assert "未知股票" in told["US.NONE"]["error"]
+    assert "did you mean HK.00700" in told["HK.700"]["error"]
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["1/4", "2/4", "3/4", "4/4"]
+    spent = len(opend.requests)
+    opend.universe.publish("US.AAPL", 2)
+    again = console("sync", "HK.00700", "US.AAPL", "--max-age", "0", "--csv", **kept, **at(opend))
+    assert again.returncode == 0
+    rows = list(csv.DictReader(io.StringIO(again.stdout)))
+    assert [(row["symbol"], row["new_rows"], row["requests"]) for row in rows] == [
+        ("HK.00700", "0", "1"),
+        ("US.AAPL", "2", "1"),
+    ]
+    assert len(opend.requests) == spent + 2
+    assert console("sync", **kept).returncode == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_on_a_terminal_sync_shows_a_bar(command: str, opend: Simulator, kept: dict[str, str]) -> None:
+    terminal, theirs = pty.openpty()
+    script = str(Path(sys.executable).with_name(command))
+    environ = {**os.environ, **kept, **at(opend), "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [script, "sync", "US.AAPL", "US.GME"], stdout=subprocess.PIPE, stderr=theirs, text=True, env=environ
+    ) as syncing:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(terminal, 1 << 16)
+            except OSError:  # how a terminal ends
+                break
+        assert syncing.stdout is not None
+        assert syncing.stdout.read() == "2 symbols: 446 rows, 446 new, 0 revised, 10 requests\n"
+    os.close(terminal)
+    assert b"2/2" in shown
+    assert "━".encode() in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Simulator, kept: dict[str, str]) -> None:
+    script = str(Path(sys.executable).with_name(command))
+    environ = {**os.environ, **kept, **at(opend), "OPEND_SI_RATE": "7/3600"}
+    with subprocess.Popen(
+        [script, "sync", "US.AAPL", "US.GME"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as syncing:
+        assert syncing.stderr is not None
+        assert syncing.stderr.readline().startswith("1/2 US.AAPL: 223 rows")
+        assert syncing.stderr.readline().startswith("waiting ")
+        syncing.send_signal(signal.SIGINT)
+        told, _ = syncing.communicate(timeout=30)
+    assert (syncing.returncode, told) == (130, "")
+    assert len(opend.requests) == 7
+    done = subprocess.run(
+        [script, "sync", "US.AAPL", "US.GME"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**environ, "OPEND_SI_RATE": "off"},
+    )
+    assert done.stdout == "2 symbols: 446 rows, 123 new, 0 revised, 3 requests\n"
+    assert len(opend.requests) == 10
+
+
+PYARROW = Path(sys.prefix, "compat", "pyarrow")
+
+
+def test_parquet_needs_an_extra_and_says_so(
+    console: Run, opend: Simulator, kept: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.parquet"
+    without = console("history", "HK.00700", "--parquet", str(file), **kept, **at(opend))
+    assert without.returncode == 1
+    assert "opend-short-interest[arrow]" in without.stderr
+    assert opend.requests == []
+    assert PYARROW.is_dir(), "make test installs pyarrow into a folder of its own"
+    done = console("history", "HK.00700", "--parquet", str(file), **kept, **at(opend), PYTHONPATH=str(PYARROW))
+    assert (done.returncode, done.stdout) == (0, "")
+    read = f"import pandas; frame = pandas.read_parquet({str(file)!r}); print(len(frame), frame.index[-1], frame.iloc[-1, 2])"
+    told = subprocess.run(
+        [sys.executable, "-c", read],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(PYARROW)},
+    )
+    assert told.stdout.split() == ["713", "2026-04-30", "00:00:00", "51480638"]
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".new"] == []
