@@ -14,6 +14,7 @@ from opend_si.simulator import Simulator
 _ROW = "{:<34} {:>12} {:>12} {:>9} {:>9}"
 _PAGE_ROUNDS, _PAGE_CALLS = 20, 50
 _IMPORT_ROUNDS = 10
+_WALK_ROUNDS, _WALK_CALLS = 10, 5
 
 
 def main() -> int:
@@ -44,6 +45,9 @@ def _pages(environ: dict[str, str]) -> None:
                 _report(f"live page of {num} rows, loopback", medians[published], medians[ours], medians[floor])
             medians = take_turns({published: "page-50", ours: "recorded-50"}, _PAGE_ROUNDS, _PAGE_CALLS)
             _report("recorded page of 50 rows", medians[published], medians[ours])
+            for name, case in (("history, live", "walk"), ("history, recorded", "recorded-walk")):
+                medians = take_turns({published: "walk", ours: case}, _WALK_ROUNDS, _WALK_CALLS)
+                _report(f"{name}, 713 rows", medians[published], medians[ours])
         finally:
             for contender in (published, ours, floor):
                 contender.close()

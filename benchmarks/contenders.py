@@ -27,7 +27,15 @@ def published(host: str, port: int) -> dict[str, Call]:
         if ret != futu.RET_OK or len(frame) != num:
             raise RuntimeError(frame)
 
-    return {"page-10": lambda: page(10), "page-50": lambda: page(50)}
+    def walk() -> None:
+        next_key = None
+        while next_key != "-1":
+            ret, _, frame = context.get_short_interest(CODE, next_key=next_key, num=50)
+            if ret != futu.RET_OK:
+                raise RuntimeError(frame)
+            next_key = frame.attrs["next_key"]
+
+    return {"page-10": lambda: page(10), "page-50": lambda: page(50), "walk": walk}
 
 
 def ours(host: str, port: int) -> dict[str, Call]:
@@ -36,6 +44,13 @@ def ours(host: str, port: int) -> dict[str, Call]:
 
     live = futu_si.OpenQuoteContext(host, port, mode="bypass")
     recorded = futu_si.OpenQuoteContext(host, port, mode="online", max_age=None)
+
+    live_client = futu_si.Client(host, port, mode="bypass")
+    recorded_client = futu_si.Client(host, port, mode="online", max_age=None)
+
+    def history(client: futu_si.Client) -> None:
+        if client.history(CODE).empty:
+            raise RuntimeError(CODE)
 
     def page(context: futu_si.OpenQuoteContext, num: int) -> None:
         ret, _, frame = context.get_short_interest(CODE, num=num)
@@ -46,6 +61,8 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "page-10": lambda: page(live, 10),
         "page-50": lambda: page(live, 50),
         "recorded-50": lambda: page(recorded, 50),
+        "walk": lambda: history(live_client),
+        "recorded-walk": lambda: history(recorded_client),
     }
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Generator, Hashable
 from contextlib import suppress
@@ -497,7 +496,7 @@ class _Claim:
 
     def __init__(self, store: GuardedStore, key: PageKey, seconds: float) -> None:
         self._store, self._key, self._seconds = store, key, seconds
-        self._owner = f"{os.getpid()}-{uuid.uuid4().hex}"
+        self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._taken_at = 0.0
 
     def take(self) -> bool:

@@ -41,10 +41,17 @@ Row = Any  # a row message of the call, such as Qot_GetShortInterest.HkShortInte
 
 
 class Universe:
-    """Rows by call and symbol, newest first. Threads may read while another publishes."""
+    """Rows by call and symbol, newest first. Threads may read while another publishes.
 
-    def __init__(self, seed: int = 0, symbols: Sequence[str] = SYMBOLS) -> None:
-        self._seed = seed
+    Args:
+        seed: Which synthetic market.
+        symbols: Which symbols are known, besides those without rows.
+        most_rows: How many rows a symbol begins with at most, the newest; None for its exchange's whole history.
+
+    """
+
+    def __init__(self, seed: int = 0, symbols: Sequence[str] = SYMBOLS, most_rows: int | None = None) -> None:
+        self._seed, self._most_rows = seed, most_rows
         self._known = dict.fromkeys((*symbols, *WITHOUT_ROWS))
         self._rows: dict[tuple[str, str], list[Row]] = {}
         self._paths: dict[str, _Path] = {}
@@ -95,7 +102,8 @@ class Universe:
         rows = _sample(call) if symbol == _SAMPLE_SYMBOL and call.name == SHORT_INTEREST.name else []
         newest = _date(rows[-1]) if rows else UNTIL + timedelta(days=1)
         days = [day for day in _days_after(table.schedule, _SINCE[table.market.prefix], newest) if day < newest]
-        return rows + [self._row(symbol, call, table, day) for day in reversed(days)]
+        wanted = days[::-1] if self._most_rows is None else days[::-1][: max(self._most_rows - len(rows), 0)]
+        return [*rows, *(self._row(symbol, call, table, day) for day in wanted)][: self._most_rows]
 
     def _row(self, symbol: str, call: Call, table: Table, day: date) -> Row:
         row = getattr(call.response().s2c, table.list_field).add()
