@@ -10,12 +10,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from opend_si.clock import milliseconds, now
 from opend_si.dates import midnight, read_day, read_moment
 from opend_si.errors import ProtocolError, ShortInterestError
 from opend_si.pages import Page, PageKey
 from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
-from opend_si.source import Account, Exchange, PageSource, Sleep, Step, Steps
+from opend_si.source import PageSource
+from opend_si.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.sync import Progress, SymbolReport, SyncReport
 from opend_si.tables import make_history, make_revisions
 from opend_si.wire.blocking import BlockingConnection
@@ -76,8 +78,8 @@ class BlockingClient:
         market = key.symbol.market
         down_to = BOTTOM if start is None else midnight(read_day("start", start, market), market)
         up_to = TOP if end is None else midnight(read_day("end", end, market), market)
-        moment = None if as_of is None else int(read_moment("as_of", as_of, market).timestamp() * 1000)
-        found, known = self._drive(self._source.history(key, down_to, moment))
+        looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, market))
+        found, known = self._drive(self._source.history(key, down_to, looking_back))
         rows = [row for row in found.rows if row.at <= up_to]
         return make_history(key.table, rows, [known.known_at(row) for row in rows])
 
@@ -95,7 +97,7 @@ class BlockingClient:
         return report
 
     def _sync_one(self, call: Call, code: str) -> SymbolReport:
-        begun_at, before = int(time.time() * 1000), self._sent()
+        begun_at, before = now(), self._sent()
         try:
             found, known = self._drive(self._source.history(_longest(call, code), BOTTOM))
         except ShortInterestError as error:

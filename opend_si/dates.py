@@ -8,7 +8,7 @@ settlement date (FINRA). Weekdays stand for business days, and one of them is le
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -111,8 +111,3 @@ def add_business_days(day: date, count: int) -> date:
 def _weekday_before(day: date) -> date:
     """`day`, or the weekday before it."""
     return day - timedelta(days=max(0, day.weekday() - 4))
-
-
-def utc(milliseconds: float) -> datetime:
-    """A moment of the record."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import DecodeError
 
+from opend_si.clock import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.planner import Row
 from opend_si.refusals import refusal
@@ -199,8 +200,8 @@ class Page:
             num=key.num,
             next=content.next,
             source=source,
-            fetched_at=_moment(fetched_at),
-            checked_at=_moment(checked_at),
+            fetched_at=moment(fetched_at),
+            checked_at=moment(checked_at),
             body=body,
             _call=key.call,
             content=content,
@@ -238,7 +239,7 @@ class Page:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Message classes of a private pool cannot be pickled; the bytes can.
-        times = int(self.fetched_at.timestamp() * 1000), int(self.checked_at.timestamp() * 1000)
+        times = milliseconds(self.fetched_at), milliseconds(self.checked_at)
         return _unpickled, (self._call.name, self.symbol, self.next_key, self.num, self.body, self.source, *times)
 
 
@@ -261,10 +262,6 @@ def encode_page(key: PageKey, rows: Sequence[Row], next_key: str | None) -> byte
                 setattr(item, column.field, value)
     reply.s2c.nextKey = next_key or END
     return bytes(reply.SerializeToString())
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _parse(call: Call, body: bytes) -> Any:

@@ -6,10 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from opend_si.cache.store import CURRENT, Recorded, Store
+from opend_si.clock import milliseconds, moment
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.pages import Content, PageKey
 from opend_si.symbols import Symbol
@@ -66,8 +67,8 @@ def info(path: Path) -> CacheInfo:
         versions=versions,
         rows=sum(map(len, dates.values())),
         body_bytes=body_bytes,
-        oldest=_moment(min(times)) if times else None,
-        newest=_moment(max(times)) if times else None,
+        oldest=moment(min(times)) if times else None,
+        newest=moment(max(times)) if times else None,
     )
 
 
@@ -97,7 +98,7 @@ def prune(path: Path, before: datetime) -> int:
     store = Store(_existing(path))
     try:
         with store.database.writing() as connection:
-            deleted = connection.execute(_DELETE_SUPERSEDED, (int(before.timestamp() * 1000),)).rowcount
+            deleted = connection.execute(_DELETE_SUPERSEDED, (milliseconds(before),)).rowcount
         with store.database.reading() as connection:
             connection.execute("VACUUM")
         return deleted
@@ -157,7 +158,3 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise CacheMiss(f"There is no page cache at {path}. It is made when the first page is fetched in mode online.")
     return path
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
