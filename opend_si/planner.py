@@ -132,10 +132,12 @@ def check_page(rows: Sequence[Row], next_key: str | None, what: str) -> None:
 class Ledger:
     """All that the recorded replies say about one symbol."""
 
-    def __init__(self, statements: Iterable[Statement]) -> None:
+    def __init__(self, statements: Iterable[Statement], floor: int = 0) -> None:
+        """`floor`: what was last checked before this moment is not trusted, whatever else speaks for it."""
         self._statements = sorted(statements, key=lambda said: said.checked_at)
         self._rows: dict[int, tuple[Row, int]] = {}
-        self.floor = self._judge()
+        self._least = floor
+        self.floor = self._judge(floor)
         self._trusted = [said for said in self._usable() if said.checked_at >= self.floor]
 
     def _usable(self) -> list[Statement]:
@@ -146,14 +148,22 @@ class Ledger:
         later reply that was lost to damage never brings an old value back.
         """
         later = {(said.next_key, said.num, said.fetched_at): said for said in self._statements}
+
+        def next_version(said: Statement) -> Statement | None:
+            return later.get((said.next_key, said.num, said.superseded_at))
+
+        def is_followed(said: Statement) -> bool:
+            """Whether every later version is here, up to the current one."""
+            follower: Statement | None = said
+            while follower is not None and not follower.is_current:
+                follower = next_version(follower)
+            return follower is not None
+
         return [
             said
             for said in self._statements
             if said.is_current
-            or (
-                (newer := later.get((said.next_key, said.num, said.superseded_at))) is not None
-                and (said.is_head or newer.hi != said.hi)
-            )
+            or (is_followed(said) and (said.is_head or (newer := next_version(said)) is None or newer.hi != said.hi))
         ]
 
     def with_statement(self, statement: Statement) -> Ledger:
@@ -166,7 +176,7 @@ class Ledger:
                 kept.append(replace(said, superseded_at=statement.fetched_at))
             else:
                 kept.append(said)
-        return Ledger([*kept, statement])
+        return Ledger([*kept, statement], self._least)
 
     @property
     def style(self) -> bool | None:
@@ -174,9 +184,8 @@ class Ledger:
         judged = (said.is_anchored for said in reversed(self._statements))
         return next((style for style in judged if style is not None), None)
 
-    def _judge(self) -> int:
+    def _judge(self, floor: int) -> int:
         """The moment of the last revision: what was last checked before it is not trusted. Fills `_rows`."""
-        floor = 0
         while (later := self._first_contradiction(floor)) is not None:
             floor = later
         return floor
@@ -261,13 +270,17 @@ class Ledger:
             used.append(said)
             lo = rows[-1].at if rows else top
             rows += [row for row in said.rows if row.at < lo]
-            if len(rows) > num or (len(rows) == num and said.lo != BOTTOM):
-                return _cut(rows[:num], str(rows[num - 1].at), used) if anchored else None
-            if said.lo == BOTTOM:
-                # The last row's page said itself that nothing follows, or an empty page behind it did.
-                ends_here = not rows or bool(said.rows)
-                return _cut(rows, None if ends_here else str(rows[-1].at), used)
+            if len(rows) >= num or said.lo == BOTTOM:
+                return _cut(rows, num, used, anchored=anchored)
             said = self.below(said.lo, since)
+        return None
+
+    def beginning(self, next_key: str, num: int, since: float) -> Cut | None:
+        """A page that is the beginning of a longer recorded one: nothing is joined, so nothing else has to be trusted."""
+        for said in reversed(self._statements):
+            is_long_enough = len(said.rows) >= num or said.next is None
+            if said.next_key == next_key and said.is_current and said.checked_at >= since and is_long_enough:
+                return _cut(said.rows, num, [said], anchored=said.is_anchored is True)
         return None
 
     def frontier(self, top: float, since: float) -> float:
@@ -284,7 +297,7 @@ class Ledger:
 
     def up_to(self, as_of: int) -> Ledger:
         """The ledger as it stood at a moment: a page that was the same before and after it was the same at it."""
-        return Ledger(_as_of(said, as_of) for said in self._statements if said.fetched_at <= as_of)
+        return Ledger((_as_of(said, as_of) for said in self._statements if said.fetched_at <= as_of), self._least)
 
 
 class History:
@@ -313,9 +326,15 @@ class History:
         return sum(seen_at >= moment for seen_at in self._first_seen.values())
 
 
-def _cut(rows: Sequence[Row], next_key: str | None, used: Sequence[Statement]) -> Cut:
+def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool) -> Cut | None:
+    """The first `num` of the rows that some statements hold; None if the cursor behind them is not known."""
     fetched_at, checked_at = (min(getattr(said, time) for said in used) for time in ("fetched_at", "checked_at"))
-    return Cut(tuple(rows), next_key, fetched_at, checked_at)
+    last = used[-1]
+    if len(rows) > num or (len(rows) == num and last.lo != BOTTOM):
+        return Cut(tuple(rows[:num]), str(rows[num - 1].at), fetched_at, checked_at) if anchored else None
+    # The last row's page said itself that nothing follows, or an empty page behind it did.
+    ends_here = not rows or bool(last.rows)
+    return Cut(tuple(rows), None if ends_here else str(rows[-1].at), fetched_at, checked_at)
 
 
 def _as_of(said: Statement, moment: int) -> Statement:

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from opend_si.cache.policy import Mode
+from opend_si.cache.policy import MAX_TIMEOUT, Mode
 from opend_si.errors import InvalidArgument
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
@@ -171,8 +171,8 @@ def _path(name: str, value: object) -> Path:
 
 def _timeout(name: str, value: object) -> float:
     seconds = _number(value)
-    if not 0 < seconds < math.inf:
-        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, more than 0")
+    if not 0 < seconds <= MAX_TIMEOUT:
+        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, more than 0 and at most {MAX_TIMEOUT:g}")
     return seconds
 
 

@@ -50,16 +50,11 @@ class Shelf:
         return shelved
 
     def _read(self, key: PageKey, stamp: Hashable) -> Shelved:
-        at, damaged = now(), 0
-        found: list[tuple[Recorded, Content]] = []
-        for row in self.store.versions(key.call.proto_id, str(key.symbol)):
-            if not row.is_sound:
-                damaged += 1
-                continue
-            found.append((row, self._content(replace(key, next_key=row.next_key, num=row.num), row)))
+        at, record = now(), self.store.symbol(key.call.proto_id, str(key.symbol))
         statements: list[Statement] = []
         style: bool | None = None
-        for row, content in sorted(found, key=lambda entry: entry[0].checked_at):
+        for row in sorted(record.rows, key=lambda row: row.checked_at):
+            content = self._content(replace(key, next_key=row.next_key, num=row.num), row)
             # After a clock was set back, the page's age is not known.
             checked_at = row.checked_at if row.checked_at <= at else 0
             try:
@@ -69,7 +64,8 @@ class Shelf:
             statements.append(said)
             style = said.is_anchored if said.is_anchored is not None else style
         placed = (replace(said, hi=_place(said, style)) for said in statements)
-        return Shelved(stamp, Ledger(placed), damaged)
+        # What was lost may have taken back what is left: then pages are only good by themselves.
+        return Shelved(stamp, Ledger(placed, record.floor if record.is_whole else at + 1), record.is_whole)
 
     def _content(self, key: PageKey, recorded: Recorded) -> Content:
         content = self._memory.get(recorded.checksum)
@@ -85,7 +81,7 @@ class Shelved:
 
     stamp: Hashable
     ledger: Ledger
-    damaged: int
+    is_whole: bool = True
     cuts: dict[tuple[str, int], tuple[Cut, Content, bytes]] = field(default_factory=dict)
 
     def cut(self, key: PageKey, since: float, source: Source) -> Page | None:
@@ -93,8 +89,7 @@ class Shelved:
         name = (key.next_key, key.num)
         known = self.cuts.get(name)
         if known is None or known[0].checked_at < since:
-            top = float(key.next_key) if is_timestamp(key.next_key) else TOP
-            cut = None if key.next_key and top == TOP else self.ledger.cut(top, key.num, since)
+            cut = self._cut(key, since)
             if cut is None:
                 return None
             content = Content.of_rows(key, cut.rows, cut.next)
@@ -102,13 +97,20 @@ class Shelved:
         cut, content, body = known
         return Page.of(key, content, body, source, cut.fetched_at, cut.checked_at)
 
+    def _cut(self, key: PageKey, since: float) -> Cut | None:
+        if not self.is_whole:
+            return self.ledger.beginning(key.next_key, key.num, since)
+        if not key.next_key:
+            return self.ledger.cut(TOP, key.num, since)
+        return self.ledger.cut(int(key.next_key), key.num, since) if is_timestamp(key.next_key) else None
+
     def damage(self, key: PageKey, path: Path) -> CacheCorrupt | None:
         """The error if what is missing may have been lost to damage."""
-        if not self.damaged:
+        if self.is_whole:
             return None
         return CacheCorrupt(
-            f"{key}: {self.damaged} recorded pages in {path} do not match their checksums, and what was asked is not "
-            "among the others. Ask for it in mode online, and it is recorded again."
+            f"{key}: the record in {path} is damaged, and what is left of it does not answer this. Ask for it in mode "
+            "online, and it is recorded again."
         )
 
 

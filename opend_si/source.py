@@ -90,7 +90,7 @@ class PageSource:
             fetched = yield from self._fetcher.once(wanted, shelf, asked_at, 0)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
                 statement = statement_of(wanted, fetched, frontier)
-                page = Shelved(None, ledger.with_statement(statement), 0).cut(key, since, fetched.source)
+                page = Shelved(None, ledger.with_statement(statement)).cut(key, since, fetched.source)
                 if page is not None:
                     return page
         return (yield from self._fetcher.once(key, shelf, asked_at, 0))

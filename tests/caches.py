@@ -86,14 +86,14 @@ def told() -> Iterator[list[str]]:
         texts += [str(warning.message) for warning in caught]
 
 
-def truth(opend: Simulator, code: str, next_key: str | None = None, num: int = 10) -> bytes:
+def truth(opend: Simulator, code: str, next_key: str | None = None, num: int = 50) -> bytes:
     """The body of the reply that OpenD would give now. It does not count as a request."""
     key = PageKey.check(SHORT_INTEREST, code, next_key, num)
     reply = Simulator(opend.universe).answer(key.call.proto_id, key.request())
     return bytes(reply.SerializeToString())
 
 
-def ask(client: Any, opend: Simulator, code: str, next_key: str | None = None, num: int = 10) -> str:
+def ask(client: Any, opend: Simulator, code: str, next_key: str | None = None, num: int = 50) -> str:
     """Ask for a page and hold it against what OpenD has; gives where it came from."""
     page = client.get_page(code, next_key, num)
     assert page.symbol == code
@@ -104,10 +104,10 @@ def ask(client: Any, opend: Simulator, code: str, next_key: str | None = None, n
 def record_some(opend: Simulator, cache: Path) -> Path:
     """Record HK.00700 in two versions, and US.AAPL."""
     with futu_si.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
-        client.get_page("HK.00700")
+        client.get_page("HK.00700", num=50)
         opend.universe.revise("HK.00700", 3, aggregatedShort=7)
-        client.get_page("HK.00700")
-        client.get_page("US.AAPL")
+        client.get_page("HK.00700", num=50)
+        client.get_page("US.AAPL", num=50)
     opend.requests.clear()
     return cache
 
@@ -133,10 +133,8 @@ def write_half(link: Any, cache: Path) -> None:
     with Store(cache).database.writing() as connection:
         connection.execute("PRAGMA cache_size = 1")
         connection.execute("UPDATE page SET body = x'00', superseded_at = 1 - (superseded_at != 0)")
-        connection.executemany(
-            "INSERT INTO page VALUES (NULL, 3249, 'HK.00700', '', 10, ?, 1, 1, 0, x'00', zeroblob(30000))",
-            [(version,) for version in range(10, 40)],
-        )
+        connection.execute("CREATE TABLE half (body BLOB)")
+        connection.executemany("INSERT INTO half VALUES (zeroblob(30000))", [()] * 30)
         link.send("half written")
         link.recv()
 

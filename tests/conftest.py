@@ -17,16 +17,28 @@ FACES = ("futu_si", "moomoo_si")
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A home and an environment of the test's own: nothing of the machine's gets in, nothing is left behind."""
-    monkeypatch.setenv("HOME", str(tmp_path))
+def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("HOME", str(home))
     for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("OPEND_SI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OPEND_SI_HOME", str(home / "home"))
     # Tests of the wire look at what the simulator sees; those of the cache and the budget say so themselves.
     monkeypatch.setenv("OPEND_SI_MODE", "bypass")
     monkeypatch.setenv("OPEND_SI_RATE", "off")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_home_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fixtures of a wider scope do leaves nothing in the machine's home either."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _move_in(monkeypatch, tmp_path_factory.mktemp("session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home and an environment of the test's own: nothing of the machine's gets in, nothing is left behind."""
+    _move_in(monkeypatch, tmp_path)
 
 
 @pytest.fixture(params=FACES)

@@ -6,7 +6,7 @@ Processes are real, and so is `kill -9`. The same for one page that many want: `
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,6 +80,8 @@ def test_after_a_writer_was_killed_nothing_of_its_half_is_seen(
         assert [ask(writer, opend, "US.GME") for _ in range(2)] == ["opend", "cache"]
     assert texts == []
     assert beside(half_written) == []
+    with closing(sqlite3.connect(half_written)) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
     assert [(row[2], row[5]) for row in content(half_written)] == [
         ("HK.00700", 1),
         ("HK.00700", 2),
@@ -96,7 +98,7 @@ def test_the_journal_of_a_deleted_file_never_reaches_the_next_one(
     half_written.unlink()
     if mode == "offline":
         with pytest.raises(face.CacheMiss):
-            open_client("offline", half_written).get_page("HK.00700")
+            open_client("offline", half_written).get_page("HK.00700", num=50)
     client = open_client("online", half_written)
     assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
     assert len(content(half_written)) == 1
@@ -125,7 +127,7 @@ def test_a_file_whose_maker_was_killed_is_as_good_as_none(
     assert beside(cache) == [f"{cache.name}-journal"]
     if mode == "offline":
         with pytest.raises(face.CacheMiss):
-            open_client("offline", cache).get_page("HK.00700")
+            open_client("offline", cache).get_page("HK.00700", num=50)
     with told() as texts:
         client = open_client("online", cache)
         assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
@@ -151,11 +153,11 @@ def test_a_recorder_killed_at_any_moment_leaves_a_sound_file(
             for _ in range(1 + turn):
                 recorder.hear()
             recorder.kill()
-        assert ask(open_client("offline", cache), opend, CODES[0], num=50) == "cache"
+        assert ask(open_client("offline", cache), opend, CODES[0]) == "cache"
         assert_sound(cache)
         opend.universe.revise(CODES[0], 3, aggregatedShort=turn)
         with told() as texts:
-            assert ask(open_client("refresh", cache), opend, CODES[0], num=50) == "opend"
+            assert ask(open_client("refresh", cache), opend, CODES[0]) == "opend"
         assert texts == []
     assert [name for name in beside(cache) if "corrupt" in name] == []
 
@@ -165,7 +167,7 @@ def get_one(link: Any, face: ModuleType, opend: Simulator, cache: Path, code: st
     link.send("ready")
     link.recv()
     with told() as texts, face.Client(opend.host, opend.port, mode="online", cache=cache, timeout=2) as client:
-        page = client.get_page(code)
+        page = client.get_page(code, num=50)
     link.send((page.source, page.body, texts))
 
 
@@ -213,7 +215,7 @@ def test_processes_that_make_the_file_at_once_all_record_into_it(
     assert len(opend.requests) == count
 
 
-FILES, DAMAGED, OPENERS = 120, 20, 6
+FILES, DAMAGED, OPENERS = 40, 12, 6
 
 
 def open_many(link: Any, folder: Path) -> None:
@@ -256,7 +258,7 @@ def meet_damage(link: Any, face: ModuleType, opend: Simulator, folder: Path, cod
         link.recv()
         cache = folder / f"{number}.sqlite3"
         with told() as texts, face.Client(opend.host, opend.port, mode="online", cache=cache, timeout=10) as client:
-            page = client.get_page(code)
+            page = client.get_page(code, num=50)
         link.send((page.body, texts))
 
 
@@ -278,16 +280,16 @@ def test_processes_that_meet_a_damaged_file_at_once_set_it_aside_once(
             assert [body for body, _ in answers] == expected
             aside = beside(cache)
             assert len(aside) == 1
-            assert cache.with_name(aside[0]).read_bytes() == b"no database" * 1000
-            warned = [text for _, texts in answers for text in texts]
-            assert len(warned) == 1, warned
-            assert aside[0] in warned[0]
+            assert [aside[0] in text for _, texts in answers for text in texts].count(True) == 1
+            client = open_client("online", cache)
+            ask(client, opend, codes[0])
+            assert ask(client, opend, codes[0]) == "cache"
             assert_sound(cache)
 
 
 def go_on_as_child(link: Any, client: Any) -> None:
     with told() as texts:
-        pages = [client.get_page(code) for code in ("HK.00700", "US.GME", "HK.00005")]
+        pages = [client.get_page(code, num=50) for code in ("HK.00700", "US.GME", "HK.00005")]
     client.close()
     link.send(([(page.source, page.body) for page in pages], texts))
 

@@ -16,12 +16,12 @@ from opend_si.simulator import Simulator
 from tests.caches import ask, assert_sound, beside, content
 
 SAMPLE = Path(__file__).parent / "data" / "cache" / "pages-v1.sqlite3"
-# Rows, first and last date, and digest of what is recorded in it.
+# Rows, cursor, first and last date, and digest of each page that is recorded in it.
 SAMPLE_PAGES = [
-    (10, "2026-04-30", "2026-02-27", "8c3325df21c6140b"),
-    (50, "2026-04-30", "2025-05-23", "57f91840f32296b9"),
-    (50, "2026-04-30", "2024-04-15", "5c08d1249f4eb346"),
-    (50, "2024-03-29", "2022-03-15", "3b5051dfe02f9b0b"),
+    (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
+    (50, "50", "2026-04-30", "2025-05-23", "fc10b67348e276d1"),
+    (50, "1713153600", "2026-04-30", "2024-04-15", "5c08d1249f4eb346"),
+    (50, "1647316800", "2024-03-29", "2022-03-15", "3b5051dfe02f9b0b"),
 ]
 SAMPLE_CLOSES = [467.8, 493.4, 510.5]
 
@@ -33,17 +33,21 @@ def cache(tmp_path: Path) -> Path:
 
 def make_sample(path: Path) -> None:
     """Make what tests/data/cache/pages-v1.sqlite3 is; run once, with the release whose schema it is."""
+    with (
+        Simulator(cursor="offset") as opend,
+        futu_si.Client(opend.host, opend.port, mode="refresh", cache=path) as client,
+    ):
+        for _ in range(2):
+            for num in (50, 10):
+                client.get_page("HK.00700", num=num)
+            opend.universe.revise("HK.00700", 3, aggregatedShort=7)
     with Simulator() as opend, futu_si.Client(opend.host, opend.port, mode="refresh", cache=path) as client:
-        client.get_page("HK.00700", num=10)
-        opend.universe.revise("HK.00700", 3, aggregatedShort=7)
-        client.get_page("HK.00700", num=10)
-        client.get_page("HK.00700", num=50)
         first = client.get_page("US.AAPL", num=50)
         client.get_page("US.AAPL", first.next, num=50)
 
 
 def assert_is_the_sample(client: Any) -> None:
-    """The values that were recorded, written down here: no code of today takes part in what is expected."""
+    """The values that were recorded are written down here: no code of today takes part in what is expected."""
     aapl = client.get_page("US.AAPL", num=50)
     pages = [
         client.get_page("HK.00700"),
@@ -53,14 +57,17 @@ def assert_is_the_sample(client: Any) -> None:
     ]
     assert all(page.source == "cache" for page in pages)
     summary = [
-        (len(page), page.records[0].timestamp_str, page.records[-1].timestamp_str, sha256(page.body).hexdigest()[:16])
+        (
+            *(len(page), page.next, page.records[0].timestamp_str, page.records[-1].timestamp_str),
+            sha256(page.body).hexdigest()[:16],
+        )
         for page in pages
     ]
     assert summary == SAMPLE_PAGES
     tencent = pages[0].hk
     assert tencent["aggregated_short"].to_list()[3] == 7  # the second version, not the first
     assert tencent["close_price"].to_list()[:3] == SAMPLE_CLOSES
-    assert aapl.next == str(aapl.records[-1].timestamp)
+    assert aapl.us["close_price"].to_list()[:3] == [78.96, 96.36, 115.38]
 
 
 def test_a_file_of_schema_1_replays(face: ModuleType, cache: Path) -> None:
@@ -70,7 +77,7 @@ def test_a_file_of_schema_1_replays(face: ModuleType, cache: Path) -> None:
         assert_is_the_sample(client)
     assert cache.read_bytes() == SAMPLE.read_bytes()
     assert_sound(cache)
-    assert upkeep.info(cache).versions == 5
+    assert upkeep.info(cache).versions == 6
 
 
 def test_a_file_of_schema_1_replays_in_place_and_is_left_as_it_is(face: ModuleType) -> None:
@@ -86,7 +93,7 @@ def test_a_file_of_schema_1_is_recorded_into(face: ModuleType, opend: Simulator,
     shutil.copyfile(SAMPLE, cache)
     with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
         assert [ask(client, opend, code) for code in ("HK.00700", "US.GME")] == ["opend", "opend"]
-    assert [row[5] for row in content(cache) if row[2:5] == ("HK.00700", "", 10)] == [1, 2, 3]
+    assert [row[5] for row in content(cache) if row[2:5] == ("HK.00700", "", 50)] == [1, 2, 3]
     assert_sound(cache)
 
 

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheVersionMismatch
+from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
 BUSY_MILLISECONDS = 5000
 # A reply of 50 rows has 2.5 to 4 KB. Spread over small pages little of the last one is unused: 1.13 times the replies'
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
+
+# The parts of an SQLite header that say whose file it is: https://sqlite.org/fileformat.html
+_HEADER = struct.Struct(">16s44xI4xI28x")
+_MAGIC = b"SQLite format 3\0"
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # The file or its folder cannot be used, but nothing says that its content is damaged.
@@ -34,6 +41,10 @@ _UNUSABLE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
+
+
+class NothingRecorded(CacheMiss):
+    """There is no file, or nothing has been written into it yet, and the caller does not write."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,12 @@ class Layout:
         return len(self.migrations)
 
     @cached_property
-    def tables(self) -> frozenset[str]:
-        """The tables of the newest version, as SQLite notes them."""
+    def objects(self) -> frozenset[str]:
+        """The tables and indexes of the newest version, as SQLite notes them."""
         with closing(sqlite3.connect(":memory:")) as scratch:
             for migration in self.migrations:
                 scratch.executescript(migration)
-            return _tables(scratch)
+            return _objects(scratch)
 
 
 class Database:
@@ -67,6 +78,7 @@ class Database:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        self.openings = 0  # how often a connection was opened: what is remembered of an earlier one may not hold
         self._file: tuple[int, int] | None = None
 
     @contextmanager
@@ -101,11 +113,16 @@ class Database:
             self._close()
             if damaged is None or self._identity() != damaged:
                 return False
-            journal = self.path.with_name(f"{self.path.name}-journal")
-            if journal.exists():  # left behind, it would be rolled back into the new file
-                journal.replace(new_path.with_name(f"{new_path.name}-journal"))
-            self.path.replace(new_path)
-            return True
+            with suppress(FileNotFoundError), self.path.open("rb") as file:
+                _lock(file)  # of the processes that meet the damage together one moves the file
+                if self._identity() != damaged:
+                    return False
+                journal = self.path.with_name(f"{self.path.name}-journal")
+                with suppress(FileNotFoundError):  # left behind, it would be rolled back into the next file
+                    journal.replace(new_path.with_name(f"{new_path.name}-journal"))
+                self.path.replace(new_path)
+                return True
+            return False
 
     @contextmanager
     def _owned(self) -> Iterator[None]:
@@ -123,6 +140,15 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._explained(error) from error
+        except (UnicodeDecodeError, MemoryError, OverflowError) as error:
+            # How Python tells of values that no sound file holds.
+            raise CacheCorrupt(
+                f"The {self._layout.what} {self.path} is damaged ({error or type(error).__name__})."
+            ) from error
+        except OSError as error:
+            raise CacheError(
+                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
+            ) from error
 
     def _explained(self, error: sqlite3.Error) -> CacheError:
         what, code = f"The {self._layout.what} {self.path}", getattr(error, "sqlite_errorcode", None)
@@ -138,11 +164,7 @@ class Database:
         return CacheCorrupt(f"{what} is damaged ({error}).")
 
     def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+        return _identity(self.path)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._identity() != self._file:
@@ -150,7 +172,10 @@ class Database:
         if self._connection is None:
             if self._may_write:
                 self._create()
+            elif self._identity() is None:
+                raise self._absent()
             self._file = self._identity()
+            self._refuse_others()
             connection = self._connect()
             try:
                 self._check(connection)
@@ -158,6 +183,7 @@ class Database:
                 connection.close()
                 raise
             self._connection = connection
+            self.openings += 1
             # Closes it when nobody did: at garbage collection or at exit, without a ResourceWarning.
             self._closing = weakref.finalize(self, _close_own, connection, self._pid)
         return self._connection
@@ -197,13 +223,16 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Refuse what is not ours or from the future; bring what is old up to date."""
-        if self._version(connection) == self._layout.version:
+        connection.execute("BEGIN")  # one state of the file: another process may be making it at this moment
+        try:
+            version = self._version(connection)
+        finally:
+            connection.execute("ROLLBACK")
+        if version == self._layout.version:
             return
         if not self._may_write:
-            raise CacheVersionMismatch(
-                f"The {self._layout.what} {self.path} is of an older version, and this mode does not write. Use it online once."
-            )
-        if self._is_empty(connection):
+            raise self._outdated() if version else self._absent()
+        if not version:
             # Only an empty file can take these; both are no-ops for another process that made the same file meanwhile.
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = DELETE")
@@ -217,43 +246,90 @@ class Database:
             connection.execute(f"PRAGMA user_version = {self._layout.version}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
 
+    def _refuse_others(self) -> None:
+        """Refuse another program's file before SQLite is let near it: opening a file can finish its owner's work."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if wal.exists() and wal.stat().st_size:  # no file of ours has one
+            raise self._foreign()
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size:
+            return
+        magic, version, application = _HEADER.unpack(header)
+        ours = application == self._layout.application_id and 0 < version <= self._layout.version
+        if magic != _MAGIC or ours:
+            return
+        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            self._version(connection)
+
     def _version(self, connection: sqlite3.Connection) -> int:
-        """The file's version, 0 for an empty one. Refuses files that are not ours."""
+        """The file's version, 0 for an empty one. Refuses files that are not ours, and tells damaged ones."""
         application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-        if self._is_empty(connection):
+        objects = _objects(connection)
+        if not objects and application == version == 0 and _pragma(connection, "page_count") <= 1:
             return 0
         ours = application == self._layout.application_id
-        if ours and 0 < version <= self._layout.version:
+        if ours and objects and 0 < version <= self._layout.version:
             return version
-        if self._has_our_tables(connection):
+        # With our tables, or with our mark and none, the file is ours: its header or its list of tables is damaged.
+        too_new = ours and version > self._layout.version
+        is_bare = not objects and application in (0, self._layout.application_id) and not too_new
+        if objects == self._layout.objects or is_bare:
             raise CacheCorrupt(f"The {self._layout.what} {self.path} is damaged (its header does not fit its tables).")
-        if not ours:
-            raise CacheVersionMismatch(
-                f"{self.path} is a database of another program; it was left as it is. Name another file for the {self._layout.what}."
-            )
-        raise CacheVersionMismatch(
+        if ours:
+            raise self._too_new(version)
+        raise self._foreign()
+
+    def _foreign(self) -> CacheVersionMismatch:
+        return CacheVersionMismatch(
+            f"{self.path} is a database of another program; it was left as it is. Name another file for the "
+            f"{self._layout.what}."
+        )
+
+    def _absent(self) -> NothingRecorded:
+        return NothingRecorded(f"There is no {self._layout.what} at {self.path}")
+
+    def _outdated(self) -> CacheVersionMismatch:
+        return CacheVersionMismatch(
+            f"The {self._layout.what} {self.path} is of an older version, and this mode does not write. Use it online once."
+        )
+
+    def _too_new(self, version: int) -> CacheVersionMismatch:
+        return CacheVersionMismatch(
             f"The {self._layout.what} {self.path} was written by another release (version {version}, this one knows "
             f"{self._layout.version}); it was left as it is. Update this package, or name another file."
         )
 
-    def _is_empty(self, connection: sqlite3.Connection) -> bool:
-        return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0)
 
-    def _has_our_tables(self, connection: sqlite3.Connection) -> bool:
-        """Whether the tables are those of this release: then a header that says otherwise is damaged, not foreign."""
-        return _tables(connection) == self._layout.tables
-
-
-def _tables(connection: sqlite3.Connection) -> frozenset[str]:
-    rows = connection.execute("SELECT sql FROM sqlite_schema WHERE type = 'table'")
-    return frozenset(str(row[0]) for row in rows)
+def _objects(connection: sqlite3.Connection) -> frozenset[str]:
+    """Tables and indexes as SQLite notes them."""
+    return frozenset(f"{name}: {sql}" for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema"))
 
 
 # Connections that a forked child inherited: closing them would drop the parent's file locks, so they are kept.
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
+
+
+def _lock(file: BinaryIO) -> None:
+    """Hold a file until it is closed, where the system can; elsewhere an open file cannot be moved anyway."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at a path; None if none does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _close_own(connection: sqlite3.Connection, pid: int) -> None:

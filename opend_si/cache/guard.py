@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from opend_si.cache.policy import Mode
-from opend_si.cache.store import DamagedPage, Recorded, Store
+from opend_si.cache.store import DamagedPage, Recorded, Store, SymbolRecord
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, ShortInterestWarning
 from opend_si.pages import PageKey
 
@@ -45,9 +45,9 @@ class GuardedStore:
         """Keep a reply; None where it cannot be kept."""
         return self._guarded(lambda: self._store.record(key, body, at, behind), None)
 
-    def versions(self, protocol: int, symbol: str) -> list[Recorded]:
-        """Every version of every page of a symbol, damaged ones too."""
-        return self._guarded(lambda: self._store.versions(protocol, symbol), [])
+    def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
+        """All that is recorded of a symbol."""
+        return self._guarded(lambda: self._store.symbol(protocol, symbol), SymbolRecord())
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does; None where that cannot be told."""
@@ -88,7 +88,7 @@ class GuardedStore:
             )
             return
         if moved:
-            self._tell(error, f"{error} It was moved to {aside}; a new one is begun.")
+            warnings.warn(f"{error} It was moved to {aside}; a new one is begun.", ShortInterestWarning, stacklevel=2)
 
     def _tell(self, error: CacheError, text: str) -> None:
         if type(error) not in self._told:

@@ -6,6 +6,9 @@ from enum import Enum, StrEnum
 
 from opend_si.errors import InvalidArgument
 
+# Longest time in seconds that a request, and so the right to fetch a page, may last.
+MAX_TIMEOUT = 3600.0
+
 
 class Mode(StrEnum):
     """How the page cache is used.

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from opend_si.cache.database import Database, Layout
+from opend_si.cache.database import Database, Layout, NothingRecorded
+from opend_si.cache.policy import MAX_TIMEOUT
 from opend_si.errors import CacheCorrupt, CacheMiss
 from opend_si.pages import PageKey
 
@@ -48,6 +50,13 @@ LAYOUT = Layout(
           taken_at  REAL    NOT NULL,
           seconds   REAL    NOT NULL,
           PRIMARY KEY (protocol, symbol, next_key, num)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE seal (
+          protocol INTEGER NOT NULL,
+          symbol   TEXT    NOT NULL,
+          floor    INTEGER NOT NULL,
+          digest   BLOB    NOT NULL,
+          PRIMARY KEY (protocol, symbol)
         ) STRICT, WITHOUT ROWID
         """,
     ),
@@ -66,12 +75,8 @@ _SELECT_ALL = """
     ORDER BY protocol, symbol, next_key, num, version
 """
 _SELECT_SYMBOL = """
-    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
-    WHERE protocol = ? AND symbol = ?
-"""
-_SELECT_SYMBOLS = "SELECT DISTINCT symbol FROM page WHERE protocol = ? ORDER BY symbol"
-_SELECT_LAST_VERSION = """
-    SELECT max(version) FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
+    SELECT id, protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body
+    FROM page WHERE protocol = ? AND symbol = ?
 """
 _SELECT_KEYS = """
     SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0
@@ -86,7 +91,7 @@ _UPDATE = """
     UPDATE page SET checked_at = ?, superseded_at = ?, behind = ?, checksum = ?
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
-_DELETE = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
+_DELETE = "DELETE FROM page WHERE id = ?"
 _SELECT_CLAIM = """
     SELECT owner, taken_at, seconds FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
@@ -94,7 +99,13 @@ _CLAIM = """
     INSERT OR REPLACE INTO claim (protocol, symbol, next_key, num, owner, taken_at, seconds)
     VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+_SELECT_SEAL = "SELECT floor, digest FROM seal WHERE protocol = ? AND symbol = ?"
+_SEAL = "INSERT OR REPLACE INTO seal (protocol, symbol, floor, digest) VALUES (?, ?, ?, ?)"
+_DELETE_SUPERSEDED = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND superseded_at != 0 AND superseded_at < ?"
+_SELECT_SUPERSEDED = "SELECT DISTINCT protocol, symbol FROM page WHERE superseded_at != 0 AND superseded_at < ?"
 _RELEASE = "DELETE FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND owner = ?"
+_T = TypeVar("_T")
+
 # How many recorded pages a miss names.
 _SHOWN = 5
 
@@ -161,6 +172,24 @@ def _key(key: PageKey) -> tuple[int, str, str, int]:
     return key.call.proto_id, str(key.symbol), key.next_key, key.num
 
 
+@dataclass(frozen=True, slots=True)
+class SymbolRecord:
+    """All that is recorded of a symbol.
+
+    Attributes:
+        rows: Every sound version of every page.
+        damaged: Row ids of those that are not what was written.
+        floor: Nothing that was last checked before this moment may be joined to anything: something of that time is lost.
+        is_whole: Whether nothing has been lost since `floor`: the seal over all rows fits.
+
+    """
+
+    rows: tuple[Recorded, ...] = ()
+    damaged: tuple[int, ...] = ()
+    floor: int = 0
+    is_whole: bool = True
+
+
 class DamagedPage(CacheCorrupt):
     """One row is damaged; the file as a whole may be sound."""
 
@@ -170,18 +199,14 @@ class Store:
 
     def __init__(self, path: Path, *, may_write: bool = True) -> None:
         self.database = Database(path, LAYOUT, may_write=may_write)
-        self._may_write = may_write
 
     @property
     def path(self) -> Path:
         return self.database.path
 
     def recall(self, key: PageKey) -> Recorded | None:
-        """The newest version of a page; `CacheCorrupt` if its row is damaged."""
-        if not self._may_write and self._is_absent():
-            return None
-        with self.database.reading() as connection:
-            found = _current(connection, _key(key))
+        """The newest version of a page; `DamagedPage` if its row is damaged."""
+        found = self._read(lambda connection: _current(connection, _key(key)), None)
         if found is not None and not found.is_sound:
             raise DamagedPage(
                 f"The recorded {key} (next_key {key.next_key!r}) in {self.path} does not match its checksum."
@@ -192,25 +217,44 @@ class Store:
         """Keep a reply that came `at`. `behind`: the timestamp of the row before the page, 0 if it is not known."""
         identity = _key(key)
         with self.database.writing() as connection:
-            newest = _current(connection, identity)
-            if newest is not None and not newest.is_sound:
-                connection.execute(_DELETE, (*identity, newest.version))
-                newest = None
+            record = _read_symbol(connection, *identity[:2])
+            for damaged in record.damaged:
+                connection.execute(_DELETE, (damaged,))
+            page = [row for row in record.rows if (row.next_key, row.num) == identity[2:]]
+            newest = next((row for row in page if row.superseded_at == CURRENT), None)
             if newest is not None and newest.body == body:
                 row = newest.checked(max(at, newest.checked_at), behind)
                 _update(connection, row)
-                return row
-            if newest is not None:
-                _update(connection, newest.superseded(at))
-            last = connection.execute(_SELECT_LAST_VERSION, identity).fetchone()[0]
-            row = Recorded(*identity, (last or 0) + 1, at, at, CURRENT, behind, b"", body).signed()
-            connection.execute(_INSERT, row.values())
+            else:
+                if newest is not None:
+                    _update(connection, newest.superseded(at))
+                version = max((row.version for row in page), default=0) + 1
+                row = Recorded(*identity, version, at, at, CURRENT, behind, b"", body).signed()
+                connection.execute(_INSERT, row.values())
+            # What was lost may have taken back what is left: nothing from before this moment is joined any more.
+            _seal(connection, *identity[:2], record.floor if record.is_whole else at)
             return row
 
-    def add(self, rows: Iterable[Recorded]) -> None:
-        """Take over rows as they are, from another store."""
+    def add(self, record: SymbolRecord) -> None:
+        """Take over all that another store has of a symbol."""
         with self.database.writing() as connection:
-            connection.executemany(_INSERT, (row.values() for row in rows))
+            connection.executemany(_INSERT, (row.values() for row in record.rows))
+            for protocol, symbol in {(row.protocol, row.symbol) for row in record.rows}:
+                newest = max(row.checked_at for row in record.rows)
+                _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
+
+    def prune(self, before: int) -> int:
+        """Delete the versions that were superseded before a moment; gives how many. A symbol with damage is left alone."""
+        deleted = 0
+        with self.database.writing() as connection:
+            for protocol, symbol in connection.execute(_SELECT_SUPERSEDED, (before,)).fetchall():
+                record = _read_symbol(connection, protocol, symbol)
+                if record.is_whole:
+                    deleted += connection.execute(_DELETE_SUPERSEDED, (protocol, symbol, before)).rowcount
+                    _seal(connection, protocol, symbol, record.floor)
+        with self.database.reading() as connection:
+            connection.execute("VACUUM")
+        return deleted
 
     def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
         """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
@@ -218,8 +262,8 @@ class Store:
         with self.database.writing() as connection:
             now = time.monotonic()  # read under the lock: waiting for it may have taken long
             held = connection.execute(_SELECT_CLAIM, identity).fetchone()
-            # A clock that stands before taken_at was restarted with the machine.
-            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2]:
+            # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
+            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= MAX_TIMEOUT:
                 return False
             connection.execute(_CLAIM, (*identity, owner, now, seconds))
             return True
@@ -231,10 +275,10 @@ class Store:
 
     def miss(self, key: PageKey) -> CacheMiss:
         """The error for a page that is not recorded: it says what is."""
-        if self._is_absent():
+        asked = (key.call.proto_id, str(key.symbol), _SHOWN + 1)
+        rows = self._read(lambda connection: connection.execute(_SELECT_KEYS, asked).fetchall(), None)
+        if rows is None:
             return CacheMiss(f"No {key} is recorded: there is no page cache at {self.path}. {_HOW_TO_RECORD}")
-        with self.database.reading() as connection:
-            rows = connection.execute(_SELECT_KEYS, (key.call.proto_id, str(key.symbol), _SHOWN + 1)).fetchall()
         if not rows:
             return CacheMiss(f"No {key} is recorded in {self.path}. {_HOW_TO_RECORD}")
         there = ", ".join(f"next_key {next_key!r} with num {num}" for next_key, num in rows[:_SHOWN])
@@ -244,27 +288,13 @@ class Store:
             f"{there}{more}. {_HOW_TO_RECORD}"
         )
 
-    def versions(self, protocol: int, symbol: str) -> list[Recorded]:
-        """Every version of every page of a symbol; damaged ones too."""
-        if not self._may_write and self._is_absent():
-            return []
-        with self.database.reading() as connection:
-            return [Recorded(*row) for row in connection.execute(_SELECT_SYMBOL, (protocol, symbol))]
-
-    def symbols(self, protocol: int) -> list[str]:
-        """Every symbol with recorded pages."""
-        if not self._may_write and self._is_absent():
-            return []
-        with self.database.reading() as connection:
-            return [row[0] for row in connection.execute(_SELECT_SYMBOLS, (protocol,))]
+    def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
+        """All that is recorded of a symbol."""
+        return self._read(lambda connection: _read_symbol(connection, protocol, symbol), SymbolRecord())
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
-        if not self._may_write and self._is_absent():
-            return "absent"
-        with self.database.reading() as connection:
-            other_writers = connection.execute("PRAGMA data_version").fetchone()[0]
-            return id(connection), other_writers, connection.total_changes
+        return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
 
     def rows(self) -> Iterator[Recorded]:
         """Every version of every page, by key; damaged ones too."""
@@ -275,12 +305,13 @@ class Store:
     def close(self) -> None:
         self.database.close()
 
-    def _is_absent(self) -> bool:
-        """Whether there is no file, or one in which nothing has been written yet."""
+    def _read(self, use: Callable[[sqlite3.Connection], _T], nothing: _T) -> _T:
+        """What a look into the file gives; `nothing` where there is none and none is made."""
         try:
-            return self.path.stat().st_size == 0
-        except FileNotFoundError:
-            return True
+            with self.database.reading() as connection:
+                return use(connection)
+        except NothingRecorded:
+            return nothing
 
 
 _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is recorded."
@@ -289,6 +320,33 @@ _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is 
 def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Recorded | None:
     row = connection.execute(_SELECT_CURRENT, identity).fetchone()
     return Recorded(*row) if row else None
+
+
+def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> SymbolRecord:
+    found = [(row[0], Recorded(*row[1:])) for row in connection.execute(_SELECT_SYMBOL, (protocol, symbol))]
+    rows = tuple(row for _, row in found if row.is_sound)
+    damaged = tuple(number for number, row in found if not row.is_sound)
+    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or (0, _seal_digest(0, ()))
+    is_whole = not damaged and digest == _seal_digest(floor, rows)
+    return SymbolRecord(rows, damaged, floor if is_whole else 0, is_whole)
+
+
+def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, floor: int) -> None:
+    """Note what is there now, so that a row that is lost later is missed."""
+    rows = _read_symbol(connection, protocol, symbol).rows
+    connection.execute(_SEAL, (protocol, symbol, floor, _seal_digest(floor, rows)))
+
+
+def _seal_digest(floor: int, rows: Iterable[Recorded]) -> bytes:
+    digest = hashlib.blake2b(repr(floor).encode(), digest_size=_DIGEST_BYTES)
+    for checksum in sorted(row.checksum for row in rows):
+        digest.update(checksum)
+    return digest.digest()
+
+
+def _changes(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Counts what other connections, and what this one, have written since it was opened."""
+    return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
 
 
 def _update(connection: sqlite3.Connection, row: Recorded) -> None:

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from opend_si.cache.store import CURRENT, Recorded, Store
+from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.pages import Content, PageKey
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
-
-_DELETE_SUPERSEDED = "DELETE FROM page WHERE superseded_at != 0 AND superseded_at < ?"
 
 
 @dataclass(frozen=True)
@@ -53,9 +51,11 @@ def info(path: Path) -> CacheInfo:
     dates: dict[tuple[int, str], set[object]] = {}
     for row in _rows(path):
         versions += 1
+        if not row.is_sound:
+            continue
         body_bytes += len(row.body)
         times.append(row.fetched_at)
-        if row.superseded_at == CURRENT and row.is_sound:
+        if row.superseded_at == CURRENT:
             pages += 1
             seen = dates.setdefault((row.protocol, row.symbol), set())
             seen.update(record.timestamp for record in Content.read(key_of(row), row.body).records)
@@ -73,22 +73,29 @@ def info(path: Path) -> CacheInfo:
 
 
 def verify(path: Path) -> Iterator[str]:
-    """Every fault of a page cache, in words: SQLite's own check, each checksum, and whether each reply can be read."""
+    """Every fault of a page cache, in words: SQLite's own check, each checksum, each reply, and what is missing."""
     store = Store(_existing(path), may_write=False)
     try:
         with store.database.reading() as connection:
             for (found,) in connection.execute("PRAGMA integrity_check(20)"):
                 if found != "ok":
                     yield f"SQLite: {found}"
+        names, damaged = set(), 0
         for row in store.rows():
             where = f"{row.symbol}, next_key {row.next_key!r}, num {row.num}, version {row.version}"
             if not row.is_sound:
+                damaged += 1
                 yield f"{where}: does not match its checksum"
                 continue
+            names.add((row.protocol, row.symbol))
             try:
                 Content.read(key_of(row), row.body)
             except ShortInterestError as error:
                 yield f"{where}: {error}"
+        if not damaged:  # a damaged row is missing where it belongs, and was named
+            for name in sorted(names):
+                if not store.symbol(*name).is_whole:
+                    yield f"{name[1]}: something of what was recorded is missing"
     finally:
         store.close()
 
@@ -97,11 +104,7 @@ def prune(path: Path, before: datetime) -> int:
     """Delete the versions that were superseded before a moment; gives how many."""
     store = Store(_existing(path))
     try:
-        with store.database.writing() as connection:
-            deleted = connection.execute(_DELETE_SUPERSEDED, (milliseconds(before),)).rowcount
-        with store.database.reading() as connection:
-            connection.execute("VACUUM")
-        return deleted
+        return store.prune(milliseconds(before))
     finally:
         store.close()
 
@@ -119,8 +122,8 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     if target.exists():
         raise InvalidArgument(f"{target} exists already: name a new file")
     wanted = {str(Symbol.parse(code)) for code in codes}
-    rows = [row for row in _rows(path) if row.is_sound and (not wanted or row.symbol in wanted)]
-    if missing := wanted - {row.symbol for row in rows}:
+    records = [record for record in _records(path) if not wanted or record.rows[0].symbol in wanted]
+    if missing := wanted - {record.rows[0].symbol for record in records}:
         raise CacheMiss(
             f"{', '.join(sorted(missing))}: nothing is recorded in {path}. Ask for it in mode online first."
         )
@@ -128,14 +131,15 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
         half = Path(scratch, target.name)
         store = Store(half)
         try:
-            store.add(rows)
+            for record in records:
+                store.add(record)
         finally:
             store.close()
         try:
             os.link(half, target)  # fails if someone made the file meanwhile
         except FileExistsError:
             raise InvalidArgument(f"{target} exists already: name a new file") from None
-    return len(rows)
+    return sum(len(record.rows) for record in records)
 
 
 def key_of(row: Recorded) -> PageKey:
@@ -150,6 +154,16 @@ def _rows(path: Path) -> Iterable[Recorded]:
     store = Store(_existing(path), may_write=False)
     try:
         yield from store.rows()
+    finally:
+        store.close()
+
+
+def _records(path: Path) -> Iterable[SymbolRecord]:
+    """All that is recorded, symbol by symbol; symbols without a sound page are left out."""
+    store = Store(_existing(path), may_write=False)
+    try:
+        names = sorted({(row.protocol, row.symbol) for row in store.rows() if row.is_sound})
+        yield from (store.symbol(*name) for name in names)
     finally:
         store.close()
 
