@@ -176,13 +176,7 @@ class Database:
                 raise self._absent()
             self._file = self._identity()
             self._refuse_others()
-            connection = self._connect()
-            try:
-                self._check(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            connection = self._connection = self._connect()
             self.openings += 1
             # Closes it when nobody did: at garbage collection or at exit, without a ResourceWarning.
             self._closing = weakref.finalize(self, _close_own, connection, self._pid)
@@ -215,10 +209,15 @@ class Database:
             isolation_level=None,  # transactions are begun by hand
             check_same_thread=False,  # threads take turns
         )
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA synchronous = FULL")
-        if not self._may_write:
-            connection.execute("PRAGMA query_only = ON")
+        try:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA synchronous = FULL")
+            if not self._may_write:
+                connection.execute("PRAGMA query_only = ON")
+            self._check(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
