@@ -10,9 +10,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from opend_si.cache.policy import Mode
 from opend_si.clock import milliseconds, now
 from opend_si.dates import midnight, read_day, read_moment
-from opend_si.errors import ProtocolError, ShortInterestError
+from opend_si.errors import InvalidArgument, ProtocolError, ShortInterestError
 from opend_si.pages import Page, PageKey
 from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
@@ -76,9 +77,14 @@ class BlockingClient:
     def _history(self, call: Call, code: object, start: object, end: object, as_of: object) -> pd.DataFrame:
         key = _longest(call, code)
         market = key.symbol.market
-        down_to = BOTTOM if start is None else midnight(read_day("start", start, market), market)
-        up_to = TOP if end is None else midnight(read_day("end", end, market), market)
-        looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, market))
+        try:
+            down_to = BOTTOM if start is None else midnight(read_day("start", start, market), market)
+            up_to = TOP if end is None else midnight(read_day("end", end, market), market)
+            looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, market))
+        except InvalidArgument:
+            raise
+        except (OverflowError, ValueError) as error:  # days at the ends of the calendar
+            raise InvalidArgument(f"start {start!r}, end {end!r} or as_of {as_of!r} is out of range: {error}") from None
         found, known = self._drive(self._source.history(key, down_to, looking_back))
         rows = [row for row in found.rows if row.at <= up_to]
         return make_history(key.table, rows, [known.known_at(row) for row in rows])
@@ -88,6 +94,8 @@ class BlockingClient:
         return make_revisions(key.table, self._source.recorded_history(key).changes)
 
     def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
+        if self._settings.mode in (Mode.OFFLINE, Mode.BYPASS):
+            raise InvalidArgument(f"a sync records what OpenD sends: mode {self._settings.mode} cannot")
         wanted = [codes] if isinstance(codes, str) else list(dict.fromkeys(codes))
         report = SyncReport()
         for code in wanted:
@@ -99,7 +107,7 @@ class BlockingClient:
     def _sync_one(self, call: Call, code: str) -> SymbolReport:
         begun_at, before = now(), self._sent()
         try:
-            found, known = self._drive(self._source.history(_longest(call, code), BOTTOM))
+            found, known = self._drive(self._source.history(_longest(call, code), BOTTOM, may_fall_back=False))
         except ShortInterestError as error:
             return SymbolReport(code, requests=self._sent() - before, error=error)
         return SymbolReport(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from opend_si.cache.budget import Budget, Slot
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.policy import Mode
 from opend_si.clock import now
-from opend_si.errors import ConnectionFailed, RateLimited
+from opend_si.errors import CacheError, ConnectionFailed, RateLimited
 from opend_si.pages import Content, Page, PageKey
 from opend_si.settings import Settings
 from opend_si.shelf import Shelf
@@ -94,7 +95,8 @@ class Fetcher:
             else:
                 self._settle(slot)
             raise
-        self._settle(slot)
+        with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
+            self._settle(slot)
         return body
 
     def _send(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:

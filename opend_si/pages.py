@@ -124,10 +124,11 @@ class Content:
         """
         reply = _parse(key.call, body)
         if reply.retType != common.RetType.SUCCEED:
-            raise refusal(str(key), reply.retType, reply.errCode, reply.retMsg)
+            raise refusal(str(key), reply.retType, reply.errCode, read_text(reply, "retMsg"))
         s2c = reply.s2c
+        next_key = read_text(s2c, "nextKey")
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
-        return cls(s2c.nextKey if s2c.nextKey not in ("", END) else None, tables)
+        return cls(next_key if next_key not in ("", END) else None, tables)
 
     @classmethod
     def of_rows(cls, key: PageKey, rows: Sequence[Row], next_key: str | None) -> Content:
@@ -262,6 +263,15 @@ def encode_page(key: PageKey, rows: Sequence[Row], next_key: str | None) -> byte
                 setattr(item, column.field, value)
     reply.s2c.nextKey = next_key or END
     return bytes(reply.SerializeToString())
+
+
+def read_text(message: Any, field: str) -> str:
+    """A text field, whatever bytes were sent for it: protobuf's runtimes differ on what is no UTF-8."""
+    try:
+        value = getattr(message, field)
+    except UnicodeDecodeError:
+        return "\ufffd"
+    return value if isinstance(value, str) else bytes(value).decode(errors="replace")
 
 
 def _parse(call: Call, body: bytes) -> Any:

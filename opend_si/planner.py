@@ -369,7 +369,10 @@ def walk(ledger: Ledger, since: float, down_to: float, now: float) -> Plan[Walk]
         if head is None:
             ledger = ledger.with_statement((yield Fetch("", 0, since)))
             head = ledger.head(0)
-            assert head is not None, "a reply just fetched is the newest"
+            if head is None:
+                raise ProtocolError(
+                    "the record is dated later than now: was the clock set back? Wait, or use mode refresh"
+                )
         try:
             return (yield from _walk_from(head, ledger, down_to))
         except _GenerationChanged as changed:
@@ -392,7 +395,8 @@ def _walk_from(head: Statement, ledger: Ledger, down_to: float) -> Plan[Walk]:
         if cursor is None or cursor in asked:
             raise ProtocolError(f"the cursor {cursor!r} leads in a circle: the walk would not end")
         asked.add(cursor)
-        reply = yield Fetch(cursor, behind)
+        # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.
+        reply = yield Fetch(cursor, behind, 0 if head.is_anchored else head.checked_at)
         if reply.rows and reply.rows[0].at >= behind:
             raise _GenerationChanged(ledger)
         ledger = ledger.with_statement(reply)

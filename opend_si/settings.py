@@ -22,6 +22,8 @@ DEFAULT_PORT = 11111
 DEFAULT_TIMEOUT = 12.0
 # Seconds; rows come weekly or twice a month, values can be revised at any time.
 DEFAULT_MAX_AGE = 12 * 3600.0
+# A thousand years: whoever means for ever says None.
+_LONGEST_AGE = 3.2e10
 _APPLICATION = "opend-short-interest"
 
 
@@ -164,9 +166,12 @@ def _port(name: str, value: object) -> int:
 
 
 def _path(name: str, value: object) -> Path:
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip():
+    if not isinstance(value, (str, os.PathLike)) or not str(value).strip() or "\0" in str(value):
         raise InvalidArgument(f"{name} is {value!r}: it takes a path")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
+    except (RuntimeError, ValueError) as error:
+        raise InvalidArgument(f"{name} is {value!r}: it takes a path ({error})") from None
 
 
 def _timeout(name: str, value: object) -> float:
@@ -180,14 +185,19 @@ def _max_age(name: str, value: object) -> _Age:
     if value == PUBLICATION:
         return PUBLICATION
     seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
-    if not 0 <= seconds < math.inf:
-        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, 0 or more, or {PUBLICATION!r}")
+    if not 0 <= seconds <= _LONGEST_AGE:
+        raise InvalidArgument(
+            f"{name} is {value!r}: it takes seconds, 0 or more, {PUBLICATION!r}, or None for pages that never expire"
+        )
     return seconds
 
 
 def _number(value: object) -> float:
     """A number as it is, NaN for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.inf
 
 
 def _max_age_text(name: str, text: str) -> _Age:

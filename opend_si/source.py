@@ -90,17 +90,22 @@ class PageSource:
             fetched = yield from self._fetcher.once(wanted, shelf, asked_at, 0)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
                 statement = statement_of(wanted, fetched, frontier)
-                page = Shelved(None, ledger.with_statement(statement)).cut(key, since, fetched.source)
+                page = Shelved(None, ledger.with_statement(statement)).cut(
+                    key, min(since, statement.checked_at), fetched.source
+                )
                 if page is not None:
                     return page
         return (yield from self._fetcher.once(key, shelf, asked_at, 0))
 
     # A history --------------------------------------------------------------------------------------------------------
 
-    def history(self, key: PageKey, down_to: float, as_of: int | None = None) -> Steps[tuple[Walk, History]]:
+    def history(
+        self, key: PageKey, down_to: float, as_of: int | None = None, *, may_fall_back: bool = True
+    ) -> Steps[tuple[Walk, History]]:
         """All rows down to a timestamp, and how their values came to be known.
 
-        `key` is that of the longest first page; `as_of` looks back, in milliseconds.
+        `key` is that of the longest first page; `as_of` looks back, in milliseconds. With OpenD gone the record answers if
+        it `may_fall_back`.
         """
         asked_at = now()
         shelf = self._shelf
@@ -121,7 +126,7 @@ class PageSource:
         elif self._settings.mode is Mode.OFFLINE:
             found = self._recorded_walk(key, shelf, shelved, shelved.ledger, down_to)
         else:
-            found = yield from self._walk_or_recall(key, shelf, shelved, down_to, asked_at)
+            found = yield from self._walk_or_recall(key, shelf, shelved, down_to, asked_at, may_fall_back)
         # What was fetched may be more than what could be recorded.
         return found, shelf.symbol(key).ledger.history(found.ledger, as_of)
 
@@ -132,7 +137,7 @@ class PageSource:
         return self._shelf.symbol(key).ledger.history()
 
     def _walk_or_recall(
-        self, key: PageKey, shelf: Shelf, shelved: Shelved, down_to: float, asked_at: int
+        self, key: PageKey, shelf: Shelf, shelved: Shelved, down_to: float, asked_at: int, may_fall_back: bool
     ) -> Steps[Walk]:
         try:
             since = self._since(asked_at, self._max_age(key, shelf, asked_at))
@@ -140,7 +145,7 @@ class PageSource:
             ledger = Ledger(()) if self._settings.mode is Mode.REFRESH else shelved.ledger
             return (yield from self._walk(key, shelf, ledger, down_to, asked_at, since))
         except (ConnectionFailed, RequestTimeout) as error:
-            if self._settings.mode is not Mode.ONLINE:
+            if self._settings.mode is not Mode.ONLINE or not may_fall_back:
                 raise
             try:
                 shelved = shelf.symbol(key)

@@ -182,7 +182,7 @@ def test_the_cache_commands_look_after_the_file(
     assert console("cache", "verify", **recorded).returncode == 0
     opend.universe.publish("HK.00700")
     assert console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)}).returncode == 0
-    assert console("cache", "prune", **recorded).stdout == "1 superseded versions deleted\n"
+    assert console("cache", "prune", "--older-than", "0", **recorded).stdout == "1 superseded versions deleted\n"
     target = tmp_path / "handed on.sqlite3"
     assert console("cache", "export", str(target), "HK.00700", **recorded).returncode == 0
     replayed = console("get", "HK.00700", "--offline", "--cache", str(target), **recorded)

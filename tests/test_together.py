@@ -170,7 +170,9 @@ def test_after_a_restart_of_the_machine_old_slots_are_not_in_force(tmp_path: Pat
     budget, rate = Budget(tmp_path / "budget.sqlite3"), Rate(2, 30.0)
     with budget._database.writing() as connection:
         later = 1e9  # what the clock of a machine that ran for 31 years had shown
-        connection.executemany("INSERT INTO slot (bucket, free_at) VALUES (?, ?)", [("a", later)] * 2)
+        connection.executemany(
+            "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
+        )
     assert isinstance(budget.reserve("a", rate, timeout=12.0), Slot)
     budget.close()
 

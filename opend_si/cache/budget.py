@@ -26,8 +26,9 @@ LAYOUT = Layout(
     (
         """
         CREATE TABLE slot (
-          id       INTEGER PRIMARY KEY,
+          id       INTEGER PRIMARY KEY AUTOINCREMENT,
           bucket   TEXT NOT NULL,
+          taken_at REAL NOT NULL,
           free_at  REAL NOT NULL
         ) STRICT;
         CREATE INDEX slot_bucket ON slot (bucket, free_at)
@@ -54,16 +55,18 @@ class Budget:
         with self._database.writing() as connection:
             now = time.monotonic()
             longest = now + timeout + rate.seconds
-            # After a restart of the machine the clock begins anew: what it cannot have written is not in force.
+            # After a restart of the machine the clock begins anew: what was taken later than now is not in force.
             connection.execute(
-                "DELETE FROM slot WHERE bucket = ? AND (free_at < ? OR free_at > ?)", (bucket, now, longest)
+                "DELETE FROM slot WHERE bucket = ? AND (free_at < ? OR taken_at > ?)", (bucket, now, now)
             )
             taken, first = connection.execute(
                 "SELECT count(*), min(free_at) FROM slot WHERE bucket = ?", (bucket,)
             ).fetchone()
             if taken >= rate.requests:
                 return float(max(first - now, 0.0))
-            cursor = connection.execute("INSERT INTO slot (bucket, free_at) VALUES (?, ?)", (bucket, longest))
+            cursor = connection.execute(
+                "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", (bucket, now, longest)
+            )
             assert cursor.lastrowid is not None
             return Slot(cursor.lastrowid)
 
@@ -80,10 +83,14 @@ class Budget:
     def exhaust(self, bucket: str, rate: Rate) -> None:
         """OpenD says that the limit is used up, by other programs too: nothing is free before a full window has passed."""
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM slot WHERE bucket = ?", (bucket,))
-            free_at = time.monotonic() + rate.seconds
+            now = time.monotonic()
+            free_at = now + rate.seconds
+            # Slots in flight stay their holders': they are only kept for longer.
+            connection.execute("UPDATE slot SET free_at = max(free_at, ?) WHERE bucket = ?", (free_at, bucket))
+            taken = connection.execute("SELECT count(*) FROM slot WHERE bucket = ?", (bucket,)).fetchone()[0]
             connection.executemany(
-                "INSERT INTO slot (bucket, free_at) VALUES (?, ?)", [(bucket, free_at)] * rate.requests
+                "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)",
+                [(bucket, now, free_at)] * max(rate.requests - taken, 0),
             )
 
     def taken(self, bucket: str) -> int:

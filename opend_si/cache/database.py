@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 import sys
 import threading
 import weakref
@@ -18,7 +17,6 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
 
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
@@ -26,10 +24,6 @@ BUSY_MILLISECONDS = 5000
 # A reply of 50 rows has 2.5 to 4 KB. Spread over small pages little of the last one is unused: 1.13 times the replies'
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
-
-# The parts of an SQLite header that say whose file it is: https://sqlite.org/fileformat.html
-_HEADER = struct.Struct(">16s44xI4xI28x")
-_MAGIC = b"SQLite format 3\0"
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # The file or its folder cannot be used, but nothing says that its content is damaged.
@@ -113,8 +107,7 @@ class Database:
             self._close()
             if damaged is None or self._identity() != damaged:
                 return False
-            with suppress(FileNotFoundError), self.path.open("rb") as file:
-                _lock(file)  # of the processes that meet the damage together one moves the file
+            with _folder_locked(self.path.parent):  # of the processes that meet the damage one moves the file
                 if self._identity() != damaged:
                     return False
                 journal = self.path.with_name(f"{self.path.name}-journal")
@@ -122,7 +115,6 @@ class Database:
                     journal.replace(new_path.with_name(f"{new_path.name}-journal"))
                 self.path.replace(new_path)
                 return True
-            return False
 
     @contextmanager
     def _owned(self) -> Iterator[None]:
@@ -250,21 +242,14 @@ class Database:
             raise
 
     def _refuse_others(self) -> None:
-        """Refuse another program's file before SQLite is let near it: opening a file can finish its owner's work."""
+        """Refuse a file in which another program has unfinished work: SQLite would finish it.
+
+        The file itself is never opened but by SQLite: closing a descriptor of ours would drop the locks that this
+        process's other connections hold (https://sqlite.org/howtocorrupt.html, 2.2).
+        """
         wal = self.path.with_name(f"{self.path.name}-wal")
         if wal.exists() and wal.stat().st_size:  # no file of ours has one
             raise self._foreign()
-        with self.path.open("rb") as file:
-            header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size:
-            return
-        magic, version, application = _HEADER.unpack(header)
-        ours = application == self._layout.application_id and 0 < version <= self._layout.version
-        if magic != _MAGIC or ours:
-            return
-        uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
-            self._version(connection)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """The file's version, 0 for an empty one. Refuses files that are not ours, and tells damaged ones."""
@@ -314,12 +299,20 @@ def _objects(connection: sqlite3.Connection) -> frozenset[str]:
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
 
 
-def _lock(file: BinaryIO) -> None:
-    """Hold a file until it is closed, where the system can; elsewhere an open file cannot be moved anyway."""
-    if sys.platform != "win32":
-        import fcntl
+@contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, where the system can; elsewhere an open file cannot be moved anyway."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,6 +137,7 @@ def demo(brand: Brand) -> None:
     from opend_si.simulator import Simulator
 
     with Simulator(rate=SHORT_INTEREST.rate) as simulator, TemporaryDirectory() as folder:
+        os.environ["OPEND_SI_HOME"] = folder  # nothing of a demonstration stays
         at = {"host": simulator.host, "port": simulator.port, "cache": Path(folder, "pages.sqlite3")}
         with brand.face.Client(**at, mode="online") as client:
             page = client.get_page("HK.00700")

@@ -60,7 +60,7 @@ def verify(file: Path, /) -> None:
 
 @cache.command()
 @click.option(
-    "--older-than", type=float, default=0.0, show_default=True, metavar="DAYS", help="Superseded for so long."
+    "--older-than", type=click.FloatRange(0, 36500), required=True, metavar="DAYS", help="Superseded for so long."
 )
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:

@@ -34,21 +34,12 @@ class Brand:
         )
 
 
-class _MaxAge(click.ParamType[float | str]):
+def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
     """Seconds, or the word for the publication rule."""
-
-    name = "seconds"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002 — click's interface
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> float | str:
-        try:
-            return PUBLICATION if value == PUBLICATION else float(value)
-        except ValueError:
-            raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
+    try:
+        return value if value in (None, PUBLICATION) else float(value)
+    except ValueError:
+        raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
 
 
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +47,8 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--max-age",
-            type=_MaxAge(),
+            callback=_read_max_age,
+            metavar="SECONDS",
             help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
         ),
         click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),

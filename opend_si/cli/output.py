@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -80,5 +81,5 @@ class WaitNotice:
 
     def __call__(self, seconds: float) -> None:
         if seconds > self._left:
-            note(f"waiting {seconds:.0f} s for the rate budget")
+            note(f"waiting {ceil(seconds)} s for the rate budget")
         self._left = seconds

@@ -22,7 +22,7 @@ _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", type=click.File(encoding="utf-8"), help="File with one symbol a line; - for stdin.")
+@click.option("--from", "file", type=click.File(encoding="utf-8-sig"), help="File with one symbol a line; - for stdin.")
 @click.option("--json", "form", flag_value="json", help="Print the report of each symbol as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the report of each symbol as CSV.")
 @cache_options

@@ -38,8 +38,13 @@ class BlockingConnection:
 
         """
         self._leave_parent()
-        with self._lock:
-            deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._timeout  # other threads' requests count: the wait has one bound
+        if not self._lock.acquire(timeout=self._timeout):
+            raise RequestTimeout(
+                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {self._timeout:g} s. See "
+                "whether OpenD hangs, or raise `timeout`."
+            )
+        try:
             link = self._open(deadline)
             try:
                 return link.exchange(*link.session.request(proto_id, body), deadline)
@@ -47,6 +52,8 @@ class BlockingConnection:
                 # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
                 self._drop()
                 raise
+        finally:
+            self._lock.release()
 
     @property
     def server(self) -> Server:
@@ -154,6 +161,10 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     wait = max(0.001, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
     try:
         link = socket.create_connection((host, port), timeout=wait)
+    except UnicodeError:
+        raise ConnectionFailed(
+            f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD."
+        ) from None
     except OSError as error:
         raise ConnectionFailed(
             f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "

@@ -94,6 +94,6 @@ def read_hello(body: bytes) -> Server:
     except DecodeError as error:
         raise ProtocolError(f"the reply to InitConnect cannot be read: {error}") from None
     if reply.retType != common.RetType.SUCCEED:
-        raise refusal("the connection", reply.retType, reply.errCode, reply.retMsg)
+        raise refusal("the connection", reply.retType, reply.errCode, str(reply.retMsg))
     s2c = reply.s2c
     return Server(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
