@@ -8,7 +8,6 @@ say what to do.
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
@@ -17,13 +16,10 @@ from typing import TypeVar
 
 from opend_si.cache.policy import Mode
 from opend_si.cache.store import DamagedPage, Recorded, Store, SymbolRecord
-from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, ShortInterestWarning
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, ShortInterestWarning
 from opend_si.pages import PageKey
 
 _T = TypeVar("_T")
-
-# Seconds for which a file that another process would not let go of is not touched again.
-_BUSY_PAUSE = 30.0
 
 
 class GuardedStore:
@@ -33,7 +29,6 @@ class GuardedStore:
         self._store = store
         self._raises = mode is Mode.OFFLINE
         self._told: set[type[CacheError]] = set()
-        self._busy_until = 0.0
 
     def recall(self, key: PageKey) -> Recorded | None:
         """The recorded page, None if there is none that can be used."""
@@ -69,8 +64,6 @@ class GuardedStore:
         self._store.close()
 
     def _guarded(self, use: Callable[[], _T], otherwise: _T) -> _T:
-        if not self._raises and time.monotonic() < self._busy_until:
-            return otherwise
         try:
             return use()
         except CacheVersionMismatch:
@@ -78,8 +71,6 @@ class GuardedStore:
         except CacheError as error:
             if self._raises:
                 raise
-            if isinstance(error, CacheBusy):  # waited for once, not at every touch
-                self._busy_until = time.monotonic() + _BUSY_PAUSE
             if isinstance(error, CacheCorrupt) and not isinstance(error, DamagedPage):
                 self._set_aside(error)
             elif not isinstance(error, DamagedPage):  # that page is fetched again and replaced
