@@ -172,6 +172,8 @@ class PageSource:
         except StopIteration as done:
             found: Walk = done.value
             return found
+        except ProtocolError as error:
+            raise error if str(key) in str(error) else ProtocolError(f"{key}: {error}") from None
 
     def _recorded_walk(self, key: PageKey, shelf: Shelf, shelved: Shelved, ledger: Ledger, down_to: float) -> Walk:
         """A walk that must not fetch."""
@@ -199,7 +201,7 @@ class PageSource:
                 return shelf.page(key, recorded)
             if self._settings.mode is Mode.OFFLINE:
                 raise shelved.damage(key, shelf.store.path) or shelf.store.miss(key)
-        return (yield from self._fetcher.once(key, shelf, begun_at, 0))
+        return (yield from self._fetcher.once(key, shelf, milliseconds(head.checked_at), 0))
 
     # The record -------------------------------------------------------------------------------------------------------
 
