@@ -6,18 +6,17 @@ import atexit
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opend_si.cache.policy import Mode
 from opend_si.clock import milliseconds, now
 from opend_si.dates import midnight, read_day, read_moment
-from opend_si.errors import InvalidArgument, ProtocolError, ShortInterestError
+from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.pages import Page, PageKey
 from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
-from opend_si.source import PageSource
+from opend_si.source import PageSource, PageWalk
 from opend_si.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.sync import Progress, SymbolReport, SyncReport
 from opend_si.tables import make_history, make_revisions
@@ -59,20 +58,12 @@ class BlockingClient:
         return self._drive(self._source.page(PageKey.check(call, code, next_key, num)))
 
     def _pages(self, call: Call, code: object) -> Iterator[Page]:
-        key = _longest(call, code)
-        return self._walk_pages(key)  # arguments are checked now, pages are fetched as they are asked for
+        walk = self._source.pages(_longest(call, code))
+        return self._walk_pages(walk)  # arguments are checked now, pages are fetched as they are asked for
 
-    def _walk_pages(self, key: PageKey) -> Iterator[Page]:
-        head = page = self._drive(self._source.page(key))
-        seen = {""}
-        while True:
+    def _walk_pages(self, walk: PageWalk) -> Iterator[Page]:
+        while (page := self._drive(walk.advance())) is not None:
             yield page
-            if page.next is None:
-                return
-            if page.next in seen:
-                raise ProtocolError(f"{key}: the cursor {page.next!r} leads in a circle; the walk would not end")
-            seen.add(page.next)
-            page = self._drive(self._source.following_page(replace(key, next_key=page.next), head))
 
     def _history(self, call: Call, code: object, start: object, end: object, as_of: object) -> pd.DataFrame:
         key = _longest(call, code)

@@ -9,13 +9,15 @@ from contextlib import suppress
 from opend_si.cache.budget import Budget, Slot
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.policy import Mode
+from opend_si.cache.store import Recorded
 from opend_si.clock import now
 from opend_si.errors import CacheError, ConnectionFailed, RateLimited
-from opend_si.pages import Content, Page, PageKey
+from opend_si.pages import Content, PageKey
 from opend_si.settings import Settings
-from opend_si.shelf import Shelf
+from opend_si.shelf import Answer, Shelf
 from opend_si.steps import Account, Exchange, Sleep, Steps
 from opend_si.wire.link import LinkCut
+from opend_si_schema.definitions import Rate
 
 # Seconds between two looks at the budget: another process may give a slot back early.
 _BUDGET_LOOK = 0.25
@@ -27,110 +29,135 @@ class Fetcher:
     """Asks OpenD."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._timeout = settings.timeout
         # Offline nothing is sent, so the budget is not even opened.
         counts = settings.rate is not None and settings.mode is not Mode.OFFLINE
-        self._budget = Budget(settings.budget) if counts else None
+        self._budget = _Metered(settings, settings.rate) if counts and settings.rate is not None else _Unmetered()
 
     def close(self) -> None:
         """Close the budget's file."""
-        if self._budget is not None:
-            self._budget.close()
+        self._budget.close()
 
-    def unrecorded(self, key: PageKey) -> Steps[Page]:
+    def unrecorded(self, key: PageKey, asked_at: int) -> Steps[Answer]:
+        """Fetch a page, and keep nothing."""
         body, content = yield from self._fetch(key, None)
-        at = now()
-        return Page.of(key, content, body, "opend", at, at)
+        return Answer(key, content, Recorded.reply(key, body, asked_at, max(now(), asked_at + 1), 0), "opend")
 
-    def once(self, key: PageKey, shelf: Shelf, asked_at: int, behind: int) -> Steps[Page]:
-        """Fetch and record a page, unless another thread or process does: then wait for theirs."""
+    def once(self, key: PageKey, shelf: Shelf, asked_at: int, since: float, behind: int) -> Steps[Answer]:
+        """Fetch and record a page, unless another thread or process does: then wait for theirs.
 
-        def theirs() -> Page | None:
-            recorded = shelf.store.recall(key)
-            if recorded is None or not asked_at < recorded.checked_at <= now():
+        Theirs will do if it was checked at or after `since`. `behind`: the timestamp of the row before the page.
+        """
+
+        def theirs() -> Answer | None:
+            answer = shelf.recall(key)
+            if answer is None or not since <= answer.recorded.checked_at <= now() + 1:
                 return None
-            return shelf.page(key, recorded)
+            return answer
 
-        claim = _Claim(shelf.store, key, self._settings.timeout)
+        claim = _Claim(shelf.store, key, self._timeout)
         pause = _FIRST_LOOK
-        while not claim.take():
-            yield Sleep(pause)
-            pause = min(2 * pause, _LAST_LOOK)
-            if (page := theirs()) is not None:
-                return page
-        try:
-            if (page := theirs()) is not None:  # it came between the first look and the claim
-                return page
-            body, content = yield from self._fetch(key, claim)
-            return shelf.record(key, body, content, behind)
-        finally:
-            claim.give_back()
+        while True:
+            while not claim.take():
+                yield Sleep(pause)
+                pause = min(2 * pause, _LAST_LOOK)
+                if (answer := theirs()) is not None:
+                    return answer
+            try:
+                if (answer := theirs()) is not None:  # it came between the first look and the claim
+                    return answer
+                body, content = yield from self._fetch(key, claim)
+                return shelf.record(key, body, content, asked_at, behind)
+            except _ClaimLost:
+                continue  # it lapsed while we waited, and another took it
+            finally:
+                claim.give_back()
 
     def _fetch(self, key: PageKey, claim: _Claim | None) -> Steps[tuple[bytes, Content]]:
         """Ask OpenD. A request that was cut off is repeated once; so is one that met the limit, a window later."""
         cut = limited = False
         while True:
             try:
-                body = yield from self._exchange(key, claim)
+                body = yield from self._budget.spend(key, claim)
                 return body, Content.read(key, body)
             except LinkCut:
                 if cut:
                     raise
                 cut = True
             except RateLimited:
-                if limited or self._budget is None:
+                if limited or not (yield from self._budget.exhaust(key)):
                     raise
                 limited = True
-                yield from self._exhaust(key)
 
-    def _exchange(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
-        if self._budget is None:
-            return (yield from self._send(key, claim))
-        slot = yield from self._reserve(self._budget, key, claim)
-        try:
-            body = yield from self._send(key, claim)
-        except BaseException as error:
-            if isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut):
-                self._budget.cancel(slot)  # nothing was sent
-            else:
-                self._settle(slot)
-            raise
-        with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
-            self._settle(slot)
-        return body
 
-    def _send(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
+class _Unmetered:
+    """For a server without a limit."""
+
+    def close(self) -> None:
+        pass
+
+    def spend(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
+        """Send a request; gives the body of its reply."""
         if claim is not None:
-            claim.take()  # renewed: it now outlasts the request
+            claim.hold()  # renewed: it now outlasts the request
         body: bytes = yield Exchange(key)
         return body
 
-    def _reserve(self, budget: Budget, key: PageKey, claim: _Claim | None) -> Steps[Slot]:
-        assert self._settings.rate is not None
+    def exhaust(self, key: PageKey) -> Steps[bool]:
+        """OpenD says that its limit for a call is used up: whether the request can be repeated a window later."""
+        del key
+        yield from ()
+        return False
+
+
+class _Metered(_Unmetered):
+    """Each request in a slot of the machine's budget."""
+
+    def __init__(self, settings: Settings, rate: Rate) -> None:
+        self._budget, self._rate, self._timeout = Budget(settings.budget), rate, settings.timeout
+
+    def close(self) -> None:
+        self._budget.close()
+
+    def spend(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
+        slot = yield from self._reserve(key, claim)
+        try:
+            body = yield from super().spend(key, claim)
+        except BaseException as error:
+            if isinstance(error, _ClaimLost) or (
+                isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
+            ):
+                self._budget.cancel(slot)  # nothing was sent
+            else:
+                self._budget.settle(slot, self._rate)
+            raise
+        with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
+            self._budget.settle(slot, self._rate)
+        return body
+
+    def exhaust(self, key: PageKey) -> Steps[bool]:
+        bucket = yield from self._bucket(key)
+        self._budget.exhaust(bucket, self._rate)
+        return True
+
+    def _reserve(self, key: PageKey, claim: _Claim | None) -> Steps[Slot]:
         bucket = yield from self._bucket(key)
         while True:
-            slot = budget.reserve(bucket, self._settings.rate, self._settings.timeout)
+            slot = self._budget.reserve(bucket, self._rate, self._timeout)
             if isinstance(slot, Slot):
                 return slot
             if claim is not None:
                 claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
 
-    def _settle(self, slot: Slot) -> None:
-        assert self._budget is not None
-        assert self._settings.rate is not None
-        self._budget.settle(slot, self._settings.rate)
-
-    def _exhaust(self, key: PageKey) -> Steps[None]:
-        assert self._budget is not None
-        assert self._settings.rate is not None
-        bucket = yield from self._bucket(key)
-        self._budget.exhaust(bucket, self._settings.rate)
-
     def _bucket(self, key: PageKey) -> Steps[str]:
         """OpenD counts each account and protocol by itself."""
         account = yield Account()
         return f"{account}/{key.call.proto_id}"
+
+
+class _ClaimLost(Exception):
+    """Another has the right to fetch the page now."""
 
 
 class _Claim:
@@ -146,10 +173,15 @@ class _Claim:
         self._taken_at = time.monotonic()
         return self._store.claim(self._key, self._owner, self._seconds)
 
+    def hold(self) -> None:
+        """Renew it for its full time."""
+        if not self.take():
+            raise _ClaimLost
+
     def renew(self) -> None:
         """Renew it if half of its time has passed."""
         if time.monotonic() - self._taken_at > self._seconds / 2:
-            self.take()
+            self.hold()
 
     def give_back(self) -> None:
         self._store.release(self._key, self._owner)

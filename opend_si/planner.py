@@ -1,18 +1,17 @@
 """Which recorded pages answer a question about a symbol's rows, and which pages must be fetched. No I/O.
 
-Every recorded reply is a *statement*: at the moment it was checked, the rows below `hi`, down to its last, were exactly
-these. Three facts make statements last: rows come newest first, new rows are added in front, old values can be revised.
-So
+Every recorded reply is a *statement*: at the moment it was checked, these were the rows, without a gap, from its first
+to its last; down to the end if it says that nothing follows. Three facts make statements last: rows come newest first,
+new rows are added in front, old values can be revised. So
 
-- a head (the reply to no cursor) holds for all later time between its first and its last row, and until a publication
-  for everything above;
-- a page behind a cursor holds from just below the row before it down to its last row. The row before it is known where
-  the cursor is *anchored* (it is that row's timestamp, as a reply proves whose cursor equals its own last row's) or
-  where the page was walked right behind another (`behind`);
+- a row never gets another neighbour below it: what a page says of the rows below a row stays, whatever is published;
+- of what stands above its first row a head (the reply to no cursor) speaks until a publication only. A page behind a
+  cursor holds from right below the row before it, where that row is known (`behind`);
 - two statements join where they touch or overlap, and every row they share has to be equal. Where they disagree, a value
-  was revised: what was said before the later one is not trusted any more, and that run is walked anew.
+  was revised: what was said before the question that found it is not trusted any more, and that run is walked anew.
 
-A cursor that is not anchored leads on only within its generation: from the head of now, page by page.
+A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever. Any
+other leads on only within its generation: from the head of now, page by page.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 from opend_si.errors import ProtocolError
 
 TOP, BOTTOM = math.inf, -math.inf
-# How often a walk begins again because rows were published or revised under it, before it gives up.
+# How often a walk begins again because rows were revised under it, before it gives up.
 MAX_RESTARTS = 5
 
 _T = TypeVar("_T")
@@ -42,13 +41,18 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What one version of one page says. Times are milliseconds; `hi` is `TOP` for a head, None if it is not known."""
+    """What one version of one page says.
+
+    Times are milliseconds. `behind` is the timestamp of the row before the page, 0 for a head or where it is not known;
+    `asked_at` is when the question was asked that brought this version.
+    """
 
     next_key: str
     num: int
-    hi: float | None
+    behind: int
     rows: tuple[Row, ...]
     next: str | None
+    asked_at: int
     fetched_at: int
     checked_at: int
     superseded_at: int = 0
@@ -69,10 +73,10 @@ class Statement:
 
     @property
     def reach(self) -> float:
-        """Up to where it holds for all later time: a row published since stands above a head, never below its first."""
-        if not self.is_head:
-            return BOTTOM if self.hi is None else self.hi
-        return self.rows[0].at if self.rows else BOTTOM
+        """Up to where it holds for all later time."""
+        first = self.rows[0].at if self.rows else BOTTOM
+        # Rows from before the row that it should stand behind: some were published under the walk, and moved it.
+        return self.behind if self.behind and first < self.behind else first
 
     @property
     def is_anchored(self) -> bool | None:
@@ -86,12 +90,13 @@ class Statement:
 class Fetch:
     """A step: ask OpenD for this page, whatever is recorded; the result is its `Statement`.
 
-    `behind` is the timestamp of the row before the page, 0 for a head. Another's answer since `since` will do.
+    `behind` is the timestamp of the row before the page, 0 for a head. Another's answer that was checked at or after
+    `since` will do.
     """
 
     next_key: str
     behind: int
-    since: float = 0
+    since: float
 
 
 Plan = Generator[Fetch, Statement, _T]
@@ -129,42 +134,25 @@ def check_page(rows: Sequence[Row], next_key: str | None, what: str) -> None:
         raise ProtocolError(f"{what}: a page without rows leads on to {next_key!r}; a walk would not end")
 
 
-class Ledger:
-    """All that the recorded replies say about one symbol."""
+def is_timestamp(next_key: str) -> bool:
+    """Whether a cursor can be a row's timestamp, written as OpenD writes it."""
+    return next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
 
-    def __init__(self, statements: Iterable[Statement], floor: int = 0) -> None:
+
+class Ledger:
+    """All that the recorded replies say about one symbol. It is not changed once it is made."""
+
+    def __init__(self, statements: Iterable[Statement] = (), floor: int = 0) -> None:
         """`floor`: what was last checked before this moment is not trusted, whatever else speaks for it."""
         self._statements = sorted(statements, key=lambda said: said.checked_at)
+        self._least = self.floor = floor
+        # What the trusted statements say together: each row, and when it was last checked; and what they cover.
         self._rows: dict[int, tuple[Row, int]] = {}
-        self._least = floor
-        self.floor = self._judge(floor)
-        self._trusted = [said for said in self._usable() if said.checked_at >= self.floor]
-
-    def _usable(self) -> list[Statement]:
-        """The statements that may answer: those that OpenD has not taken back.
-
-        A page that OpenD has since sent differently is used only where that later reply is here too and speaks of
-        another place: of a time after a publication, at the top or behind a cursor that means another row now. So a
-        later reply that was lost to damage never brings an old value back.
-        """
-        later = {(said.next_key, said.num, said.fetched_at): said for said in self._statements}
-
-        def next_version(said: Statement) -> Statement | None:
-            return later.get((said.next_key, said.num, said.superseded_at))
-
-        def is_followed(said: Statement) -> bool:
-            """Whether every later version is here, up to the current one."""
-            follower: Statement | None = said
-            while follower is not None and not follower.is_current:
-                follower = next_version(follower)
-            return follower is not None
-
-        return [
-            said
-            for said in self._statements
-            if said.is_current
-            or (is_followed(said) and (said.is_head or (newer := next_version(said)) is None or newer.hi != said.hi))
-        ]
+        self._ats: list[int] = []
+        self._covered: list[tuple[float, float, int]] = []
+        for said in self._statements:
+            self._take(said)
+        self._settle()
 
     def with_statement(self, statement: Statement) -> Ledger:
         """The ledger after one more reply, which replaces an earlier one to the same question."""
@@ -176,83 +164,100 @@ class Ledger:
                 kept.append(replace(said, superseded_at=statement.fetched_at))
             else:
                 kept.append(said)
-        return Ledger([*kept, statement], self._least)
+        if kept and kept[-1].checked_at > statement.checked_at:
+            return Ledger([*kept, statement], self._least)
+        grown = Ledger(floor=self._least)
+        grown._statements = [*kept, statement]
+        grown.floor = self.floor
+        grown._rows, grown._ats, grown._covered = self._rows.copy(), self._ats.copy(), self._covered.copy()
+        grown._take(statement)
+        grown._settle()
+        return grown
 
-    @property
-    def style(self) -> bool | None:
-        """Whether cursors are anchored, by the newest reply that shows it; None if none does."""
-        judged = (said.is_anchored for said in reversed(self._statements))
-        return next((style for style in judged if style is not None), None)
+    def _take(self, said: Statement) -> None:
+        """Add what one more statement says, unless it is not trusted; distrust what it contradicts."""
+        older = self._contradicted(said) if said.checked_at >= self.floor else None
+        if older is not None:
+            # The revision was made before `said` was sent. Nothing shows that what was checked before that walk began is
+            # of after it, and what still was checked with the old value is of before it.
+            self.floor = max(said.asked_at, older) + 1
+            self._rows = {at: seen for at, seen in self._rows.items() if seen[1] >= self.floor}
+            self._ats = sorted(self._rows)
+            self._covered = [place for place in self._covered if place[2] >= self.floor]
+        if said.checked_at < self.floor:
+            return
+        for row in said.rows:
+            if row.at not in self._rows:
+                insort(self._ats, row.at)
+            self._rows[row.at] = row, said.checked_at
+        self._covered.append((said.lo, said.reach, said.checked_at))
 
-    def _judge(self, floor: int) -> int:
-        """The moment of the last revision: what was last checked before it is not trusted. Fills `_rows`."""
-        while (later := self._first_contradiction(floor)) is not None:
-            floor = later
-        return floor
-
-    def _first_contradiction(self, floor: int) -> int | None:
-        """From when on to trust, if what was checked since `floor` does not agree with itself."""
-        self._rows.clear()
-        ats: list[int] = []
-        covered: list[tuple[float, float, int]] = []
-        for said in self._statements:
-            if said.hi is None or said.checked_at < floor:
-                continue
-            older = self._contradicted(said, ats, covered)
-            if older is not None:
-                # The newer value is as old as its reply, but was not in force while the older one was still sent.
-                return max(said.fetched_at, older + 1)
-            for row in said.rows:
-                if row.at not in self._rows:
-                    insort(ats, row.at)
-                self._rows[row.at] = row, said.checked_at
-            covered.append((said.lo, said.reach, said.checked_at))
-        return None
-
-    def _contradicted(self, said: Statement, ats: list[int], covered: list[tuple[float, float, int]]) -> int | None:
+    def _contradicted(self, said: Statement) -> int | None:
         """When the latest of the earlier statements that `said` contradicts was checked."""
-        conflicts, known = [], set()
+        conflicts, known = [], 0
         for row in said.rows:
             seen = self._rows.get(row.at)
             if seen is None:  # a row that appeared among known ones?
-                conflicts += [checked_at for low, high, checked_at in covered if low <= row.at < high]
+                conflicts += [checked_at for low, high, checked_at in self._covered if low <= row.at < high]
                 continue
-            known.add(row.at)
+            known += 1
             if seen[0].values != row.values:
                 conflicts.append(seen[1])
-        low, high = bisect_left(ats, said.lo), len(ats) if said.is_head else bisect_left(ats, said.hi or TOP)
-        if high - low != len(known):  # known rows that are gone
-            conflicts += [self._rows[at][1] for at in ats[low:high] if at not in known]
+        # Known rows that are gone from where it speaks?
+        low, ats = bisect_left(self._ats, said.lo), self._ats
+        high = len(ats) if said.is_head else max(bisect_left(ats, said.reach), bisect_right(ats, _first(said)))
+        if high - low > known:
+            own = {row.at for row in said.rows}
+            conflicts += [self._rows[at][1] for at in ats[low:high] if at not in own]
         return max(conflicts, default=None)
 
-    def head(self, since: float) -> Statement | None:
-        """The newest head, if it was checked at or after `since`."""
-        heads = [said for said in self._trusted if said.is_head and said.is_current and said.checked_at >= since]
-        return heads[-1] if heads else None
+    def _settle(self) -> None:
+        self._trusted = [said for said in self._statements if said.checked_at >= self.floor]
+        self._current = {(said.next_key, said.num): said for said in self._statements if said.is_current}
+        self._head = next((said for said in reversed(self._trusted) if said.is_head and said.is_current), None)
+        judged = (said.is_anchored for said in reversed(self._statements))
+        self.is_anchored = next((style for style in judged if style is not None), None)
 
-    def below(self, lo: float, since: float = 0) -> Statement | None:
-        """A statement that goes on below `lo`: the one that was checked last."""
-        for said in reversed(self._trusted):
-            if said.checked_at < since:
-                return None
-            if said.lo < lo <= said.reach:
-                return said
+    # Pages ------------------------------------------------------------------------------------------------------------
+
+    def recorded(self, next_key: str, num: int) -> Statement | None:
+        """The newest reply to a question, trusted or not."""
+        return self._current.get((next_key, num))
+
+    def page(self, next_key: str, num: int, since: float, behind: int = 0) -> Statement | Cut | None:
+        """The answer to a question that OpenD would give, if what was checked at or after `since` tells it.
+
+        `behind`: in a walk, the timestamp of the row before the page.
+        """
+        exact = self.recorded(next_key, num)
+        if exact is not None and exact.checked_at < max(since, self.floor):
+            exact = None
+        head = self._head
+        if next_key == "":
+            # A page of another size may have shown newer rows.
+            is_newest = exact is not None and head is not None and exact.rows[:1] == head.rows[:1]
+            return exact if is_newest else self.cut(TOP, num, since)
+        if self.is_anchored and is_timestamp(next_key):
+            return exact or self.cut(int(next_key), num, since)
+        # Such a cursor leads to other rows once rows were published: the newest page then is another.
+        if exact is None or (head is not None and exact.checked_at < head.fetched_at):
+            return None
+        return exact if not behind or exact.reach == behind else None
+
+    def beginning(self, next_key: str, num: int, since: float, behind: int = 0) -> Statement | Cut | None:
+        """A page as recorded, or the beginning of a longer one: nothing is joined, so nothing else has to be trusted."""
+
+        def is_fit(said: Statement) -> bool:
+            return said.checked_at >= since and (not behind or said.reach == behind)
+
+        exact = self.recorded(next_key, num)
+        if exact is not None and is_fit(exact):
+            return exact
+        for said in reversed(self._statements):
+            is_long_enough = len(said.rows) >= num or said.next is None
+            if said.next_key == next_key and said.is_current and is_long_enough and is_fit(said):
+                return _cut(said.rows, num, [said], anchored=said.is_anchored is True)
         return None
-
-    def following(self, said: Statement) -> Statement | None:
-        """The page that was walked right behind another one, in the same generation."""
-        for other in reversed(self._trusted):
-            if (
-                other.next_key == said.next
-                and other.hi == said.lo
-                and other.is_current
-                and other.checked_at >= said.fetched_at
-            ):
-                return other
-        return None
-
-    def has_row(self, at: float) -> bool:
-        return at in self._rows
 
     def cut(self, top: float, num: int, since: float) -> Cut | None:
         """The page of `num` rows below `top`, if statements checked at or after `since` hold all of it.
@@ -260,8 +265,8 @@ class Ledger:
         A page that does not reach the end is only known where cursors are anchored: its own is then its last row's
         timestamp.
         """
-        anchored = self.style is True
-        if top != TOP and not (anchored and self.has_row(top)):
+        anchored = self.is_anchored is True
+        if top != TOP and not (anchored and top in self._rows):
             return None  # no cursor that OpenD has sent: what it would answer is not known
         said = self.head(since) if top == TOP else self.below(top, since)
         rows: list[Row] = []
@@ -275,12 +280,50 @@ class Ledger:
             said = self.below(said.lo, since)
         return None
 
-    def beginning(self, next_key: str, num: int, since: float) -> Cut | None:
-        """A page that is the beginning of a longer recorded one: nothing is joined, so nothing else has to be trusted."""
-        for said in reversed(self._statements):
-            is_long_enough = len(said.rows) >= num or said.next is None
-            if said.next_key == next_key and said.is_current and said.checked_at >= since and is_long_enough:
-                return _cut(said.rows, num, [said], anchored=said.is_anchored is True)
+    def chunk(self, top: float) -> Cut | None:
+        """Rows right below a row, by one statement, with the cursor that was sent with them."""
+        said = self.below(top)
+        if said is None:
+            return None
+        rows = tuple(row for row in said.rows if row.at < top)
+        return Cut(rows, said.next, said.fetched_at, said.checked_at)
+
+    def row_before(self, next_key: str) -> int:
+        """The timestamp of the row behind which a cursor leads on; 0 if it is not known."""
+        if self.is_anchored and is_timestamp(next_key):
+            return int(next_key) if int(next_key) in self._rows else 0
+        head = self._head
+        if head is None:
+            return 0
+        before = (said for said in reversed(self._trusted) if said.next == next_key and said.is_current)
+        return next((int(said.lo) for said in before if said.checked_at >= head.fetched_at), 0)
+
+    # Walks ------------------------------------------------------------------------------------------------------------
+
+    def head(self, since: float) -> Statement | None:
+        """The newest head, if it was checked at or after `since`."""
+        return self._head if self._head is not None and self._head.checked_at >= since else None
+
+    def below(self, lo: float, since: float = 0) -> Statement | None:
+        """A statement that goes on below `lo`: the one that was checked last."""
+        for said in reversed(self._trusted):
+            if said.checked_at < since:
+                return None
+            if said.lo < lo <= said.reach:
+                return said
+        return None
+
+    def end_of_generation(self, said: Statement) -> Statement:
+        """The last of the pages that were walked one behind the other from `said` on, while nothing was published."""
+        while (following := self._following(said)) is not None:
+            said = following
+        return said
+
+    def _following(self, said: Statement) -> Statement | None:
+        for other in reversed(self._trusted):
+            is_next = other.next_key == said.next and other.reach == other.behind == said.lo
+            if is_next and other.is_current and other.checked_at >= said.fetched_at:
+                return other
         return None
 
     def frontier(self, top: float, since: float) -> float:
@@ -290,14 +333,16 @@ class Ledger:
             lo, said = said.lo, self.below(said.lo, since)
         return lo
 
+    # Time -------------------------------------------------------------------------------------------------------------
+
     def history(self, also: Ledger | None = None, as_of: int | None = None) -> History:
         """When each value was first seen, and what was revised, by the replies (another ledger's too) up to `as_of`."""
         said = self._statements if also is None else {*self._statements, *also._statements}
-        return History(entry for entry in said if as_of is None or entry.fetched_at <= as_of)
+        return History(said if as_of is None else _as_of(said, as_of))
 
     def up_to(self, as_of: int) -> Ledger:
         """The ledger as it stood at a moment: a page that was the same before and after it was the same at it."""
-        return Ledger((_as_of(said, as_of) for said in self._statements if said.fetched_at <= as_of), self._least)
+        return Ledger(_as_of(self._statements, as_of), self._least)
 
 
 class History:
@@ -307,15 +352,17 @@ class History:
         self._known: dict[int, tuple[Row, int]] = {}
         self._first_seen: dict[int, int] = {}
         self.changes: list[Change] = []
-        for said in sorted(statements, key=lambda said: said.fetched_at):
+        # A page that was sent twice says twice what it says.
+        told = [(time, said) for said in statements for time in {said.fetched_at, said.checked_at}]
+        for time, said in sorted(told, key=lambda entry: entry[0]):
             for row in said.rows:
                 seen = self._known.get(row.at)
                 if seen is None:
-                    self._known[row.at] = row, said.fetched_at
-                    self._first_seen[row.at] = said.fetched_at
-                elif seen[0].values != row.values:
-                    self.changes.append(Change(row.at, seen[0], row, said.fetched_at))
-                    self._known[row.at] = row, said.fetched_at
+                    self._known[row.at] = row, time
+                    self._first_seen[row.at] = time
+                elif seen[0] is not row and seen[0].values != row.values:
+                    self.changes.append(Change(row.at, seen[0], row, time))
+                    self._known[row.at] = row, time
 
     def known_at(self, row: Row) -> int:
         """When this value was first seen here, in milliseconds."""
@@ -324,6 +371,10 @@ class History:
     def first_seen_since(self, moment: int) -> int:
         """How many rows were first seen at or after a moment."""
         return sum(seen_at >= moment for seen_at in self._first_seen.values())
+
+
+def _first(said: Statement) -> float:
+    return said.rows[0].at if said.rows else BOTTOM
 
 
 def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool) -> Cut | None:
@@ -337,10 +388,17 @@ def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: 
     return Cut(tuple(rows), None if ends_here else str(rows[-1].at), fetched_at, checked_at)
 
 
-def _as_of(said: Statement, moment: int) -> Statement:
-    """A statement as it stood at a moment after it was made."""
-    superseded_at = said.superseded_at if said.superseded_at <= moment else 0
-    return replace(said, checked_at=min(said.checked_at, moment), superseded_at=superseded_at)
+def _as_of(statements: Iterable[Statement], moment: int) -> Iterable[Statement]:
+    """What was said up to a moment, as it stood then."""
+    return [
+        replace(
+            said,
+            checked_at=min(said.checked_at, moment),
+            superseded_at=said.superseded_at if said.superseded_at <= moment else 0,
+        )
+        for said in statements
+        if said.fetched_at <= moment
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,58 +409,59 @@ class Walk:
     ledger: Ledger
 
 
-class _GenerationChanged(Exception):
-    """Rows were published or revised under a walk, which has to begin again."""
+class _Changed(Exception):
+    """What a walk stands on is not trusted any more, or rows are published faster than it goes: it begins again."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger, since: float) -> None:
+        self.ledger, self.since = ledger, since
 
 
-def walk(ledger: Ledger, since: float, down_to: float, now: float) -> Plan[Walk]:
+def walk(ledger: Ledger, since: float, down_to: float, asked_at: int) -> Plan[Walk]:
     """All rows down to `down_to`, newest first, from a head that was checked at or after `since`.
 
-    What is recorded and holds is used; the rest is fetched. `now` is when the question was asked: after rows were
-    published under the walk, the head has to be newer.
+    What is recorded and holds is used; the rest is fetched. `asked_at` is when the question was asked.
     """
     for _ in range(MAX_RESTARTS):
-        head = ledger.head(since)
-        if head is None:
-            ledger = ledger.with_statement((yield Fetch("", 0, since)))
-            head = ledger.head(0)
-            if head is None:
-                raise ProtocolError(
-                    "the record is dated later than now: was the clock set back? Wait, or use mode refresh"
-                )
         try:
-            return (yield from _walk_from(head, ledger, down_to))
-        except _GenerationChanged as changed:
-            ledger, since = changed.ledger, max(head.checked_at, now) + 1
+            return (yield from _walk_once(ledger, since, down_to, asked_at))
+        except _Changed as changed:
+            ledger, since = changed.ledger, max(since, changed.since)
     raise ProtocolError("rows kept changing while they were walked; ask again in a moment")
 
 
-def _walk_from(head: Statement, ledger: Ledger, down_to: float) -> Plan[Walk]:
-    rows, lo, trail = list(head.rows), head.lo, head
+def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> Plan[Walk]:
+    head = ledger.head(since)
+    if head is None:
+        head = yield Fetch("", 0, max(since, asked_at + 1))
+        ledger = ledger.with_statement(head)
+        if head.checked_at < ledger.floor:  # within one tick of the clock, it said something else
+            raise _Changed(ledger, ledger.floor)
+    rows, lo, last, trail = list(head.rows), head.lo, head, head
     asked: set[str] = set()
     while lo > down_to:
         said = ledger.below(lo)
         if said is not None:
             rows += [row for row in said.rows if row.at < lo]
-            lo = said.lo
+            lo, last = said.lo, said
             continue
-        while head.is_anchored is False and (following := ledger.following(trail)) is not None:
-            trail = following
-        cursor, behind = (str(int(lo)), int(lo)) if head.is_anchored else (trail.next, int(trail.lo))
+        if not last.is_anchored:
+            trail = ledger.end_of_generation(trail)
+        before = last if last.is_anchored else trail
+        cursor = before.next
         if cursor is None or cursor in asked:
             raise ProtocolError(f"the cursor {cursor!r} leads in a circle: the walk would not end")
         asked.add(cursor)
+        behind = before.rows[-1].at
         # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.
-        reply = yield Fetch(cursor, behind, 0 if head.is_anchored else head.checked_at)
-        if reply.rows and reply.rows[0].at >= behind:
-            raise _GenerationChanged(ledger)
+        reply = yield Fetch(cursor, behind, max(asked_at + 1, 0 if before.is_anchored else head.checked_at))
         ledger = ledger.with_statement(reply)
         if ledger.floor > head.checked_at:  # a revision: what stands above is of before
-            raise _GenerationChanged(ledger)
-        if not head.is_anchored:
-            trail = reply
+            raise _Changed(ledger, ledger.floor)
+        if reply.rows and reply.rows[0].at >= behind:
+            if before.is_anchored:
+                raise ProtocolError(f"the cursor {cursor!r} leads to rows from before it: the walk would not end")
+            if reply.rows[-1].at >= behind:  # a whole page was published since the one before it
+                raise _Changed(ledger, head.checked_at + 1)
+        trail = reply
     first = bisect_right(rows, -down_to, key=lambda row: -row.at) if down_to != BOTTOM else len(rows)
     return Walk(tuple(rows[:first]), ledger)

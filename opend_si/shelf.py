@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opend_si.cache.guard import GuardedStore
@@ -12,10 +12,36 @@ from opend_si.cache.store import Recorded
 from opend_si.clock import milliseconds, now
 from opend_si.errors import CacheCorrupt, ProtocolError
 from opend_si.pages import MAX_CURSOR_LENGTH, Content, Page, PageKey, Source, encode_page
-from opend_si.planner import TOP, Cut, Ledger, Statement, check_page
+from opend_si.planner import Cut, Ledger, Statement, check_page
 
 # Decoded pages kept in memory, about 20 KB each when they have 50 rows; and symbols whose whole record is.
 MAX_PAGES, MAX_SYMBOLS = 512, 16
+# Cut pages kept for a symbol: about what a loop over a whole history with the default page asks for.
+MAX_CUTS = 128
+# A page that was checked later than now, by more than this, was dated by a clock that was set back since: milliseconds.
+_CLOCK_TOLERANCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply of OpenD, whether or not it could be kept."""
+
+    key: PageKey
+    content: Content
+    recorded: Recorded
+    source: Source
+
+    def page(self) -> Page:
+        """It as a page."""
+        at = self.recorded.fetched_at, self.recorded.checked_at
+        return Page.of(self.key, self.content, self.recorded.body, self.source, *at)
+
+    def statement(self, behind: int) -> Statement:
+        """What it says, behind the row of this timestamp; `ProtocolError` if it is no use to a walk."""
+        next_key = self.content.next
+        if next_key is not None and (len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable()):
+            raise ProtocolError(f"{self.key}: the cursor {next_key[:40]!r} is none that OpenD gives")
+        return _statement(self.key, self.recorded, self.content, behind, self.recorded.checked_at)
 
 
 class Shelf:
@@ -23,86 +49,99 @@ class Shelf:
 
     def __init__(self, store: GuardedStore) -> None:
         self.store = store
-        self._memory: Memory[bytes, Content] = Memory(MAX_PAGES)
+        self._contents: Memory[bytes, Content] = Memory(MAX_PAGES)
         self._symbols: Memory[tuple[str, str], Shelved] = Memory(MAX_SYMBOLS)
 
-    def page(self, key: PageKey, recorded: Recorded) -> Page:
-        """A recorded page."""
-        content = self._content(key, recorded)
-        return Page.of(key, content, recorded.body, "cache", recorded.fetched_at, recorded.checked_at)
+    def recall(self, key: PageKey) -> Answer | None:
+        """The newest reply to one question, read from the file as it is now."""
+        recorded = self.store.recall(key)
+        return None if recorded is None else Answer(key, self._content(key, recorded), recorded, "cache")
 
-    def record(self, key: PageKey, body: bytes, content: Content, behind: int) -> Page:
-        """Keep a reply that has just come; gives its page, also where it cannot be kept."""
-        at = now()
-        written = self.store.record(key, body, at, behind)
-        if written is not None:
-            self._memory.keep(written.checksum, content)
-        return Page.of(key, content, body, "opend", written.fetched_at if written else at, at)
+    def record(self, key: PageKey, body: bytes, content: Content, asked_at: int, behind: int) -> Answer:
+        """Keep a reply that has just come, if it can be kept."""
+        shelved = self._symbols.get(_name(key))
+        # What came after the question is dated after it, also within one tick of the clock.
+        reply = Recorded.reply(key, body, asked_at, max(now(), asked_at + 1), behind)
+        kept = self.store.record(reply, thorough=shelved is not None and not shelved.is_whole)
+        if kept.checksum:
+            self._contents.keep(kept.checksum, content)
+        return Answer(key, content, kept, "opend")
 
     def symbol(self, key: PageKey) -> Shelved:
         """What is recorded of a symbol, read again only when the file has changed."""
-        name = (key.call.name, str(key.symbol))
         stamp = self.store.stamp()
-        shelved = self._symbols.get(name)
+        shelved = self._symbols.get(_name(key))
         if shelved is None or stamp is None or shelved.stamp != stamp:
             shelved = self._read(key, stamp)
-            self._symbols.keep(name, shelved)
+            self._symbols.keep(_name(key), shelved)
         return shelved
 
     def _read(self, key: PageKey, stamp: Hashable) -> Shelved:
         at, record = now(), self.store.symbol(key.call.proto_id, str(key.symbol))
+        current: dict[tuple[str, int], tuple[Recorded, Content]] = {}
         statements: list[Statement] = []
-        style: bool | None = None
-        for row in sorted(record.rows, key=lambda row: row.checked_at):
+        for row in record.rows:
             content = self._content(replace(key, next_key=row.next_key, num=row.num), row)
+            if row.is_current:
+                current[row.next_key, row.num] = row, content
             # After a clock was set back, the page's age is not known.
-            checked_at = row.checked_at if row.checked_at <= at else 0
+            checked_at = row.checked_at if row.checked_at <= at + _CLOCK_TOLERANCE else 0
             try:
-                said = _say(key, row, content, checked_at)
+                statements.append(_statement(key, row, content, row.behind, checked_at))
             except ProtocolError:
                 continue  # served as it is when it is asked for, but no part of a history
-            statements.append(said)
-            style = said.is_anchored if said.is_anchored is not None else style
-        placed = (replace(said, hi=_place(said, style)) for said in statements)
         # What was lost may have taken back what is left: then pages are only good by themselves.
-        return Shelved(stamp, Ledger(placed, record.floor if record.is_whole else at + 1), record.is_whole)
+        floor = min(record.floor, at) if record.is_whole else at + _CLOCK_TOLERANCE + 1
+        return Shelved(stamp, Ledger(statements, floor), current, record.is_whole)
 
     def _content(self, key: PageKey, recorded: Recorded) -> Content:
-        content = self._memory.get(recorded.checksum)
+        content = self._contents.get(recorded.checksum)
         if content is None:
             content = Content.read(key, recorded.body)
-            self._memory.keep(recorded.checksum, content)
+            self._contents.keep(recorded.checksum, content)
         return content
 
 
-@dataclass(frozen=True, slots=True)
 class Shelved:
     """What is recorded of a symbol, as it was read."""
 
-    stamp: Hashable
-    ledger: Ledger
-    is_whole: bool = True
-    cuts: dict[tuple[str, int], tuple[Cut, Content, bytes]] = field(default_factory=dict)
+    def __init__(
+        self,
+        stamp: Hashable,
+        ledger: Ledger,
+        current: Mapping[tuple[str, int], tuple[Recorded, Content]],
+        is_whole: bool,
+    ) -> None:
+        self.stamp, self.ledger, self.is_whole = stamp, ledger, is_whole
+        self._current = current
+        self._cuts: Memory[tuple[str, int], tuple[Cut, Page]] = Memory(MAX_CUTS)
 
-    def cut(self, key: PageKey, since: float, source: Source) -> Page | None:
-        """A page cut from larger recorded ones that were checked at or after `since`; None if they do not hold it."""
-        name = (key.next_key, key.num)
-        known = self.cuts.get(name)
-        if known is None or known[0].checked_at < since:
-            cut = self._cut(key, since)
-            if cut is None:
-                return None
-            content = Content.of_rows(key, cut.rows, cut.next)
-            known = self.cuts[name] = cut, content, encode_page(key, cut.rows, cut.next)
-        cut, content, body = known
-        return Page.of(key, content, body, source, cut.fetched_at, cut.checked_at)
+    def page(self, key: PageKey, since: float, behind: int = 0) -> Page | None:
+        """The page that OpenD would send, if what was checked at or after `since` tells it.
 
-    def _cut(self, key: PageKey, since: float) -> Cut | None:
-        if not self.is_whole:
-            return self.ledger.beginning(key.next_key, key.num, since)
-        if not key.next_key:
-            return self.ledger.cut(TOP, key.num, since)
-        return self.ledger.cut(int(key.next_key), key.num, since) if is_timestamp(key.next_key) else None
+        `behind`: in a walk, the timestamp of the row before the page.
+        """
+        find = self.ledger.page if self.is_whole else self.ledger.beginning
+        said = find(key.next_key, key.num, since, behind)
+        if said is not None:
+            return self.recorded(key) if isinstance(said, Statement) else self.made(key, said, "cache")
+        unfit = self._current.get((key.next_key, key.num))
+        is_statement = self.ledger.recorded(key.next_key, key.num) is not None
+        return None if unfit is None or is_statement or unfit[0].checked_at < since else self.recorded(key)
+
+    def recorded(self, key: PageKey) -> Page | None:
+        """The newest reply to this very question, whatever has been seen since."""
+        found = self._current.get((key.next_key, key.num))
+        return None if found is None else Answer(key, found[1], found[0], "cache").page()
+
+    def made(self, key: PageKey, cut: Cut, source: Source) -> Page:
+        """The page of a cut, made once."""
+        made = self._cuts.get((key.next_key, key.num))
+        if made is None or (made[0].rows, made[0].next) != (cut.rows, cut.next):
+            made = cut, page_of(key, cut, source)
+            self._cuts.keep((key.next_key, key.num), made)
+        page = made[1]
+        return Page.of(key, page.content, page.body, source, cut.fetched_at, cut.checked_at)
 
     def damage(self, key: PageKey, path: Path) -> CacheCorrupt | None:
         """The error if what is missing may have been lost to damage."""
@@ -114,39 +153,37 @@ class Shelved:
         )
 
 
-def is_timestamp(next_key: str) -> bool:
-    """Whether a cursor can be a row's timestamp, written as OpenD writes it."""
-    return next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
+def page_of(key: PageKey, cut: Cut, source: Source) -> Page:
+    """The page that OpenD would have sent for a cut."""
+    body = encode_page(key, cut.rows, cut.next)
+    return Page.of(key, Content.of_rows(key, cut.rows, cut.next), body, source, cut.fetched_at, cut.checked_at)
 
 
-def _position(next_key: str, behind: int, style: bool | None) -> float | None:
-    """Below which row a page stands; None where that is not known."""
-    if not next_key:
-        return TOP
-    if behind:
-        return behind
-    return int(next_key) if style and is_timestamp(next_key) else None
-
-
-def _place(said: Statement, style: bool | None) -> float | None:
-    """The position of a recorded page, unless its own rows say otherwise: then rows were published under its walk."""
-    hi = _position(said.next_key, int(said.hi or 0) if said.hi != TOP else 0, style)
-    return None if hi is not None and said.rows and said.rows[0].at >= hi else hi
-
-
-def _say(key: PageKey, row: Recorded, content: Content, checked_at: int) -> Statement:
-    rows = content.rows(key.table)
-    check_page(rows, content.next, f"recorded {key}")
-    return Statement(
-        row.next_key, row.num, row.behind, rows, content.next, row.fetched_at, checked_at, row.superseded_at
-    )
-
-
-def statement_of(key: PageKey, page: Page, hi: float | None) -> Statement:
-    """What a page that was just fetched says."""
+def without_rows_from(page: Page, key: PageKey, behind: float) -> Page:
+    """A page without the rows that a walk has already passed."""
     rows = page.content.rows(key.table)
-    check_page(rows, page.next, str(key))
-    if page.next is not None and (len(page.next) > MAX_CURSOR_LENGTH or not page.next.isprintable()):
-        raise ProtocolError(f"{key}: the cursor {page.next[:40]!r} is none that OpenD gives")
-    fetched_at, checked_at = map(milliseconds, (page.fetched_at, page.checked_at))
-    return Statement(key.next_key, key.num, hi, rows, page.next, fetched_at, checked_at)
+    left = tuple(row for row in rows if row.at < behind)
+    if len(left) == len(rows):
+        return page
+    at = milliseconds(page.fetched_at), milliseconds(page.checked_at)
+    return page_of(key, Cut(left, page.next, *at), page.source)
+
+
+def _name(key: PageKey) -> tuple[str, str]:
+    return key.call.name, str(key.symbol)
+
+
+def _statement(key: PageKey, recorded: Recorded, content: Content, behind: int, checked_at: int) -> Statement:
+    rows = content.rows(key.table)
+    check_page(rows, content.next, str(key))
+    return Statement(
+        next_key=recorded.next_key,
+        num=recorded.num,
+        behind=behind,
+        rows=rows,
+        next=content.next,
+        asked_at=recorded.asked_at,
+        fetched_at=recorded.fetched_at,
+        checked_at=checked_at,
+        superseded_at=recorded.superseded_at,
+    )

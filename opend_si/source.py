@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from opend_si.cache.guard import GuardedStore
-from opend_si.cache.policy import Decision, Mode, decide
+from opend_si.cache.policy import Mode, fresh_since
 from opend_si.cache.store import Store
 from opend_si.clock import milliseconds, moment, now
 from opend_si.dates import day_of, may_have_news
@@ -25,9 +25,9 @@ from opend_si.errors import (
 )
 from opend_si.fetcher import Fetcher
 from opend_si.pages import Page, PageKey
-from opend_si.planner import TOP, History, Ledger, Walk, walk
+from opend_si.planner import BOTTOM, MAX_RESTARTS, TOP, History, Ledger, Walk, check_page, is_timestamp, walk
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Settings
-from opend_si.shelf import Shelf, Shelved, is_timestamp, statement_of
+from opend_si.shelf import Answer, Shelf, Shelved, page_of, without_rows_from
 from opend_si.steps import Steps
 
 
@@ -48,56 +48,70 @@ class PageSource:
             self._shelf.store.close()
         self._fetcher.close()
 
-    # One page ---------------------------------------------------------------------------------------------------------
+    # Pages ------------------------------------------------------------------------------------------------------------
 
     def page(self, key: PageKey) -> Steps[Page]:
         """One page: as recorded, cut from recorded ones, or fetched."""
+        asked_at = now()
+        return (yield from self.page_behind(key, asked_at, self._fresh_since(key, asked_at), 0))
+
+    def pages(self, key: PageKey) -> PageWalk:
+        """A walk from the newest page to the end; `key` is that of the newest."""
+        return PageWalk(self, self._settings.mode, key)
+
+    def page_behind(self, key: PageKey, asked_at: int, since: float, behind: int) -> Steps[Page]:
+        """A page that was checked at or after `since`. `behind`: in a walk, the timestamp of the row before it, else 0."""
         shelf = self._shelf
         if shelf is None:
-            return (yield from self._fetcher.unrecorded(key))
-        asked_at = now()
-        recorded = shelf.store.recall(key)
-        checked_at = recorded.checked_at if recorded else None
-        max_age = self._max_age(key, shelf, asked_at)
-        decision = decide(self._settings.mode, checked_at, asked_at, now(), max_age)
-        if recorded is not None and decision is Decision.SERVE:
-            return shelf.page(key, recorded)
-        shelved, since = shelf.symbol(key), self._since(asked_at, max_age)
-        if (page := shelved.cut(key, since, "cache")) is not None:
+            return (yield from self._fetcher.unrecorded(key, asked_at)).page()
+        shelved = shelf.symbol(key)
+        if (page := shelved.page(key, since, behind)) is not None:
             return page
-        if decision is Decision.MISS:
-            raise shelved.damage(key, shelf.store.path) or shelf.store.miss(key)
-        try:
-            return (yield from self._fetch_page(key, shelf, shelved.ledger, asked_at, since))
-        except (ConnectionFailed, RequestTimeout) as error:
-            if self._settings.mode is Mode.REFRESH:
-                raise
-            page = shelf.page(key, recorded) if recorded else shelved.cut(key, 0, "cache")
+        if self._settings.mode is Mode.OFFLINE:
+            page = self._replayed(key, shelved, behind)
             if page is None:
+                raise shelved.damage(key, shelf.store.path) or shelf.store.miss(key)
+            return page
+        try:
+            return (yield from self._fetch_page(key, shelf, shelved.ledger, asked_at, since, behind))
+        except (ConnectionFailed, RequestTimeout) as error:
+            page = self._replayed(key, shelved, behind)
+            if self._settings.mode is Mode.REFRESH or page is None:
                 raise
             self._tell_age(key, milliseconds(page.checked_at), error)
             return page
 
-    def _fetch_page(self, key: PageKey, shelf: Shelf, ledger: Ledger, asked_at: int, since: float) -> Steps[Page]:
+    def _replayed(self, key: PageKey, shelved: Shelved, behind: int) -> Page | None:
+        """What is recorded of a page when OpenD cannot be asked: its rows in a walk, else what it last was."""
+        page = shelved.page(key, 0, behind)
+        if page is None and behind:
+            chunk = shelved.ledger.chunk(behind)
+            return shelved.made(key, chunk, "cache") if chunk is not None else None
+        return page or shelved.recorded(key)
+
+    def _fetch_page(
+        self, key: PageKey, shelf: Shelf, ledger: Ledger, asked_at: int, since: float, behind: int
+    ) -> Steps[Page]:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
-        style = ledger.style
+        style = ledger.is_anchored
         is_cuttable = style is True and is_timestamp(key.next_key) if key.next_key else style is not False
         if key.num < key.call.page_size.maximum and is_cuttable:
             # What is fresh of the rows wanted is not fetched again.
             frontier = ledger.frontier(float(key.next_key) if key.next_key else TOP, since)
             next_key = "" if frontier == TOP else str(int(frontier))
             wanted = replace(key, next_key=next_key, num=key.call.page_size.maximum)
-            fetched = yield from self._fetcher.once(wanted, shelf, asked_at, 0)
+            place = ledger.row_before(next_key) if next_key else 0
+            answer = yield from self._fetcher.once(wanted, shelf, asked_at, asked_at + 1, place)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
-                statement = statement_of(wanted, fetched, frontier)
-                page = Shelved(None, ledger.with_statement(statement)).cut(
-                    key, min(since, statement.checked_at), fetched.source
-                )
-                if page is not None:
-                    return page
-        return (yield from self._fetcher.once(key, shelf, asked_at, 0))
+                statement = answer.statement(place)
+                grown = ledger.with_statement(statement)
+                cut = grown.cut(float(key.next_key) if key.next_key else TOP, key.num, min(since, statement.checked_at))
+                if cut is not None:
+                    return page_of(key, cut, answer.source)
+        place = behind or (ledger.row_before(key.next_key) if key.next_key else 0)
+        return (yield from self._fetcher.once(key, shelf, asked_at, asked_at + 1, place)).page()
 
-    # A history --------------------------------------------------------------------------------------------------------
+    # Histories --------------------------------------------------------------------------------------------------------
 
     def history(
         self, key: PageKey, down_to: float, as_of: int | None = None, *, may_fall_back: bool = True
@@ -112,7 +126,7 @@ class PageSource:
         if shelf is None:
             if as_of is not None:
                 raise InvalidArgument("as_of looks back on what is recorded: mode bypass has no record")
-            found = yield from self._walk(key, None, Ledger(()), down_to, asked_at, asked_at)
+            found = yield from self._walk(key, Ledger(), down_to, asked_at, asked_at + 1)
             return found, found.ledger.history()
         shelved = shelf.symbol(key)
         if as_of is not None:
@@ -139,11 +153,10 @@ class PageSource:
     def _walk_or_recall(
         self, key: PageKey, shelf: Shelf, shelved: Shelved, down_to: float, asked_at: int, may_fall_back: bool
     ) -> Steps[Walk]:
+        # To refresh is to ask for every page again.
+        ledger = Ledger() if self._settings.mode is Mode.REFRESH else shelved.ledger
         try:
-            since = self._since(asked_at, self._max_age(key, shelf, asked_at))
-            # To refresh is to ask for every page again.
-            ledger = Ledger(()) if self._settings.mode is Mode.REFRESH else shelved.ledger
-            return (yield from self._walk(key, shelf, ledger, down_to, asked_at, since))
+            return (yield from self._walk(key, ledger, down_to, asked_at, self._fresh_since(key, asked_at)))
         except (ConnectionFailed, RequestTimeout) as error:
             if self._settings.mode is not Mode.ONLINE or not may_fall_back:
                 raise
@@ -156,24 +169,23 @@ class PageSource:
             self._tell_age(key, head.checked_at if head else 0, error)
             return found
 
-    def _walk(
-        self, key: PageKey, shelf: Shelf | None, ledger: Ledger, down_to: float, asked_at: int, since: float
-    ) -> Steps[Walk]:
+    def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked_at: int, since: float) -> Steps[Walk]:
         plan = walk(ledger, since, down_to, asked_at)
         try:
             step = next(plan)
             while True:
-                wanted = replace(key, next_key=step.next_key)
-                if shelf is None:
-                    page = yield from self._fetcher.unrecorded(wanted)
-                else:
-                    page = yield from self._fetcher.once(wanted, shelf, max(asked_at, int(step.since)), step.behind)
-                step = plan.send(statement_of(wanted, page, step.behind or TOP))
+                answer = yield from self._fetch(replace(key, next_key=step.next_key), asked_at, step.since, step.behind)
+                step = plan.send(answer.statement(step.behind))
         except StopIteration as done:
             found: Walk = done.value
             return found
         except ProtocolError as error:
             raise error if str(key) in str(error) else ProtocolError(f"{key}: {error}") from None
+
+    def _fetch(self, key: PageKey, asked_at: int, since: float, behind: int) -> Steps[Answer]:
+        if self._shelf is None:
+            return (yield from self._fetcher.unrecorded(key, asked_at))
+        return (yield from self._fetcher.once(key, self._shelf, asked_at, since, behind))
 
     def _recorded_walk(self, key: PageKey, shelf: Shelf, shelved: Shelved, ledger: Ledger, down_to: float) -> Walk:
         """A walk that must not fetch."""
@@ -185,48 +197,23 @@ class PageSource:
             return found
         raise shelved.damage(key, shelf.store.path) or shelf.store.miss(replace(key, next_key=step.next_key))
 
-    def following_page(self, key: PageKey, head: Page) -> Steps[Page]:
-        """The page behind a cursor, in a walk that began with `head`: what is recorded and still holds is as good."""
-        shelf = self._shelf
-        if shelf is None:
-            return (yield from self._fetcher.unrecorded(key))
-        begun_at = milliseconds(head.fetched_at)
-        shelved = shelf.symbol(key)
-        if self._settings.mode is not Mode.REFRESH:
-            if (page := shelved.cut(key, 0, "cache")) is not None:
-                return page
-            # A cursor that is not anchored leads on within its generation only.
-            recorded = shelf.store.recall(key)
-            if recorded is not None and (self._settings.mode is Mode.OFFLINE or recorded.checked_at >= begun_at):
-                return shelf.page(key, recorded)
-            if self._settings.mode is Mode.OFFLINE:
-                raise shelved.damage(key, shelf.store.path) or shelf.store.miss(key)
-        return (yield from self._fetcher.once(key, shelf, milliseconds(head.checked_at), 0))
+    # Freshness --------------------------------------------------------------------------------------------------------
 
-    # The record -------------------------------------------------------------------------------------------------------
-
-    def _max_age(self, key: PageKey, shelf: Shelf, asked_at: int) -> float | None:
-        """How old a page may be, in seconds; by the publication rule it depends on what is recorded."""
+    def _fresh_since(self, key: PageKey, asked_at: int) -> float:
+        """When a recorded page must have been checked to answer; by the publication rule that depends on the record."""
         max_age = self._settings.max_age
-        if max_age != PUBLICATION:
-            return max_age
-        if self._settings.mode is not Mode.ONLINE:
-            return DEFAULT_MAX_AGE
-        head = shelf.symbol(key).ledger.head(0)
-        if head is None:
-            return DEFAULT_MAX_AGE
+        if max_age == PUBLICATION:
+            max_age = None if self._is_current(key, asked_at) else DEFAULT_MAX_AGE
+        return fresh_since(self._settings.mode, asked_at, max_age)
+
+    def _is_current(self, key: PageKey, asked_at: int) -> bool:
+        """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
+        head = self._shelf.symbol(key).ledger.head(0) if self._shelf is not None else None
+        if head is None or self._settings.mode is not Mode.ONLINE:
+            return False
         table = key.table
         newest = day_of(head.rows[0].at, table.market) if head.rows else None
-        news = may_have_news(table.schedule, table.market, newest, moment(head.checked_at), moment(asked_at))
-        return DEFAULT_MAX_AGE if news else None
-
-    def _since(self, asked_at: int, max_age: float | None) -> float:
-        """From when on a recorded page is fresh, by the mode; see `decide`."""
-        if self._settings.mode is Mode.REFRESH:
-            return asked_at + 1
-        if self._settings.mode is Mode.OFFLINE or max_age is None:
-            return 0
-        return asked_at - max_age * 1000 + 1
+        return not may_have_news(table.schedule, table.market, newest, moment(head.checked_at), moment(asked_at))
 
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
         warnings.warn(
@@ -234,6 +221,58 @@ class PageSource:
             ShortInterestWarning,
             stacklevel=2,
         )
+
+
+class PageWalk:
+    """The pages of a symbol one after the other. Every row comes once, also while rows are published.
+
+    The newest page is as fresh as the mode asks for; what is recorded below it is as good as a walk would give.
+    """
+
+    def __init__(self, source: PageSource, mode: Mode, key: PageKey) -> None:
+        self._source, self._mode, self._key = source, mode, key
+        self._asked_at = 0
+        self._behind: float = TOP
+        self._asked: set[str] = set()
+        self._is_over = False
+
+    def advance(self) -> Steps[Page | None]:
+        """The next page; None at the end."""
+        passed_by = 0
+        while not self._is_over:
+            page = yield from self._next()
+            rows = page.content.rows(self._key.table)
+            check_page(rows, page.next, str(self._key))
+            left = without_rows_from(page, self._key, self._behind)
+            self._behind = min(self._behind, rows[-1].at if rows else BOTTOM)
+            self._turn_to(page)
+            # Every row of it has come before: a whole page was published since the one before it.
+            if len(page) and not len(left) and page.next is not None:
+                passed_by += 1
+                if passed_by > MAX_RESTARTS:
+                    raise ProtocolError(f"{self._key}: the cursors do not lead further; the walk would not end")
+                continue
+            return left
+        return None
+
+    def _next(self) -> Steps[Page]:
+        if self._behind == TOP:
+            self._asked_at = now()
+            return (yield from self._source.page(self._key))
+        # What is recorded below the newest page is as good as a walk would give; to refresh is to ask again.
+        since = fresh_since(self._mode, self._asked_at, None)
+        return (yield from self._source.page_behind(self._key, self._asked_at, since, int(self._behind)))
+
+    def _turn_to(self, page: Page) -> None:
+        """The next page is the one behind this."""
+        if page.next is None:
+            self._is_over = True
+            return
+        if page.source == "opend":
+            if page.next in self._asked:
+                raise ProtocolError(f"{self._key}: the cursor {page.next!r} leads in a circle; the walk would not end")
+            self._asked.add(page.next)
+        self._key = replace(self._key, next_key=page.next)
 
 
 def _age(milliseconds: int) -> str:

@@ -41,9 +41,9 @@ class GuardedStore:
     def release(self, key: PageKey, owner: str) -> None:
         self._guarded(lambda: self._store.release(key, owner), None)
 
-    def record(self, key: PageKey, body: bytes, at: int, behind: int) -> Recorded | None:
-        """Keep a reply; None where it cannot be kept."""
-        return self._guarded(lambda: self._store.record(key, body, at, behind), None)
+    def record(self, reply: Recorded, *, thorough: bool) -> Recorded:
+        """Keep a reply, if it can be kept; gives it as it was."""
+        return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply)
 
     def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
         """All that is recorded of a symbol."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import StrEnum
 
 from opend_si.errors import InvalidArgument
 
@@ -33,31 +33,14 @@ class Mode(StrEnum):
             raise InvalidArgument(f"{name} is {value!r}: it takes {', '.join(cls)}") from None
 
 
-class Decision(Enum):
-    """What to do about a page."""
+def fresh_since(mode: Mode, asked_at: int, max_age: float | None) -> float:
+    """When a recorded page must have been checked, at the earliest, to answer a question that was asked at `asked_at`.
 
-    SERVE = "answer from the record"
-    FETCH = "ask OpenD"
-    MISS = "say that it is not recorded"
-
-
-def decide(mode: Mode, checked_at: int | None, asked_at: int, now: int, max_age: float | None) -> Decision:
-    """What to do, given when the page was last checked with OpenD (None: it is not recorded).
-
-    Times are milliseconds, `max_age` seconds (None: pages do not expire). A page that was checked after the question
-    was asked, by another thread or process, is as good as a fetched one in every mode that records.
+    Times are milliseconds, `max_age` seconds (None: pages do not expire). What was checked after the question was asked,
+    by another thread or process, is as good as fetched in every mode.
     """
-    if mode is Mode.BYPASS:
-        return Decision.FETCH
     if mode is Mode.OFFLINE:
-        return Decision.MISS if checked_at is None else Decision.SERVE
-    if checked_at is None:
-        return Decision.FETCH
-    if checked_at > now:  # a clock was set back: the page's age is not known
-        return Decision.FETCH
-    if checked_at > asked_at:
-        return Decision.SERVE
-    if mode is Mode.REFRESH:
-        return Decision.FETCH
-    fresh = max_age is None or now - checked_at < max_age * 1000
-    return Decision.SERVE if fresh else Decision.FETCH
+        return 0
+    if mode is not Mode.ONLINE:
+        return asked_at + 1
+    return 0 if max_age is None else asked_at - max_age * 1000 + 1

@@ -33,6 +33,7 @@ LAYOUT = Layout(
           next_key      TEXT    NOT NULL,
           num           INTEGER NOT NULL,
           version       INTEGER NOT NULL,
+          asked_at      INTEGER NOT NULL,
           fetched_at    INTEGER NOT NULL,
           checked_at    INTEGER NOT NULL,
           superseded_at INTEGER NOT NULL,
@@ -67,15 +68,18 @@ _DIGEST_BYTES = 16
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
 _SELECT_CURRENT = """
-    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
+    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
+        checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_at = 0 ORDER BY version DESC LIMIT 1
 """
 _SELECT_ALL = """
-    SELECT protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body FROM page
+    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
+        checksum, body FROM page
     ORDER BY protocol, symbol, next_key, num, version
 """
 _SELECT_SYMBOL = """
-    SELECT id, protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body
+    SELECT id, protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
+        checksum, body
     FROM page WHERE protocol = ? AND symbol = ?
 """
 _SELECT_KEYS = """
@@ -84,8 +88,9 @@ _SELECT_KEYS = """
 """
 _INSERT = """
     INSERT INTO page
-    (protocol, symbol, next_key, num, version, fetched_at, checked_at, superseded_at, behind, checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
+        checksum, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
     UPDATE page SET checked_at = ?, superseded_at = ?, behind = ?, checksum = ?
@@ -98,6 +103,11 @@ _SELECT_CLAIM = """
 _CLAIM = """
     INSERT OR REPLACE INTO claim (protocol, symbol, next_key, num, owner, taken_at, seconds)
     VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+# Checksums stand before the bodies: the bodies' own pages of the file are not read for them.
+_SELECT_CHECKSUMS = "SELECT checksum FROM page WHERE protocol = ? AND symbol = ?"
+_NEXT_VERSION = """
+    SELECT COALESCE(MAX(version), 0) + 1 FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
 _SELECT_SEAL = "SELECT floor, digest FROM seal WHERE protocol = ? AND symbol = ?"
 _SEAL = "INSERT OR REPLACE INTO seal (protocol, symbol, floor, digest) VALUES (?, ?, ?, ?)"
@@ -114,8 +124,9 @@ _SHOWN = 5
 class Recorded:
     """One recorded version of a page.
 
-    Times are milliseconds since 1970, UTC. `behind` is the timestamp of the row that stood right before the page when it
-    was walked, 0 where that is not known: it is what joins pages whose cursors say nothing.
+    Times are milliseconds since 1970, UTC; `asked_at` is when the question was asked that brought this version.
+    `behind` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not known:
+    it is what joins pages whose cursors say nothing.
     """
 
     protocol: int
@@ -123,12 +134,28 @@ class Recorded:
     next_key: str
     num: int
     version: int
+    asked_at: int
     fetched_at: int
     checked_at: int
     superseded_at: int
     behind: int
     checksum: bytes
     body: bytes
+
+    @classmethod
+    def reply(cls, key: PageKey, body: bytes, asked_at: int, at: int, behind: int) -> Recorded:
+        """A reply that came `at`, not yet kept."""
+        return cls(*_key(key), 0, asked_at, at, at, CURRENT, behind, b"", body)
+
+    @property
+    def identity(self) -> tuple[int, str, str, int]:
+        """Which page it is a version of."""
+        return self.protocol, self.symbol, self.next_key, self.num
+
+    @property
+    def is_current(self) -> bool:
+        """Whether OpenD has not sent other bytes since."""
+        return self.superseded_at == CURRENT
 
     def values(self) -> tuple[object, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
@@ -146,6 +173,10 @@ class Recorded:
         """The row after OpenD sent the same bytes again."""
         return self._with(checked_at=at, behind=behind or self.behind).signed()
 
+    def numbered(self, version: int) -> Recorded:
+        """The reply as a version of its page."""
+        return self._with(version=version).signed()
+
     def superseded(self, at: int) -> Recorded:
         """The row after OpenD sent other bytes."""
         return self._with(superseded_at=at).signed()
@@ -160,7 +191,7 @@ class Recorded:
             repr(
                 (
                     *(self.protocol, self.symbol, self.next_key, self.num),
-                    *(self.version, self.fetched_at, self.checked_at, self.superseded_at, self.behind),
+                    *(self.version, self.asked_at, self.fetched_at, self.checked_at, self.superseded_at, self.behind),
                 )
             ).encode(errors="surrogatepass")
         )
@@ -213,27 +244,32 @@ class Store:
             )
         return found
 
-    def record(self, key: PageKey, body: bytes, at: int, behind: int = 0) -> Recorded:
-        """Keep a reply that came `at`. `behind`: the timestamp of the row before the page, 0 if it is not known."""
-        identity = _key(key)
+    def record(self, reply: Recorded, *, thorough: bool) -> Recorded:
+        """Keep a reply; gives it as it was kept.
+
+        `thorough`: something of this symbol was seen to be damaged. All that is recorded of it is read again, what is
+        damaged deleted, and nothing from before this moment is joined any more: what was lost may have taken it back.
+        """
+        owner, identity, at = (reply.protocol, reply.symbol), reply.identity, reply.checked_at
         with self.database.writing() as connection:
-            record = _read_symbol(connection, *identity[:2])
-            for damaged in record.damaged:
-                connection.execute(_DELETE, (damaged,))
-            page = [row for row in record.rows if (row.next_key, row.num) == identity[2:]]
-            newest = next((row for row in page if row.superseded_at == CURRENT), None)
-            if newest is not None and newest.body == body:
-                row = newest.checked(max(at, newest.checked_at), behind)
-                _update(connection, row)
+            floor, is_sealed = _read_seal(connection, *owner)
+            newest = _current(connection, identity)
+            if thorough or not is_sealed or (newest is not None and not newest.is_sound):
+                record = _read_symbol(connection, *owner)
+                connection.executemany(_DELETE, ((damaged,) for damaged in record.damaged))
+                floor = record.floor if record.is_whole else at
+                newest = next((row for row in record.rows if row.identity == identity and row.is_current), None)
+            if newest is not None and newest.body == reply.body and newest.fetched_at <= at:
+                kept = newest.checked(at, reply.behind)
+                _update(connection, kept)
             else:
                 if newest is not None:
                     _update(connection, newest.superseded(at))
-                version = max((row.version for row in page), default=0) + 1
-                row = Recorded(*identity, version, at, at, CURRENT, behind, b"", body).signed()
-                connection.execute(_INSERT, row.values())
-            # What was lost may have taken back what is left: nothing from before this moment is joined any more.
-            _seal(connection, *identity[:2], record.floor if record.is_whole else at)
-            return row
+                kept = reply.numbered(connection.execute(_NEXT_VERSION, identity).fetchone()[0])
+                connection.execute(_INSERT, kept.values())
+            # A floor of the future is of a clock that was set back since.
+            _seal(connection, *owner, min(floor, at))
+            return kept
 
     def add(self, record: SymbolRecord) -> None:
         """Take over all that another store has of a symbol."""
@@ -326,20 +362,31 @@ def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> 
     found = [(row[0], Recorded(*row[1:])) for row in connection.execute(_SELECT_SYMBOL, (protocol, symbol))]
     rows = tuple(row for _, row in found if row.is_sound)
     damaged = tuple(number for number, row in found if not row.is_sound)
-    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or (0, _seal_digest(0, ()))
-    is_whole = not damaged and digest == _seal_digest(floor, rows)
+    floor, is_sealed = _read_seal(connection, protocol, symbol)
+    is_whole = not damaged and is_sealed
     return SymbolRecord(rows, damaged, floor if is_whole else 0, is_whole)
+
+
+def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[int, bool]:
+    """From when on rows may be joined, and whether the rows' checksums are those that were there at the last writing."""
+    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or (0, _seal_digest(0, ()))
+    return floor, digest == _seal_digest(floor, _checksums(connection, protocol, symbol))
 
 
 def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, floor: int) -> None:
     """Note what is there now, so that a row that is lost later is missed."""
-    rows = _read_symbol(connection, protocol, symbol).rows
-    connection.execute(_SEAL, (protocol, symbol, floor, _seal_digest(floor, rows)))
+    digest = _seal_digest(floor, _checksums(connection, protocol, symbol))
+    connection.execute(_SEAL, (protocol, symbol, floor, digest))
 
 
-def _seal_digest(floor: int, rows: Iterable[Recorded]) -> bytes:
+def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> list[bytes]:
+    found = connection.execute(_SELECT_CHECKSUMS, (protocol, symbol))
+    return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
+
+
+def _seal_digest(floor: int, checksums: Iterable[bytes]) -> bytes:
     digest = hashlib.blake2b(repr(floor).encode(), digest_size=_DIGEST_BYTES)
-    for checksum in sorted(row.checksum for row in rows):
+    for checksum in sorted(checksums):
         digest.update(checksum)
     return digest.digest()
 
