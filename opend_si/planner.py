@@ -150,6 +150,7 @@ class Ledger:
         self._rows: dict[int, tuple[Row, int]] = {}
         self._ats: list[int] = []
         self._covered: list[tuple[float, float, int]] = []
+        self._history: History | None = None
         for said in self._statements:
             self._take(said)
         self._settle()
@@ -337,6 +338,10 @@ class Ledger:
 
     def history(self, also: Ledger | None = None, as_of: int | None = None) -> History:
         """When each value was first seen, and what was revised, by the replies (another ledger's too) up to `as_of`."""
+        if as_of is None and also in (None, self):
+            if self._history is None:
+                self._history = History(self._statements)
+            return self._history
         said = self._statements if also is None else {*self._statements, *also._statements}
         return History(said if as_of is None else _as_of(said, as_of))
 
