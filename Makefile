@@ -46,18 +46,17 @@ $(VENV)/base.stamp: $(VENV)/python.stamp pyproject.toml
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/base.stamp
-	$(PIP) --group test
+	$(PIP) --editable ".[all]" --group test
 	@touch $@
 
 $(VENV)/lint.stamp: $(VENV)/base.stamp
 	$(PIP) --group lint
 	@touch $@
 
-# What the tests run on besides what is installed, each in a folder of its own: protobuf releases, the extra pyarrow.
+# What the tests run on besides what is installed, each in a folder of its own: protobuf releases.
 $(VENV)/compat.stamp: $(VENV)/python.stamp tests/protobuf-releases.txt
 	rm -rf $(VENV)/compat
 	while read -r release; do \
 	  $(PIP) --no-deps --target $(VENV)/compat/protobuf-$$release "protobuf==$$release.*" || exit 1; \
 	done < tests/protobuf-releases.txt
-	$(PIP) --no-deps --target $(VENV)/compat/pyarrow "pyarrow>=17"
 	@touch $@

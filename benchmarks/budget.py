@@ -8,10 +8,10 @@ import sys
 import tempfile
 from collections import Counter
 
+from benchmarks.together import ask_together
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
-from tests.processes import ask_together
 
 _WINDOWS = 4
 _PROCESSES = 8

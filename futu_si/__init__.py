@@ -19,12 +19,13 @@ The same page with exceptions, records and JSON, and the whole history::
 Importing this package loads no pandas, writes nothing and starts nothing.
 """
 
-from futu_si._client import Client, configure, history, sync
+from futu_si._client import Client, arrow_table, configure, export, history, panel, plot, screen, sync
 from futu_si._quote import (
     OpenQuoteContext,
     get_short_interest,
 )
 from opend_si import __version__
+from opend_si.changes import with_changes
 from opend_si.dropin import RET_ERROR, RET_OK
 from opend_si.errors import (
     CacheBusy,
@@ -34,6 +35,7 @@ from opend_si.errors import (
     CacheVersionMismatch,
     ConnectionFailed,
     InvalidArgument,
+    MissingExtra,
     NotPermitted,
     OpenDError,
     ProtocolError,
@@ -63,6 +65,7 @@ __all__ = [
     "ConnectionFailed",
     "HkShortInterest",
     "InvalidArgument",
+    "MissingExtra",
     "NotPermitted",
     "OpenDError",
     "OpenQuoteContext",
@@ -78,8 +81,14 @@ __all__ = [
     "Unsupported",
     "UsShortInterest",
     "__version__",
+    "arrow_table",
     "configure",
+    "export",
     "get_short_interest",
     "history",
+    "panel",
+    "plot",
+    "screen",
     "sync",
+    "with_changes",
 ]

@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from opend_si.client import BlockingClient, Default
 from opend_si.dates import When
@@ -14,6 +14,8 @@ from opend_si_schema.calls import SHORT_INTEREST
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
 
 
 class Client(BlockingClient):
@@ -193,6 +195,125 @@ class Client(BlockingClient):
         """
         return self._sync(SHORT_INTEREST, codes, progress)
 
+    def arrow_table(
+        self, codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None
+    ) -> "pa.Table":
+        """The recorded histories of many symbols as one Arrow table. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            codes: Symbols of one market, as for `get_page`. None: all of which something is recorded; those that are not
+                completely recorded are left out, with a warning.
+            market: `HK` or `US`, whose columns differ. It can be left out where `codes` or what is recorded tell it.
+            as_of: As of this moment, from what had been recorded by then; as for `history`. None: now.
+
+        Returns:
+            A `pyarrow.Table`, sorted by symbol and date, each symbol's rows as `history` gives them: `symbol` (dictionary of
+            strings), `date` (date32), the columns that `get_page` lists for the market (int64, double, string; null where
+            OpenD left out a value), and `known_at` (timestamp in milliseconds, UTC). The schema's metadata name the market
+            and the source, each field's `doc` and `unit` say what it is.
+
+        Warns:
+            ShortInterestWarning: Symbols were left out.
+
+        Raises:
+            InvalidArgument: A symbol or the market is wrong, codes are of two markets, or the mode is bypass.
+            MissingExtra: pyarrow or ptars is not installed.
+            CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return self._arrow_table(SHORT_INTEREST, codes, market, as_of)
+
+    def panel(
+        self, codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None
+    ) -> "pd.DataFrame":
+        """The recorded histories of many symbols as one long DataFrame. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            codes, market, as_of: As for `arrow_table`.
+
+        Returns:
+            A DataFrame, sorted by symbol and date: `symbol` (categorical), `date` (datetime, midnight without a time
+            zone), the columns that `get_page` lists for the market, and `known_at` (datetime, UTC). The rows of a symbol
+            are those of its `history`. `attrs["market"]` names the market.
+
+        Warns, raises:
+            As `arrow_table`.
+        """
+        return self._panel(SHORT_INTEREST, codes, market, as_of)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+        market: str | None = None,
+        *,
+        codes: Iterable[str] | None = None,
+        as_of: When | None = None,
+    ) -> list[str]:
+        """Write recorded histories into files that other engines read. Nothing is fetched: `sync` first.
+
+        The files are a hive-partitioned data set: `path/market=HK/short_interest.parquet`, and so on. Each is there whole or
+        not at all; one of before is replaced. Needs the extra `arrow`.
+
+        Args:
+            path: A folder, made if need be; or a URL that fsspec knows, such as `s3://bucket/folder`.
+            format: `parquet`, with the columns' documentation in the schema's metadata, or `csv`.
+            market: `HK` or `US`. None: each of which something is recorded.
+            codes, as_of: As for `arrow_table`, whose rows and columns the files hold.
+
+        Returns:
+            The paths or URLs of the files.
+
+        Warns, raises:
+            As `arrow_table`; and OSError where a file cannot be written.
+        """
+        return self._export(SHORT_INTEREST, path, format, codes, market, as_of)
+
+    def screen(
+        self, market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
+    ) -> "pd.DataFrame":
+        """The latest row of each recorded symbol of a market, highest first. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            market: `HK` or `US`. It can be left out where only one is recorded.
+            by: What to rank by: a column of numbers that `get_page` lists for the market, `change` or `change_percent`.
+            top: How many rows.
+            as_of: As for `arrow_table`.
+
+        Returns:
+            A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
+
+        Warns, raises:
+            As `arrow_table`.
+        """
+        return self._screen(SHORT_INTEREST, market, by, top, as_of)
+
+    def plot(
+        self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
+    ) -> "Figure":
+        """A picture of a symbol's history: short interest as an area, close price as a line, below days to cover or ratio.
+
+        What is missing of the history is fetched, as `history` does. The figure shows itself in a notebook;
+        `figure.savefig(path)` writes it. Needs the extra `plot`.
+
+        Args:
+            code, start, end, as_of: As for `history`.
+
+        Returns:
+            A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            All others as `history`.
+        """
+        return self._plot(SHORT_INTEREST, code, start, end, as_of, "Futu OpenD get_short_interest")
+
 
 DEFAULT = Default(Client)
 
@@ -240,3 +361,37 @@ def history(code: str, start: When | None = None, end: When | None = None, as_of
 def sync(codes: Iterable[str], progress: Progress | None = None) -> SyncReport:
     """Bring many recorded histories up to date: `Client.sync` of the client that `configure` sets up."""
     return DEFAULT.get().sync(codes, progress)
+
+
+def arrow_table(codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None) -> "pa.Table":
+    """Many recorded histories as one Arrow table: `Client.arrow_table` of the client that `configure` sets up."""
+    return DEFAULT.get().arrow_table(codes, market, as_of)
+
+
+def panel(codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None) -> "pd.DataFrame":
+    """Many recorded histories as one long DataFrame: `Client.panel` of the client that `configure` sets up."""
+    return DEFAULT.get().panel(codes, market, as_of)
+
+
+def export(
+    path: str | os.PathLike[str],
+    format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+    market: str | None = None,
+    *,
+    codes: Iterable[str] | None = None,
+    as_of: When | None = None,
+) -> list[str]:
+    """Write recorded histories into files: `Client.export` of the client that `configure` sets up."""
+    return DEFAULT.get().export(path, format, market, codes=codes, as_of=as_of)
+
+
+def screen(
+    market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
+) -> "pd.DataFrame":
+    """The latest rows of a market, ranked: `Client.screen` of the client that `configure` sets up."""
+    return DEFAULT.get().screen(market, by, top, as_of)
+
+
+def plot(code: str, start: When | None = None, end: When | None = None, as_of: When | None = None) -> "Figure":
+    """A picture of a symbol's history: `Client.plot` of the client that `configure` sets up."""
+    return DEFAULT.get().plot(code, start, end, as_of)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -25,6 +27,9 @@ from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from opend_si.dates import When
 
 _T = TypeVar("_T")
 
@@ -84,13 +89,57 @@ class BlockingClient:
         key = _longest(call, code)
         return make_revisions(key.table, self._source.recorded_history(key).changes)
 
+    # Of many symbols, from the record: nothing is fetched. What these need is imported when they are called.
+
+    def _arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> Any:
+        from opend_si import panel
+
+        return panel.arrow_table(self._settings, call, codes, market, as_of)
+
+    def _panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> pd.DataFrame:
+        from opend_si import panel
+
+        return panel.panel(self._settings, call, codes, market, as_of)
+
+    def _export(
+        self,
+        call: Call,
+        path: str | os.PathLike[str],
+        kind: object,
+        codes: Iterable[str] | None,
+        market: str | None,
+        as_of: When | None,
+    ) -> list[str]:
+        from opend_si import export
+
+        return export.export(self._settings, call, path, kind, codes, market, as_of)
+
+    def _screen(self, call: Call, market: str | None, by: str, top: int, as_of: When | None) -> pd.DataFrame:
+        from opend_si import screen
+
+        return screen.screen(self._settings, call, market, by, top, as_of)
+
+    def _plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Figure:
+        from opend_si import chart
+
+        chart.require_matplotlib()  # before a request is spent
+        key = _longest(call, code)
+        frame = self._history(call, code, start, end, as_of)
+        return chart.draw(frame, key.table, str(key.symbol), source=source)
+
     def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
         if self._settings.mode in (Mode.OFFLINE, Mode.BYPASS):
             raise InvalidArgument(f"a sync records what OpenD sends: mode {self._settings.mode} cannot")
-        wanted = [codes] if isinstance(codes, str) else list(dict.fromkeys(codes))
+        try:
+            given = iter([codes] if isinstance(codes, str) else codes)
+        except TypeError:
+            raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
+        # Each symbol once. What is no text is reported like any other bad symbol; it may not even be hashable.
+        wanted = list({code if isinstance(code, str) else place: code for place, code in enumerate(given)}.values())
         report = SyncReport()
         for code in wanted:
-            report.symbols.append(self._sync_one(call, code))
+            done = self._sync_one(call, code)
+            report.symbols.append(done if isinstance(code, str) else replace(done, symbol=repr(code)))
             if progress is not None:
                 progress(report.symbols[-1], len(report), len(wanted))
         return report

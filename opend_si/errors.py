@@ -2,6 +2,7 @@
 
     ShortInterestError
     ├── InvalidArgument (ValueError)   an argument or setting is wrong; no request was spent
+    ├── MissingExtra (ImportError)     what was asked for needs a package that is not installed
     ├── ConnectionFailed               OpenD cannot be reached, or the link broke
     ├── RequestTimeout                 OpenD did not answer in time
     ├── ProtocolError                  what came over the wire is not what OpenD sends
@@ -28,6 +29,10 @@ class ShortInterestError(Exception):
 
 class InvalidArgument(ShortInterestError, ValueError):
     """An argument or a setting is wrong. It was refused before a request was spent."""
+
+
+class MissingExtra(ShortInterestError, ImportError):
+    """What was asked for needs an extra of this package that is not installed; the text names it."""
 
 
 class ConnectionFailed(ShortInterestError):

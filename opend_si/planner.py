@@ -470,3 +470,13 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
         trail = reply
     first = bisect_right(rows, -down_to, key=lambda row: -row.at) if down_to != BOTTOM else len(rows)
     return Walk(tuple(rows[:first]), ledger)
+
+
+def recorded_walk(ledger: Ledger, down_to: float) -> Walk | Fetch:
+    """A walk that must not fetch: what it found, or the page that it lacks."""
+    plan = walk(ledger, 0, down_to, 0)
+    try:
+        return next(plan)
+    except StopIteration as done:
+        found: Walk = done.value
+        return found

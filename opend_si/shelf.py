@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.memory import Memory
-from opend_si.cache.store import Recorded
+from opend_si.cache.store import Recorded, SymbolRecord
 from opend_si.clock import milliseconds, now
 from opend_si.errors import CacheCorrupt, ProtocolError
 from opend_si.pages import MAX_CURSOR_LENGTH, Content, Page, PageKey, Source, encode_page
@@ -19,7 +19,7 @@ MAX_PAGES, MAX_SYMBOLS = 512, 16
 # Cut pages kept for a symbol: about what a loop over a whole history with the default page asks for.
 MAX_CUTS = 128
 # A page that was checked later than now, by more than this, was dated by a clock that was set back since: milliseconds.
-_CLOCK_TOLERANCE = 1000
+CLOCK_TOLERANCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +77,13 @@ class Shelf:
         return shelved
 
     def _read(self, key: PageKey, stamp: Hashable) -> Shelved:
-        at, record = now(), self.store.symbol(key.call.proto_id, str(key.symbol))
-        current: dict[tuple[str, int], tuple[Recorded, Content]] = {}
-        statements: list[Statement] = []
-        for row in record.rows:
-            content = self._content(replace(key, next_key=row.next_key, num=row.num), row)
-            if row.is_current:
-                current[row.next_key, row.num] = row, content
-            # After a clock was set back, the page's age is not known.
-            checked_at = row.checked_at if row.checked_at <= at + _CLOCK_TOLERANCE else 0
-            try:
-                statements.append(_statement(key, row, content, row.behind, checked_at))
-            except ProtocolError:
-                continue  # served as it is when it is asked for, but no part of a history
-        # What was lost may have taken back what is left: then pages are only good by themselves.
-        floor = min(record.floor, at) if record.is_whole else at + _CLOCK_TOLERANCE + 1
-        return Shelved(stamp, Ledger(statements, floor), current, record.is_whole)
+        record = self.store.symbol(key.call.proto_id, str(key.symbol))
+        current = {
+            (row.next_key, row.num): (row, self._content(replace(key, next_key=row.next_key, num=row.num), row))
+            for row in record.rows
+            if row.is_current
+        }
+        return Shelved(stamp, make_ledger(key, record, self._content), current, record.is_whole)
 
     def _content(self, key: PageKey, recorded: Recorded) -> Content:
         content = self._contents.get(recorded.checksum)
@@ -151,6 +142,21 @@ class Shelved:
             f"{key}: the record in {path} is damaged, and what is left of it does not answer this. Ask for it in mode "
             "online, and it is recorded again."
         )
+
+
+def make_ledger(key: PageKey, record: SymbolRecord, read: Callable[[PageKey, Recorded], Content]) -> Ledger:
+    """What is recorded of a symbol, as the planner takes it."""
+    at, statements = now(), []
+    for row in record.rows:
+        # After a clock was set back, the page's age is not known.
+        checked_at = row.checked_at if row.checked_at <= at + CLOCK_TOLERANCE else 0
+        try:
+            content = read(replace(key, next_key=row.next_key, num=row.num), row)
+            statements.append(_statement(key, row, content, row.behind, checked_at))
+        except ProtocolError:
+            continue  # served as it is when it is asked for, but no part of a history
+    # What was lost may have taken back what is left: then pages are only good by themselves.
+    return Ledger(statements, min(record.floor, at) if record.is_whole else at + CLOCK_TOLERANCE + 1)
 
 
 def page_of(key: PageKey, cut: Cut, source: Source) -> Page:

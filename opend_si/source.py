@@ -25,7 +25,18 @@ from opend_si.errors import (
 )
 from opend_si.fetcher import Fetcher
 from opend_si.pages import Page, PageKey
-from opend_si.planner import BOTTOM, MAX_RESTARTS, TOP, History, Ledger, Walk, check_page, is_timestamp, walk
+from opend_si.planner import (
+    BOTTOM,
+    MAX_RESTARTS,
+    TOP,
+    History,
+    Ledger,
+    Walk,
+    check_page,
+    is_timestamp,
+    recorded_walk,
+    walk,
+)
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Settings
 from opend_si.shelf import Answer, Shelf, Shelved, page_of, without_rows_from
 from opend_si.steps import Steps
@@ -188,14 +199,10 @@ class PageSource:
         return (yield from self._fetcher.once(key, self._shelf, asked_at, since, behind))
 
     def _recorded_walk(self, key: PageKey, shelf: Shelf, shelved: Shelved, ledger: Ledger, down_to: float) -> Walk:
-        """A walk that must not fetch."""
-        plan = walk(ledger, 0, down_to, 0)
-        try:
-            step = next(plan)
-        except StopIteration as done:
-            found: Walk = done.value
+        found = recorded_walk(ledger, down_to)
+        if isinstance(found, Walk):
             return found
-        raise shelved.damage(key, shelf.store.path) or shelf.store.miss(replace(key, next_key=step.next_key))
+        raise shelved.damage(key, shelf.store.path) or shelf.store.miss(replace(key, next_key=found.next_key))
 
     # Freshness --------------------------------------------------------------------------------------------------------
 

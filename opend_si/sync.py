@@ -1,4 +1,4 @@
-"""Keeping many symbols current: what a sync reports, and its loop over one symbol after the other."""
+"""What a sync reports: what became of each symbol, and of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SymbolReport:
     """What became of one symbol.
 
     Attributes:
-        symbol: The symbol, as it was given.
+        symbol: The symbol, as it was given; what is no text, as Python writes it.
         rows: Rows of its history now.
         new_rows: Rows that were first seen in this sync.
         revised_rows: Rows whose values OpenD sent differently in this sync.
@@ -74,11 +74,16 @@ class SyncReport:
         return len(self.symbols)
 
     def __str__(self) -> str:
-        failed = f", {len(self.failed)} failed" if self.failed else ""
+        failed = f", {len(self.failed):,} failed" if self.failed else ""
         return (
-            f"{len(self)} symbols{failed}: {self.rows} rows, {self.new_rows} new, {self.revised_rows} revised, "
-            f"{self.requests} requests"
+            f"{counted(len(self), 'symbol')}{failed}: {counted(self.rows, 'row')}, {self.new_rows:,} new, "
+            f"{self.revised_rows:,} revised, {counted(self.requests, 'request')}"
         )
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 # Called after each symbol with its report, and how many of how many symbols are done.

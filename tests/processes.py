@@ -1,12 +1,13 @@
-"""Real processes: the console, and several that start their work at the same moment."""
+"""Real processes: the console, run to its end or until a test has seen enough."""
 
-import json
 import os
+import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from opend_si.simulator import Simulator
 
@@ -28,32 +29,34 @@ def run_console(command: str, *arguments: str, **environ: str) -> "subprocess.Co
     return subprocess.run([script, *arguments], capture_output=True, text=True, timeout=60, env=settings)
 
 
-def ask_together(
-    processes: int, host: str, port: int, code: str, *, threads: int, pages: int, **environ: str
-) -> Counter[str]:
-    """Run `tests.workers.ask` in several processes at once: where all their pages came from."""
-    command = [sys.executable, "-m", "tests.workers.ask", host, str(port), code, str(threads), str(pages)]
-    asking = [
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONWARNINGS": "error", **environ},
+@contextmanager
+def running(
+    command: str, *arguments: str, sigint: Any = signal.SIG_DFL, stderr: Any = subprocess.PIPE, **environ: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """A console script at work. It is killed with the `with`: a test that failed does not wait for it.
+
+    `sigint`: what it finds SIGINT set to. Where the tests run in the background that is to be ignored, and would be here.
+    """
+    script = [str(Path(sys.executable).with_name(command)), *arguments]
+    # Of a handler a child gets the default; only that it is ignored is passed on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler if sigint == signal.SIG_DFL else sigint)
+    try:
+        process = subprocess.Popen(
+            script, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, **environ}
         )
-        for _ in range(processes)
-    ]
-    for process in asking:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in asking:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    total: Counter[str] = Counter()
-    for process in asking:
-        told, _ = process.communicate(timeout=240)
-        assert process.returncode == 0
-        total += Counter(json.loads(told))
-    return total
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def without(folder: Path, *modules: str) -> dict[str, str]:
+    """An environment in which modules are as if they were not installed."""
+    blocking = folder / "without"
+    blocking.mkdir(exist_ok=True)
+    lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in modules)]
+    (blocking / "sitecustomize.py").write_text("\n".join(lines))
+    return {"PYTHONPATH": str(blocking)}

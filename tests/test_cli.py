@@ -16,7 +16,7 @@ import pytest
 from opend_si.cli.exits import MEANINGS
 from opend_si.simulator import Simulator
 from opend_si_schema.definitions import Rate
-from tests.processes import COMMANDS, Run, at
+from tests.processes import COMMANDS, Run, at, run_console, running
 
 
 def test_get_prints_rows_on_stdout_and_the_way_on_on_stderr(console: Run, opend: Simulator) -> None:
@@ -109,13 +109,15 @@ def test_demo_prints_the_documented_rows_and_five_lines(console: Run) -> None:
         "2026-02-27",
     ]
     assert [line[:2] for line in done.stderr.splitlines()] == ["1.", "2.", "3.", "4.", "5."]
+    # What was asked of OpenD, and what is shown of it.
+    assert "for 50 rows of HK.00700 in one request; the table above shows the newest 10" in done.stderr
+    assert "OpenD counted 1 request of the 30" in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> None:
-    script = Path(sys.executable).with_name(command)
-    arguments = [str(script), "simulate", "--port", "0", "--rate", "2/30", "--cursor", "offset", "--seed", "7"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+    arguments = ["simulate", "--port", "0", "--rate", "2/30", "--cursor", "offset", "--seed", "7"]
+    with running(command, *arguments) as serving:
         assert serving.stdout is not None
         host, _, port = serving.stdout.readline().strip().partition(":")
         address = {"OPEND_HOST": host, "OPEND_PORT": port}
@@ -126,6 +128,21 @@ def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> 
         assert serving.wait(timeout=30) == 130
 
 
+@pytest.mark.parametrize("found", [signal.SIG_DFL, signal.SIG_IGN])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_simulate_ends_quietly_also_where_a_shell_started_it_in_the_background(
+    sent: signal.Signals, found: signal.Handlers
+) -> None:
+    with running("futu-si", "simulate", "--port", "0", sigint=found) as serving:
+        assert serving.stdout is not None
+        assert serving.stderr is not None
+        assert serving.stdout.readline().startswith("127.0.0.1:")
+        assert [serving.stderr.readline().split()[0] for _ in range(2)] == ["Simulator", "Use"]
+        serving.send_signal(sent)
+        assert "".join(serving.communicate(timeout=30)).strip() == ""
+        assert serving.returncode == 130
+
+
 def test_simulate_says_when_it_cannot_listen(console: Run, opend: Simulator) -> None:
     done = console("simulate", "--port", str(opend.port))
     assert done.returncode == 1
@@ -133,16 +150,108 @@ def test_simulate_says_when_it_cannot_listen(console: Run, opend: Simulator) -> 
     assert console("simulate", "--rate", "fast").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["simulate", "--port", "99999"], 2),
+        (["simulate", "--port", "-1"], 2),
+        (["simulate", "--port", "0", "--latency", "nan"], 2),
+        (["simulate", "--port", "0", "--latency", "-1"], 2),
+        (["simulate", "--port", "0", "--host", "a" * 70], 1),
+        (["cache", "prune", "--older-than", "nan"], 2),
+        (["cache", "prune", "--older-than", "1e9"], 2),
+        (["history", "HK.00700", "--parquet", ""], 2),
+    ],
+)
+def test_an_argument_that_cannot_be_is_said_in_words(console: Run, arguments: list[str], code: int) -> None:
+    done = console(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+
+
+# Prints a page as each form does, reports, and what is no data: everything that can meet a full disk.
+PRINTING = [
+    *(
+        ["get", "HK.00700"],
+        ["get", "HK.00700", "--csv"],
+        ["get", "HK.00700", "--json"],
+        ["history", "US.AAPL", "--csv"],
+    ),
+    *(["sync", "US.AAPL"], ["sync", "US.AAPL", "--csv"], ["cache", "path"], ["doctor"], ["--help"], ["simulate"]),
+]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+@pytest.mark.parametrize("fate", ["full", "closed"])
+def test_an_output_that_cannot_be_written_is_said_in_one_line(
+    opend: Simulator, tmp_path: Path, arguments: list[str], fate: str
+) -> None:
+    script = Path(sys.executable).with_name("futu-si")
+    if arguments == ["simulate"]:
+        if fate == "closed":
+            return  # it serves all the same
+        arguments = [*arguments, "--port", "0"]
+    shell = f'exec "$0" "$@" {">/dev/full" if fate == "full" else ">&-"}'
+    environ = {**os.environ, **at(opend), "OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["sh", "-c", shell, script, *arguments], capture_output=True, text=True, timeout=60, env=environ
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    if fate == "full":
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == "futu-si: the output cannot be written: No space left on device"
+    else:
+        assert done.returncode == 0
+
+
+def test_a_folder_that_is_gone_is_said_in_one_line(tmp_path: Path) -> None:
+    script, gone = str(Path(sys.executable).with_name("futu-si")), tmp_path / "gone"
+    gone.mkdir()
+    shell = 'rmdir "$PWD"; exec "$0" cache --cache x info'
+    done = subprocess.run(["sh", "-c", shell, script], capture_output=True, text=True, timeout=60, cwd=gone)
+    assert done.returncode in (1, 2, 3)
+    assert len(done.stderr.splitlines()) == 1
+    assert "No such file or directory" in done.stderr
+
+
+def test_a_terminal_without_the_characters_is_no_obstacle(console: Run, opend: Simulator) -> None:
+    opend.universe.revise("HK.00700", 0, closePrice=None, timestampStr="四月")
+    done = console("get", "HK.00700", **at(opend), PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[2].startswith("\\u56db\\u6708")
+
+
+@pytest.mark.parametrize("text", ["[red]", "[/x]", "[bold]2026[/bold]", ":smile:", "[link=x]"])
+def test_texts_from_outside_are_printed_as_they_are(
+    console: Run, opend: Simulator, recorded: dict[str, str], text: str
+) -> None:
+    opend.universe.revise("HK.00700", 0, timestampStr=text)
+    shown = console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)})
+    assert (shown.returncode, shown.stdout.splitlines()[2].split()[0]) == (0, text)
+    revised = console("revisions", "HK.00700", **recorded)
+    assert (revised.returncode, revised.stdout.splitlines()[2].split()[3]) == (0, text)
+    for arguments in (["get", text], ["get", f"HK.{text}", "--offline"], ["sync", text]):
+        done = console(*arguments, **recorded)
+        assert done.returncode != 0
+        assert text.upper() in done.stderr.upper()
+        assert "Traceback" not in done.stderr
+
+
+def test_that_there_are_no_rows_is_said(console: Run, opend: Simulator) -> None:
+    for arguments, told in (
+        (["get", "US.SPHY"], "OpenD has no rows for US.SPHY"),
+        (["get", "HK.00700", "--next-key", "1"], "OpenD has no rows for HK.00700 behind next_key 1"),
+    ):
+        done = console(*arguments, "--csv", **at(opend))
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+        assert done.stderr == f"{told}\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_reader_that_left_ends_the_console_quietly(command: str, opend: Simulator) -> None:
-    script = str(Path(sys.executable).with_name(command))
-    with subprocess.Popen(
-        [script, "get", "US.AAPL", "--csv"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **at(opend)},
-    ) as getting:
+    with running(command, "get", "US.AAPL", "--csv", **at(opend)) as getting:
         assert getting.stdout is not None
         assert getting.stderr is not None
         getting.stdout.close()
@@ -182,12 +291,16 @@ def test_the_cache_commands_look_after_the_file(
     assert console("cache", "verify", **recorded).returncode == 0
     opend.universe.publish("HK.00700")
     assert console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)}).returncode == 0
-    assert console("cache", "prune", "--older-than", "0", **recorded).stdout == "1 superseded versions deleted\n"
+    assert console("cache", "prune", "--older-than", "0", **recorded).stdout == "1 superseded version deleted\n"
     target = tmp_path / "handed on.sqlite3"
-    assert console("cache", "export", str(target), "HK.00700", **recorded).returncode == 0
+    exported = console("cache", "export", str(target), "HK.00700", **recorded)
+    assert (exported.returncode, exported.stdout) == (0, f"1 page written to {target}\n")
     replayed = console("get", "HK.00700", "--offline", "--cache", str(target), **recorded)
     assert replayed.returncode == 0
     assert console("cache", "export", str(target), **recorded).returncode == 2
+    nowhere = console("cache", "export", "/nonexistent/dir/x", **recorded)
+    assert (nowhere.returncode, nowhere.stdout, nowhere.stderr.count("\n")) == (1, "", 1)
+    assert "/nonexistent/dir/x cannot be written (No such file or directory)" in nowhere.stderr
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE page SET body = zeroblob(length(body)) WHERE symbol = 'US.AAPL'")
     connection.close()
@@ -198,14 +311,11 @@ def test_the_cache_commands_look_after_the_file(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_waiting_for_the_budget_is_said_and_ends_with_an_interrupt(
-    command: str, console: Run, opend: Simulator, tmp_path: Path
+    command: str, opend: Simulator, tmp_path: Path
 ) -> None:
-    script = str(Path(sys.executable).with_name(command))
-    environ = {**os.environ, **at(opend), "OPEND_SI_RATE": "1/3600", "OPEND_SI_HOME": str(tmp_path)}
-    assert subprocess.run([script, "get", "HK.00700"], capture_output=True, timeout=30, env=environ).returncode == 0
-    with subprocess.Popen(
-        [script, "get", "HK.00700"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
-    ) as waiting:
+    environ = {**at(opend), "OPEND_SI_RATE": "1/3600", "OPEND_SI_HOME": str(tmp_path)}
+    assert run_console(command, "get", "HK.00700", **environ).returncode == 0
+    with running(command, "get", "HK.00700", **environ) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("waiting 3")
         waiting.send_signal(signal.SIGINT)

@@ -8,13 +8,14 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from opend_si.simulator import Simulator
-from tests.processes import COMMANDS, Run, at
+from opend_si.simulator import Simulator, Universe
+from tests.processes import COMMANDS, Run, at, run_console, running, without
 
 
 @pytest.fixture
@@ -100,14 +101,10 @@ def test_sync_reports_each_symbol_and_goes_on_after_a_bad_one(
     assert console("sync", **kept).returncode == 2
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_on_a_terminal_sync_shows_a_bar(command: str, opend: Simulator, kept: dict[str, str]) -> None:
+def sync_on_terminal(command: str, *codes: str, **environ: str) -> tuple[int, str, str]:
+    """The exit code, what came on stdout, and what a terminal was sent."""
     terminal, theirs = pty.openpty()
-    script = str(Path(sys.executable).with_name(command))
-    environ = {**os.environ, **kept, **at(opend), "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(
-        [script, "sync", "US.AAPL", "US.GME"], stdout=subprocess.PIPE, stderr=theirs, text=True, env=environ
-    ) as syncing:
+    with running(command, "sync", *codes, stderr=theirs, **environ, TERM="xterm", COLUMNS="120") as syncing:
         os.close(theirs)
         shown = b""
         while True:
@@ -116,19 +113,105 @@ def test_on_a_terminal_sync_shows_a_bar(command: str, opend: Simulator, kept: di
             except OSError:  # how a terminal ends
                 break
         assert syncing.stdout is not None
-        assert syncing.stdout.read() == "2 symbols: 446 rows, 446 new, 0 revised, 10 requests\n"
+        told = syncing.stdout.read()
+        code = syncing.wait(timeout=30)
     os.close(terminal)
-    assert b"2/2" in shown
-    assert "━".encode() in shown
+    return code, told, shown.decode()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_on_a_terminal_sync_shows_a_bar(command: str, opend: Simulator, kept: dict[str, str]) -> None:
+    code, told, shown = sync_on_terminal(command, "US.AAPL", "US.GME", **kept, **at(opend))
+    assert (code, told) == (0, "2 symbols: 446 rows, 446 new, 0 revised, 10 requests\n")
+    assert "2/2" in shown
+    assert "━" in shown
+    assert "10 requests  446 rows" in shown
+
+
+def test_on_a_terminal_no_symbol_is_taken_for_markup(opend: Simulator, kept: dict[str, str]) -> None:
+    codes = ["[/x]", "[red]", "HK.[bold]"]
+    code, told, shown = sync_on_terminal("futu-si", *codes, "US.AAPL", **kept, **at(opend))
+    assert (code, told) == (8, "4 symbols, 3 failed: 223 rows, 223 new, 0 revised, 5 requests\n")
+    for symbol in codes:
+        assert f"{symbol}: code '{symbol}'" in shown
+
+
+def test_one_is_not_told_as_many(console: Run, start: Callable[..., Simulator], kept: dict[str, str]) -> None:
+    opend = start(universe=Universe(most_rows=1))
+    done = console("sync", "HK.00001", **kept, **at(opend))
+    assert done.stdout == "1 symbol: 1 row, 1 new, 0 revised, 1 request\n"
+    assert done.stderr == "1/1 HK.00001: 1 row, 1 new, 0 revised, 1 request\n"
+    _, _, shown = sync_on_terminal("futu-si", "HK.00005", **kept, **at(opend))
+    assert "1 request  1 row " in shown
+
+
+def test_a_file_of_symbols_that_cannot_be_read_is_named(
+    console: Run, opend: Simulator, kept: dict[str, str], tmp_path: Path
+) -> None:
+    latin, wide = tmp_path / "latin.txt", tmp_path / "wide.txt"
+    latin.write_bytes("US.AAPL\n# Société Générale\n".encode("latin-1"))
+    wide.write_text("US.AAPL\n", encoding="utf-16")
+    for file, told in (
+        (latin, "line 2 is no UTF-8 text"),
+        (wide, "line 1 is no UTF-8 text"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file"),
+        ("", "No such file"),
+    ):
+        done = console("sync", "--from", str(file), **kept, **at(opend))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"--from {file}: {told}" in done.stderr
+    assert opend.requests == []
+
+
+def test_symbols_come_from_stdin_too(opend: Simulator, kept: dict[str, str]) -> None:
+    script = str(Path(sys.executable).with_name("futu-si"))
+    environ = {**os.environ, **kept, **at(opend)}
+    for given, code in ((b"\xef\xbb\xbfUS.AAPL\r\nUS.GME # two\r\n", 0), (b"US.AAPL\n\xff\n", 2)):
+        done = subprocess.run(
+            [script, "sync", "--from", "-"], input=given, capture_output=True, timeout=60, env=environ
+        )
+        assert done.returncode == code
+        assert b"Traceback" not in done.stderr
+    assert len(opend.requests) == 10
+    shell = ["sh", "-c", 'exec "$0" sync --from - <&-', script]
+    done = subprocess.run(shell, capture_output=True, timeout=60, env=environ)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+
+
+def test_that_there_are_no_rows_is_said(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    for options, told in (
+        ([], "OpenD has no rows for US.SPHY"),
+        (["--offline"], "OpenD has no rows for US.SPHY"),
+        (
+            ["--start", "2026-01-01", "--end", "2026-02-01"],
+            "OpenD has no rows for US.SPHY from 2026-01-01 until 2026-02-01",
+        ),
+    ):
+        done = console("history", "US.SPHY", "--csv", *options, **kept, **at(opend))
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 1)
+        assert done.stderr == f"{told}\n"
+    done = console("history", "HK.00700", "--start", "2027-01-01", "--json", **kept, **at(opend))
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr == "OpenD has no rows for HK.00700 from 2027-01-01\n"
+
+
+def test_revisions_tells_none_from_never_recorded(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    never = console("revisions", "US.AAPL", "--csv", **kept)
+    assert (never.returncode, never.stdout, never.stderr.count("\n")) == (3, "", 1)
+    assert "Nothing of US.AAPL is recorded in" in never.stderr
+    assert console("get", "HK.00700", **kept, **at(opend)).returncode == 0
+    none = console("revisions", "HK.00700", "--csv", **kept)
+    assert (none.returncode, none.stdout) == (0, "date,column,before,after,seen_at\n")
+    assert none.stderr == "nothing was revised in what is recorded of HK.00700\n"
+    assert console("revisions", "US.AAPL", "--csv", **kept).returncode == 3
+    assert console("revisions", "AAPL", **kept).returncode == 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Simulator, kept: dict[str, str]) -> None:
-    script = str(Path(sys.executable).with_name(command))
-    environ = {**os.environ, **kept, **at(opend), "OPEND_SI_RATE": "7/3600"}
-    with subprocess.Popen(
-        [script, "sync", "US.AAPL", "US.GME"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
-    ) as syncing:
+    environ = {**kept, **at(opend), "OPEND_SI_RATE": "7/3600"}
+    with running(command, "sync", "US.AAPL", "US.GME", **environ) as syncing:
         assert syncing.stderr is not None
         assert syncing.stderr.readline().startswith("1/2 US.AAPL: 223 rows")
         assert syncing.stderr.readline().startswith("waiting ")
@@ -136,30 +219,21 @@ def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Sim
         told, _ = syncing.communicate(timeout=30)
     assert (syncing.returncode, told) == (130, "")
     assert len(opend.requests) == 7
-    done = subprocess.run(
-        [script, "sync", "US.AAPL", "US.GME"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**environ, "OPEND_SI_RATE": "off"},
-    )
+    done = run_console(command, "sync", "US.AAPL", "US.GME", **{**environ, "OPEND_SI_RATE": "off"})
     assert done.stdout == "2 symbols: 446 rows, 123 new, 0 revised, 3 requests\n"
     assert len(opend.requests) == 10
-
-
-PYARROW = Path(sys.prefix, "compat", "pyarrow")
 
 
 def test_parquet_needs_an_extra_and_says_so(
     console: Run, opend: Simulator, kept: dict[str, str], tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.parquet"
-    without = console("history", "HK.00700", "--parquet", str(file), **kept, **at(opend))
-    assert without.returncode == 1
-    assert "opend-short-interest[arrow]" in without.stderr
+    blocked = {**kept, **at(opend), **without(tmp_path, "pyarrow")}
+    absent = console("history", "HK.00700", "--parquet", str(file), **blocked)
+    assert absent.returncode == 1
+    assert "opend-short-interest[arrow]" in absent.stderr
     assert opend.requests == []
-    assert PYARROW.is_dir(), "make test installs pyarrow into a folder of its own"
-    done = console("history", "HK.00700", "--parquet", str(file), **kept, **at(opend), PYTHONPATH=str(PYARROW))
+    done = console("history", "HK.00700", "--parquet", str(file), **kept, **at(opend))
     assert (done.returncode, done.stdout) == (0, "")
     read = f"import pandas; frame = pandas.read_parquet({str(file)!r}); print(len(frame), frame.index[-1], frame.iloc[-1, 2])"
     told = subprocess.run(
@@ -167,7 +241,11 @@ def test_parquet_needs_an_extra_and_says_so(
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(PYARROW)},
     )
     assert told.stdout.split() == ["713", "2026-04-30", "00:00:00", "51480638"]
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "none" / "x", tmp_path / "file" / "x", Path("/proc/x")):
+        nowhere = console(*("history", "HK.00700", "--parquet", str(target)), **kept, **at(opend))
+        assert (nowhere.returncode, nowhere.stdout, nowhere.stderr.count("\n")) == (1, "", 1)
+        assert f"cannot write {target}: " in nowhere.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".new"] == []

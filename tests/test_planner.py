@@ -712,7 +712,7 @@ def aged(cache: Path, code: str, age: timedelta) -> Path:
     back = age // timedelta(milliseconds=1)
     try:
         rows = source.symbol(SHORT_INTEREST.proto_id, code).rows
-        moved = [replace(row, fetched_at=row.fetched_at - back, checked_at=row.checked_at - back) for row in rows]
+        moved = [row._replace(fetched_at=row.fetched_at - back, checked_at=row.checked_at - back) for row in rows]
         target.add(SymbolRecord(tuple(row.signed() for row in moved)))
     finally:
         source.close()

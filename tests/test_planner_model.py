@@ -6,9 +6,11 @@ with `max_age=None` and offline an answer is as old as the last look at the newe
 50 rows is found by mode refresh only.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,6 +110,7 @@ class Model(RuleBasedStateMachine):
         self.clients: dict[object, Any] = {}
         self.pasts = {HK: Past(), US: Past()}
         self.code = HK
+        self.moments = [now()]
 
     def teardown(self) -> None:
         self.stack.close()
@@ -318,6 +321,30 @@ class Model(RuleBasedStateMachine):
         rows = self.check_frame(frame, begun_at, mode)
         assert past.checked is not None
         assert dates(rows) == [row[0] for row in past.checked if not start or row[0] >= start[0]]
+
+    # Tables -----------------------------------------------------------------------------------------------------------
+
+    @rule(face=faces, back=st.integers(0, 5))
+    def ask_for_tables(self, face: ModuleType, back: int) -> None:
+        """Of many symbols, now and as of a moment: what `history` gives of each, or nothing where it gives nothing."""
+        self.moments.append(now())
+        moment = None if back == 0 else datetime.fromtimestamp(self.moments[-back:][0] / 1000, UTC)
+        client, before = self.client(face, "offline"), len(self.opend.requests)
+        for code, market in ((HK, "HK"), (US, "US")):
+            try:
+                history = client.history(code, as_of=moment)
+            except futu_si.CacheMiss:
+                with pytest.raises(futu_si.CacheMiss):
+                    client.panel([code], as_of=moment)
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                panel = client.panel(market=market, as_of=moment)
+            pd.testing.assert_frame_equal(panel, client.panel([code], as_of=moment))
+            assert set(panel["symbol"]) <= {code}
+            alone = panel.drop(columns="symbol").set_index("date")
+            pd.testing.assert_frame_equal(alone, history, check_freq=False)
+        assert len(self.opend.requests) == before
 
     # Pages ------------------------------------------------------------------------------------------------------------
 

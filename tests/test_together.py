@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import futu_si
+from benchmarks.together import ask_together
 from opend_si.cache.budget import Budget, Slot
 from opend_si.simulator import Fault, Simulator, faults
 from opend_si.simulator.faults import Wait
 from opend_si_schema.definitions import Rate
-from tests.processes import ROOT, ask_together
+from tests.processes import ROOT
 
 Start = Callable[..., Simulator]
 

@@ -3,6 +3,7 @@
 database    opening the files: versions, locks, errors told apart by code
 store       recorded pages: bytes as received, versions kept, checksums verified
 guard       the store with its failure policy: online it degrades with a warning, offline it raises
+memory      what was used lately, bounded
 policy      what a mode makes of what is recorded: pure
 budget      one rate budget for all processes
 upkeep      info, verify, prune, export

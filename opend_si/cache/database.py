@@ -12,11 +12,12 @@ import sqlite3
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
@@ -26,6 +27,8 @@ BUSY_MILLISECONDS = 5000
 _PAGE_BYTES = 2048
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# What only a damaged file gives. Nothing else may be taken for damage: online a damaged file is set aside.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 # The file or its folder cannot be used, but nothing says that its content is damaged.
 _UNUSABLE = {
     sqlite3.SQLITE_READONLY,
@@ -35,6 +38,9 @@ _UNUSABLE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_AUTH,
 }
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class NothingRecorded(CacheMiss):
@@ -78,14 +84,29 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with; single statements see one state of the file."""
-        with self._owned(), self._errors():
-            yield self._open()
+        with self._owned():
+            connection = self._ready()
+            with self._telling(connection):
+                yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with, whose statements all see one state of the file. Writers wait: keep it short."""
+        with self.reading() as connection:
+            if connection.in_transaction:  # inside another
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection inside a write transaction: all of it or nothing."""
-        with self._owned(), self._errors():
-            connection = self._open()
+        with self.reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -127,24 +148,15 @@ class Database:
             yield
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _telling(self, connection: sqlite3.Connection | None) -> Iterator[None]:
+        """SQLite's errors in our words. Whatever else the caller's block raises is the caller's, and stays as it is."""
         try:
             yield
         except sqlite3.Error as error:
-            raise self._explained(error) from error
-        except (UnicodeDecodeError, MemoryError, OverflowError) as error:
-            # How Python tells of values that no sound file holds.
-            raise CacheCorrupt(
-                f"The {self._layout.what} {self.path} is damaged ({error or type(error).__name__})."
-            ) from error
-        except OSError as error:
-            raise CacheError(
-                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
-            ) from error
+            raise self._explained(error, connection) from error
 
-    def _explained(self, error: sqlite3.Error) -> CacheError:
-        what, code = f"The {self._layout.what} {self.path}", getattr(error, "sqlite_errorcode", None)
-        kind = None if code is None else code & 0xFF  # extended codes carry the kind in their low byte
+    def _explained(self, error: sqlite3.Error, connection: sqlite3.Connection | None) -> CacheError:
+        what, kind = f"The {self._layout.what} {self.path}", _kind(error)
         if kind in _BUSY:
             return CacheBusy(
                 f"{what} was locked by another process for {BUSY_MILLISECONDS / 1000:g} s. Try again, or see what holds it."
@@ -153,10 +165,37 @@ class Database:
             return CacheError(
                 f"{what} cannot be used ({error}). See its folder, its permissions and the free space on its disk."
             )
-        return CacheCorrupt(f"{what} is damaged ({error}).")
+        if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
+            return CacheCorrupt(f"{what} is damaged ({error}).")
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return CacheError(
+            f"{what} cannot be used (SQLite {sqlite3.sqlite_version} says {name}: {error}). It was left as it is; if it "
+            "stays so, name another file with OPEND_SI_CACHE or OPEND_SI_HOME."
+        )
+
+    def _lacks_tables(self, connection: sqlite3.Connection | None) -> bool:
+        """Whether a statement of ours failed because the file's tables are not those that it was made with."""
+        if connection is None:
+            return False
+        try:
+            expected = self._layout.objects
+        except sqlite3.Error:  # this SQLite is too old for them, whatever is in the file
+            return False
+        try:
+            return _objects(connection) != expected
+        except sqlite3.Error as error:
+            return _kind(error) in {sqlite3.SQLITE_ERROR, *_DAMAGED}
 
     def _identity(self) -> tuple[int, int] | None:
         return _identity(self.path)
+
+    def _ready(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except OSError as error:
+            raise CacheError(
+                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
+            ) from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._identity() != self._file:
@@ -193,20 +232,23 @@ class Database:
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
-        connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=BUSY_MILLISECONDS / 1000,
-            isolation_level=None,  # transactions are begun by hand
-            check_same_thread=False,  # threads take turns
-        )
+        with self._telling(None):
+            connection = sqlite3.connect(
+                # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
+                f"{self.path.absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=BUSY_MILLISECONDS / 1000,
+                isolation_level=None,  # transactions are begun by hand
+                check_same_thread=False,  # threads take turns
+                factory=_Connection,
+            )
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA synchronous = FULL")
-            if not self._may_write:
-                connection.execute("PRAGMA query_only = ON")
-            self._check(connection)
+            with self._telling(connection):
+                connection.execute("PRAGMA trusted_schema = OFF")
+                connection.execute("PRAGMA synchronous = FULL")
+                if not self._may_write:
+                    connection.execute("PRAGMA query_only = ON")
+                self._check(connection)
         except BaseException:
             connection.close()
             raise
@@ -288,6 +330,60 @@ class Database:
             f"The {self._layout.what} {self.path} was written by another release (version {version}, this one knows "
             f"{self._layout.version}); it was left as it is. Update this package, or name another file."
         )
+
+
+def _sqlites_own(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A call into SQLite whose failures are all `sqlite3.Error`; Python tells of some with errors of other kinds."""
+
+    @wraps(call)
+    def told(*arguments: _P.args, **options: _P.kwargs) -> _T:
+        try:
+            return call(*arguments, **options)
+        except MemoryError as error:
+            raise _error(sqlite3.SQLITE_NOMEM, "SQLITE_NOMEM", "out of memory") from error
+        except UnicodeDecodeError as error:  # SQLite's text quotes tables whose names are no text
+            raise _error(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT", f"malformed text: {error}") from error
+        except sqlite3.OperationalError as error:
+            if hasattr(error, "sqlite_errorcode") or "decode to UTF-8" not in str(error):
+                raise
+            raise _error(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT", str(error)) from error  # a text that is no text
+
+    return told
+
+
+def _error(code: int, name: str, text: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode, error.sqlite_errorname = code, name
+    return error
+
+
+_next_row: Callable[[sqlite3.Cursor], Any] = _sqlites_own(sqlite3.Cursor.__next__)
+
+
+class _Cursor(sqlite3.Cursor):
+    execute = _sqlites_own(sqlite3.Cursor.execute)
+    executemany = _sqlites_own(sqlite3.Cursor.executemany)
+    fetchone = _sqlites_own(sqlite3.Cursor.fetchone)
+    fetchall = _sqlites_own(sqlite3.Cursor.fetchall)
+
+    def __next__(self) -> Any:
+        return _next_row(self)
+
+
+class _Connection(sqlite3.Connection):
+    """A connection whose errors can be told from those of the code that uses it."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        return self.cursor(_Cursor).execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        return self.cursor(_Cursor).executemany(*arguments)
+
+
+def _kind(error: sqlite3.Error) -> int | None:
+    """SQLite's code; the extended ones carry it in their low byte. None if Python found the fault."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _objects(connection: sqlite3.Connection) -> frozenset[str]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from opend_si.cache.database import Database, Layout, NothingRecorded
 from opend_si.cache.policy import MAX_TIMEOUT
@@ -86,6 +86,7 @@ _SELECT_KEYS = """
     SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0
     ORDER BY next_key, num LIMIT ?
 """
+_SELECT_NAMES = "SELECT DISTINCT symbol FROM page WHERE protocol = ? AND symbol > ? AND symbol < ? ORDER BY symbol"
 _INSERT = """
     INSERT INTO page
     (protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
@@ -120,8 +121,7 @@ _T = TypeVar("_T")
 _SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One recorded version of a page.
 
     Times are milliseconds since 1970, UTC; `asked_at` is when the question was asked that brought this version.
@@ -157,9 +157,6 @@ class Recorded:
         """Whether OpenD has not sent other bytes since."""
         return self.superseded_at == CURRENT
 
-    def values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
     @property
     def is_sound(self) -> bool:
         """Whether the row is what was written."""
@@ -167,36 +164,29 @@ class Recorded:
 
     def signed(self) -> Recorded:
         """The same row with its checksum."""
-        return self._with(checksum=self._digest())
+        return self._replace(checksum=self._digest())
 
     def checked(self, at: int, behind: int) -> Recorded:
         """The row after OpenD sent the same bytes again."""
-        return self._with(checked_at=at, behind=behind or self.behind).signed()
+        return self._replace(checked_at=at, behind=behind or self.behind).signed()
 
     def numbered(self, version: int) -> Recorded:
         """The reply as a version of its page."""
-        return self._with(version=version).signed()
+        return self._replace(version=version).signed()
 
     def superseded(self, at: int) -> Recorded:
         """The row after OpenD sent other bytes."""
-        return self._with(superseded_at=at).signed()
-
-    def _with(self, **changes: object) -> Recorded:
-        return Recorded(**{**{name: getattr(self, name) for name in self.__slots__}, **changes})
+        return self._replace(superseded_at=at).signed()
 
     def _digest(self) -> bytes:
-        digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
         # repr separates fields and types without ambiguity, whatever a damaged row holds.
-        digest.update(
-            repr(
-                (
-                    *(self.protocol, self.symbol, self.next_key, self.num),
-                    *(self.version, self.asked_at, self.fetched_at, self.checked_at, self.superseded_at, self.behind),
-                )
-            ).encode(errors="surrogatepass")
-        )
+        digest = hashlib.blake2b(repr(self[:_SIGNED]).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES)
         digest.update(self.body if isinstance(self.body, bytes) else b"")
         return digest.digest()
+
+
+# How many fields, besides the body, a checksum covers: all before it.
+_SIGNED = Recorded._fields.index("checksum")
 
 
 def _key(key: PageKey) -> tuple[int, str, str, int]:
@@ -266,7 +256,7 @@ class Store:
                 if newest is not None:
                     _update(connection, newest.superseded(at))
                 kept = reply.numbered(connection.execute(_NEXT_VERSION, identity).fetchone()[0])
-                connection.execute(_INSERT, kept.values())
+                connection.execute(_INSERT, kept)
             # A floor of the future is of a clock that was set back since.
             _seal(connection, *owner, min(floor, at))
             return kept
@@ -274,7 +264,7 @@ class Store:
     def add(self, record: SymbolRecord) -> None:
         """Take over all that another store has of a symbol."""
         with self.database.writing() as connection:
-            connection.executemany(_INSERT, (row.values() for row in record.rows))
+            connection.executemany(_INSERT, record.rows)
             for protocol, symbol in {(row.protocol, row.symbol) for row in record.rows}:
                 newest = max(row.checked_at for row in record.rows)
                 _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
@@ -326,7 +316,20 @@ class Store:
 
     def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
         """All that is recorded of a symbol."""
-        return self._read(lambda connection: _read_symbol(connection, protocol, symbol), SymbolRecord())
+        return self.records(protocol, [symbol])[0]
+
+    def symbols(self, protocol: int, market: str) -> list[str]:
+        """The symbols of a market of which something is recorded, in order."""
+        names = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
+        return self._read(lambda connection: [name for (name,) in connection.execute(_SELECT_NAMES, names)], [])
+
+    def records(self, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
+        """All that is recorded of some symbols, as of one moment."""
+        try:
+            with self.database.snapshot() as connection:
+                return [_read_symbol(connection, protocol, name) for name in symbols]
+        except NothingRecorded:
+            return [SymbolRecord()] * len(symbols)
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
@@ -336,7 +339,7 @@ class Store:
         """Every version of every page, by key; damaged ones too."""
         with self.database.reading() as connection:
             for row in connection.execute(_SELECT_ALL):
-                yield Recorded(*row)
+                yield Recorded._make(row)
 
     def close(self) -> None:
         self.database.close()
@@ -355,21 +358,26 @@ _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is 
 
 def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Recorded | None:
     row = connection.execute(_SELECT_CURRENT, identity).fetchone()
-    return Recorded(*row) if row else None
+    return Recorded._make(row) if row else None
 
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> SymbolRecord:
-    found = [(row[0], Recorded(*row[1:])) for row in connection.execute(_SELECT_SYMBOL, (protocol, symbol))]
-    rows = tuple(row for _, row in found if row.is_sound)
-    damaged = tuple(number for number, row in found if not row.is_sound)
-    floor, is_sealed = _read_seal(connection, protocol, symbol)
-    is_whole = not damaged and is_sealed
-    return SymbolRecord(rows, damaged, floor if is_whole else 0, is_whole)
+    rows: list[Recorded] = []
+    damaged: list[int] = []
+    for number, *fields in connection.execute(_SELECT_SYMBOL, (protocol, symbol)).fetchall():
+        row = Recorded._make(fields)
+        if row.is_sound:
+            rows.append(row)
+        else:
+            damaged.append(number)
+    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or _UNSEALED
+    is_whole = not damaged and digest == _seal_digest(floor, (row.checksum for row in rows))
+    return SymbolRecord(tuple(rows), tuple(damaged), floor if is_whole else 0, is_whole)
 
 
 def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[int, bool]:
     """From when on rows may be joined, and whether the rows' checksums are those that were there at the last writing."""
-    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or (0, _seal_digest(0, ()))
+    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or _UNSEALED
     return floor, digest == _seal_digest(floor, _checksums(connection, protocol, symbol))
 
 
@@ -389,6 +397,10 @@ def _seal_digest(floor: int, checksums: Iterable[bytes]) -> bytes:
     for checksum in sorted(checksums):
         digest.update(checksum)
     return digest.digest()
+
+
+# The seal of a symbol of which nothing is recorded.
+_UNSEALED = (0, _seal_digest(0, ()))
 
 
 def _changes(connection: sqlite3.Connection) -> tuple[int, int]:

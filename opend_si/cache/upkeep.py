@@ -1,20 +1,32 @@
-"""Looking after a page cache: what is in it, whether it is sound, what can go, and a smaller one to hand on."""
+"""Looking after a page cache: what is in it, whether it is sound, what can go, and a smaller one to hand on.
+
+A cache is read symbol by symbol, each in one short transaction: who records meanwhile hardly waits, and memory holds one
+symbol at a time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
 from opend_si.clock import milliseconds, moment
-from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.pages import Content, PageKey
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
+
+# From one symbol to the next: a look-up in the index of the pages' keys, however long the list of symbols is.
+_FIRST_SYMBOL = "SELECT protocol, symbol FROM page ORDER BY protocol, symbol LIMIT 1"
+_NEXT_SYMBOL = """
+    SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
+"""
+_SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
 
 
 @dataclass(frozen=True)
@@ -45,101 +57,104 @@ class CacheInfo:
 
 
 def info(path: Path) -> CacheInfo:
-    """Read a whole page cache and sum it up. Damaged pages count as versions only."""
-    versions = body_bytes = pages = 0
-    times: list[int] = []
-    dates: dict[tuple[int, str], set[object]] = {}
-    for row in _rows(path):
-        versions += 1
-        if not row.is_sound:
-            continue
-        body_bytes += len(row.body)
-        times.append(row.fetched_at)
-        if row.superseded_at == CURRENT:
-            pages += 1
-            seen = dates.setdefault((row.protocol, row.symbol), set())
-            seen.update(record.timestamp for record in Content.read(key_of(row), row.body).records)
+    """Read a whole page cache and sum it up. Damaged pages count as versions only.
+
+    Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
+    """
+    symbols = pages = versions = rows = body_bytes = 0
+    oldest: int | None = None
+    newest: int | None = None
+    with _opened(path) as store:
+        for found in _symbols(store):
+            versions += len(found.record.rows) + len(found.damaged)
+            dates: set[object] = set()
+            for row in found.record.rows:
+                body_bytes += len(row.body)
+                oldest = row.fetched_at if oldest is None else min(oldest, row.fetched_at)
+                newest = row.fetched_at if newest is None else max(newest, row.fetched_at)
+                if row.superseded_at == CURRENT:
+                    pages += 1
+                    dates.update(record.timestamp for record in Content.read(key_of(row), row.body).records)
+            symbols += any(row.superseded_at == CURRENT for row in found.record.rows)
+            rows += len(dates)
     return CacheInfo(
         path=path,
-        bytes=path.stat().st_size,
-        symbols=len(dates),
+        bytes=_size(path),
+        symbols=symbols,
         pages=pages,
         versions=versions,
-        rows=sum(map(len, dates.values())),
+        rows=rows,
         body_bytes=body_bytes,
-        oldest=moment(min(times)) if times else None,
-        newest=moment(max(times)) if times else None,
+        oldest=None if oldest is None else moment(oldest),
+        newest=None if newest is None else moment(newest),
     )
 
 
 def verify(path: Path) -> Iterator[str]:
-    """Every fault of a page cache, in words: SQLite's own check, each checksum, each reply, and what is missing."""
-    store = Store(_existing(path), may_write=False)
-    try:
+    """Every fault of a page cache, in words: SQLite's own check, each checksum, each reply, and what is missing.
+
+    Each symbol is checked as of one moment. SQLite's own check comes first and sees the whole file as of one; writers
+    wait for it, which is the time that it takes to read the file once.
+    """
+    with _opened(path) as store:
         with store.database.reading() as connection:
-            for (found,) in connection.execute("PRAGMA integrity_check(20)"):
-                if found != "ok":
-                    yield f"SQLite: {found}"
-        names, damaged = set(), 0
-        for row in store.rows():
-            where = f"{row.symbol}, next_key {row.next_key!r}, num {row.num}, version {row.version}"
-            if not row.is_sound:
-                damaged += 1
-                yield f"{where}: does not match its checksum"
-                continue
-            names.add((row.protocol, row.symbol))
-            try:
-                Content.read(key_of(row), row.body)
-            except ShortInterestError as error:
-                yield f"{where}: {error}"
+            faults = [found for (found,) in connection.execute("PRAGMA integrity_check(20)") if found != "ok"]
+        yield from (f"SQLite: {fault}" for fault in faults)
+        missing, damaged = [], False
+        for found in _symbols(store):
+            damaged = damaged or bool(found.damaged)
+            yield from (f"{where}: does not match its checksum" for where in found.damaged)
+            for row in found.record.rows:
+                try:
+                    Content.read(key_of(row), row.body)
+                except ShortInterestError as error:
+                    yield f"{_where(row.symbol, row.next_key, row.num, row.version)}: {error}"
+            if not found.record.is_whole:
+                missing.append(found.symbol)
         if not damaged:  # a damaged row is missing where it belongs, and was named
-            for name in sorted(names):
-                if not store.symbol(*name).is_whole:
-                    yield f"{name[1]}: something of what was recorded is missing"
-    finally:
-        store.close()
+            yield from (f"{symbol}: something of what was recorded is missing" for symbol in missing)
 
 
 def prune(path: Path, before: datetime) -> int:
     """Delete the versions that were superseded before a moment; gives how many."""
-    store = Store(_existing(path))
-    try:
+    with _opened(path, may_write=True) as store:
         return store.prune(milliseconds(before))
-    finally:
-        store.close()
 
 
 def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     """Write the pages of some symbols (none given: of all), every version, to a new page cache; gives how many.
 
-    The file appears whole or not at all. Damaged pages are left out.
+    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out.
 
     Raises:
         InvalidArgument: `target` exists, or a code is no symbol.
-        CacheMiss: a symbol has no pages.
+        CacheMiss: a symbol has no pages, or nothing has.
+        ShortInterestError: `target` cannot be written.
 
     """
-    if target.exists():
-        raise InvalidArgument(f"{target} exists already: name a new file")
     wanted = {str(Symbol.parse(code)) for code in codes}
-    records = [record for record in _records(path) if not wanted or record.rows[0].symbol in wanted]
-    if missing := wanted - {record.rows[0].symbol for record in records}:
-        raise CacheMiss(
-            f"{', '.join(sorted(missing))}: nothing is recorded in {path}. Ask for it in mode online first."
-        )
-    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as scratch:
-        half = Path(scratch, target.name)
-        store = Store(half)
-        try:
-            for record in records:
-                store.add(record)
-        finally:
-            store.close()
-        try:
-            os.link(half, target)  # fails if someone made the file meanwhile
-        except FileExistsError:
-            raise InvalidArgument(f"{target} exists already: name a new file") from None
-    return sum(len(record.rows) for record in records)
+    written, missing = 0, set(wanted)
+    with _opened(path) as store, _new_file(target) as half:
+        with closing(Store(half)) as copy:
+            with copy.database.reading() as connection:
+                connection.execute("PRAGMA synchronous = OFF")  # the disk is waited for once, when the file is whole
+            for found in _symbols(store, wanted):
+                if found.record.rows:
+                    _add(copy, found.record, target)
+                    written += len(found.record.rows)
+                    missing.discard(found.symbol)
+        if missing or not written:
+            whose = f"{', '.join(sorted(missing))}: nothing" if missing else "Nothing"
+            raise CacheMiss(f"{whose} is recorded in {path}. Ask for it in mode online first.")
+    return written
+
+
+def has_recorded(path: Path, code: str) -> bool:
+    """Whether there is anything of a symbol in a page cache, damaged or not."""
+    symbol = str(Symbol.parse(code))
+    with closing(Store(path, may_write=False)) as store:
+        records = (store.symbol(call.proto_id, symbol) for call in CALLS)
+        return any(record.rows or record.damaged for record in records)
 
 
 def key_of(row: Recorded) -> PageKey:
@@ -150,25 +165,127 @@ def key_of(row: Recorded) -> PageKey:
     return PageKey(call, Symbol.parse(row.symbol), row.next_key, row.num)
 
 
-def _rows(path: Path) -> Iterable[Recorded]:
-    store = Store(_existing(path), may_write=False)
+@dataclass(frozen=True)
+class _Found:
+    """What there is under the name of one symbol: its record, and where in it damaged rows stand."""
+
+    symbol: str
+    record: SymbolRecord
+    damaged: tuple[str, ...]
+
+
+def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
+    """Symbol by symbol, or only those that are wanted (none: all)."""
+    name: tuple[int, str] | None = None
+    while True:
+        with store.database.snapshot() as connection:
+            asked = connection.execute(_NEXT_SYMBOL, name) if name else connection.execute(_FIRST_SYMBOL)
+            following = asked.fetchone()
+            if following is None:
+                return
+            if not _is_behind(following, name):  # or this might never end
+                raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
+            name = following
+            if wanted and name[1] not in wanted:
+                continue
+            record = store.symbol(*name)
+            damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
+        yield _Found(name[1], record, tuple(sorted(_where(*row) for row in damaged)))
+
+
+def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:
+    match following:
+        case (int() as protocol, str() as symbol):
+            return name is None or (protocol, symbol) > name
+        case _:
+            return False
+
+
+def _add(copy: Store, record: SymbolRecord, target: Path) -> None:
     try:
-        yield from store.rows()
-    finally:
-        store.close()
+        copy.add(record)
+    except CacheError as error:  # it names a file that is not there any more when this is read
+        raise _cannot_write(target, error.__cause__ or error) from error
 
 
-def _records(path: Path) -> Iterable[SymbolRecord]:
-    """All that is recorded, symbol by symbol; symbols without a sound page are left out."""
-    store = Store(_existing(path), may_write=False)
+def _where(symbol: str, next_key: str, num: int, version: int) -> str:
+    return f"{symbol}, next_key {next_key!r}, num {num}, version {version}"
+
+
+@contextmanager
+def _opened(path: Path, *, may_write: bool = False) -> Iterator[Store]:
+    """The store in an existing file."""
+    _size(path)
+    with closing(Store(path, may_write=may_write)) as store:
+        yield store
+
+
+def _size(path: Path) -> int:
     try:
-        names = sorted({(row.protocol, row.symbol) for row in store.rows() if row.is_sound})
-        yield from (store.symbol(*name) for name in names)
-    finally:
-        store.close()
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise CacheMiss(
+            f"There is no page cache at {path}. It is made when the first page is fetched in mode online."
+        ) from None
+    except OSError as error:
+        raise CacheError(
+            f"The page cache {path} cannot be used ({error.strerror}). See its folder and permissions."
+        ) from None
 
 
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise CacheMiss(f"There is no page cache at {path}. It is made when the first page is fetched in mode online.")
-    return path
+@contextmanager
+def _new_file(target: Path) -> Iterator[Path]:
+    """A place to write a new file to, which is moved to `target` when the `with` ends without an error."""
+    try:
+        target.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    else:
+        raise _exists(target)
+    try:
+        scratch = tempfile.TemporaryDirectory(
+            dir=target.absolute().parent, prefix=".opend-si-", ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+    with scratch as folder:
+        half = Path(folder, "pages.sqlite3")
+        yield half
+        try:
+            with half.open("rb+") as file:
+                os.fsync(file.fileno())
+            _put(half, target)
+        except OSError as error:
+            raise _cannot_write(target, error) from None
+
+
+def _put(half: Path, target: Path) -> None:
+    """Give a file its name, unless someone gave it to another meanwhile."""
+    try:
+        os.link(half, target)
+    except FileExistsError:
+        raise _exists(target) from None
+    except OSError:  # a file system without links: the name is taken first, with an empty file of ours
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            raise _exists(target) from None
+        try:
+            half.replace(target)
+        except BaseException:
+            with suppress(OSError):
+                target.unlink()
+            raise
+
+
+def _exists(target: Path) -> InvalidArgument:
+    return InvalidArgument(f"{target} exists already: name a new file")
+
+
+def _cannot_write(target: Path, error: BaseException) -> ShortInterestError:
+    told = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return ShortInterestError(
+        f"{target} cannot be written ({told}). See its folder, its permissions and the free space on its disk."
+    )

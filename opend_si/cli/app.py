@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import signal
+import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,11 +19,13 @@ from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.history import history, revisions
-from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
+from opend_si.cli.options import EPILOG, Brand, Number, cache_options, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_page
+from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 from opend_si.settings import DEFAULT_PORT, parse_rate
+from opend_si.sync import counted
 from opend_si_schema.calls import SHORT_INTEREST
 
 
@@ -27,8 +33,12 @@ def run_app(command: str, package: str) -> int:
     """Run the console; errors of the package become one line on stderr and an exit code."""
     warnings.simplefilter("always", ShortInterestWarning)
     warnings.showwarning = lambda message, *_args, **_more: note(f"{command}: {message}")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: a terminal may lack OpenD's Chinese
     try:
         left_with = main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a disk that is full is told now, not by the interpreter at its end
         return left_with if isinstance(left_with, int) else exits.OK
     except click.ClickException as error:
         error.show()
@@ -41,6 +51,21 @@ def run_app(command: str, package: str) -> int:
         return code
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED
+    except OSError as error:  # files have their own errors: this is the output's
+        if not isinstance(error, BrokenPipeError):
+            # Without a name it is no file's: only the folder we are in can be missing, only the output cannot be written.
+            nameless = "the current folder" if isinstance(error, FileNotFoundError) else "the output cannot be written"
+            note(f"{command}: {error.filename or nameless}: {error.strerror or error}")
+        _abandon_output()
+        return exits.UNFINISHED
+
+
+def _abandon_output() -> None:
+    """What could not be written is not tried again when the interpreter ends."""
+    with suppress(OSError, ValueError, AttributeError):  # or there is no output
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -66,11 +91,13 @@ def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format
     with brand.client(settings, WaitNotice()) as client:
         page = client.get_page(code, next_key, num)
     print_page(page, form or "table")
+    if not len(page):
+        note(f"OpenD has no rows for {code}" + (f" behind next_key {next_key}" if next_key else ""))
     if page.next is not None:
         note(f"next page: {brand.command} get {code} --num {num} --next-key {page.next}")
 
 
-for command in (history, revisions, sync, cache):
+for command in (history, revisions, sync, plot, screen, export, cache):
     main.add_command(command)
 
 
@@ -96,7 +123,11 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
 @main.command(epilog=EPILOG, short_help="Run an OpenD stand-in.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=int, default=DEFAULT_PORT, show_default=True, help="Port to listen on; 0 takes a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
 )
 @click.option("--rate", default="30/30", show_default=True, help="Limit, requests/seconds, or off.")
 @click.option(
@@ -107,11 +138,11 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
     help="What a next_key is.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
-@click.option("--latency", type=float, default=0.0, show_default=True, help="Seconds before each reply.")
+@click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
 def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: float) -> None:
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
-    Prints its address on stdout when it listens, and runs until it is interrupted.
+    Prints its address on stdout when it listens, and runs until it is interrupted or terminated.
     """
     from opend_si.simulator import Simulator, Universe
 
@@ -119,15 +150,27 @@ def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: f
         Universe(seed), host=host, port=port, rate=parse_rate("--rate", rate), cursor=cursor, latency=latency
     )
 
+    is_listening = False
+
     def started() -> None:
+        nonlocal is_listening
+        is_listening = True
         click.echo(f"{simulator.host}:{simulator.port}")
-        note(f"Simulator with {len(simulator.universe.symbols)} symbols: {', '.join(simulator.universe.symbols)}")
+        note(
+            f"Simulator with {counted(len(simulator.universe.symbols), 'symbol')}: {', '.join(simulator.universe.symbols)}"
+        )
         note(f"Use it: OPEND_PORT={simulator.port}. Stop it: Ctrl-C.")
 
+    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         asyncio.run(simulator.serve(started))
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
+        if is_listening:
+            raise
+        told = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"cannot listen on {host}:{port}: {told}") from None
 
 
 @main.command(epilog=EPILOG, short_help="Fetch documented rows from a simulator.")
@@ -147,9 +190,10 @@ def demo(brand: Brand) -> None:
         for line in (
             f"1. An OpenD simulator was started at {simulator.host}:{simulator.port}; it speaks OpenD's real wire.",
             f"2. `from {brand.package} import Client` opened a connection (InitConnect) and asked protocol "
-            f"{SHORT_INTEREST.proto_id} for {page.symbol}: {len(page)} rows came, those that the broker documents.",
-            f"3. The reply was recorded; the table above was answered from the record, offline (source: {again.source}).",
-            f"4. OpenD counted {len(simulator.requests)} request of the {SHORT_INTEREST.rate.requests} it takes in "
+            f"{SHORT_INTEREST.proto_id} for {counted(simulator.requests[-1].num, 'row')} of {page.symbol} in one request; "
+            f"the table above shows the newest {len(page)}, those that the broker documents.",
+            f"3. The reply was recorded; the table was answered from the record, offline (source: {again.source}).",
+            f"4. OpenD counted {counted(len(simulator.requests), 'request')} of the {SHORT_INTEREST.rate.requests} it takes in "
             f"{SHORT_INTEREST.rate.seconds:g} seconds; next_key {page.next} leads to the rows before these.",
             f"5. With your own OpenD running and logged in: {brand.command} get HK.00700",
         ):

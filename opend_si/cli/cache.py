@@ -9,7 +9,9 @@ import click
 
 from opend_si.cache import upkeep
 from opend_si.cli import exits
+from opend_si.cli.options import Number
 from opend_si.settings import Settings
+from opend_si.sync import counted
 
 
 @click.group(short_help="Look after the page cache.")
@@ -49,24 +51,23 @@ def info(file: Path, /) -> None:
 @click.pass_obj
 def verify(file: Path, /) -> None:
     """Check every checksum, every reply and the file itself; exit code 3 if something is wrong."""
-    faults = list(upkeep.verify(file))
-    for fault in faults:
+    is_sound = True
+    for fault in upkeep.verify(file):
         click.echo(fault)
-    if faults:
+        is_sound = False
+    if not is_sound:
         click.echo("Online, damaged pages are fetched again when they are asked for.", err=True)
         raise click.exceptions.Exit(exits.CACHE)
     click.echo(f"{file} is sound")
 
 
 @cache.command()
-@click.option(
-    "--older-than", type=click.FloatRange(0, 36500), required=True, metavar="DAYS", help="Superseded for so long."
-)
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Superseded for so long.")
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:
     """Delete versions of pages that a newer one has superseded. What is current stays."""
     deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
-    click.echo(f"{deleted} superseded versions deleted")
+    click.echo(f"{counted(deleted, 'superseded version')} deleted")
 
 
 @cache.command()
@@ -78,7 +79,7 @@ def export(file: Path, /, target: Path, codes: tuple[str, ...]) -> None:
 
     Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline.
     """
-    click.echo(f"{upkeep.export(file, target, codes)} pages written to {target}")
+    click.echo(f"{counted(upkeep.export(file, target, codes), 'page')} written to {target}")
 
 
 def _moment(moment: datetime | None) -> str:

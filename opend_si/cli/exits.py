@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 MEANINGS = {
     OK: "done",
-    UNFINISHED: "could not finish (the port is taken, the reader of a pipe left)",
+    UNFINISHED: "could not finish (an extra is not installed, the port is taken, a file cannot be written)",
     USAGE: "wrong usage or argument",
     CACHE: "offline and not recorded, or the page cache or rate budget cannot be used",
     UNREACHABLE: "OpenD cannot be reached or does not answer",

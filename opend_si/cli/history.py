@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from opend_si.cache import upkeep
 from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_frame, write_frame
+from opend_si.errors import CacheMiss, MissingExtra
+from opend_si.settings import Settings
+from opend_si.sync import counted
 
 
 @click.command(epilog=EPILOG, short_help="Print or save all rows of a symbol.")
@@ -38,20 +44,19 @@ def history(
     CODE is a symbol such as HK.00700 or US.AAPL.
     """
     if parquet is not None:
+        if not parquet.name:
+            raise click.BadParameter("it takes a file", param_hint="--parquet")
         _need_pyarrow()
     with brand.client(settings, WaitNotice()) as client:
         frame = client.history(code, start, end, as_of)
     if parquet is None:
         write_frame(frame.reset_index(), form or "table", f"{code}  short interest")
-        return
-    scratch = parquet.with_name(f".{parquet.name}.new")
-    try:
-        frame.to_parquet(scratch)
-        scratch.replace(parquet)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {parquet}: {error.strerror or error}") from None
-    note(f"{len(frame)} rows written to {parquet}")
+    else:
+        _write_parquet(frame, parquet)
+        note(f"{counted(len(frame), 'row')} written to {parquet}")
+    if frame.empty:
+        limits = [f" {word} {day}" for word, day in (("from", start), ("until", end), ("as of", as_of)) if day]
+        note(f"OpenD has no rows for {code}{''.join(limits)}")
 
 
 @click.command(epilog=EPILOG, short_help="Print what was revised.")
@@ -64,16 +69,32 @@ def revisions(brand: Brand, /, code: str, form: Format | None, cache: str | None
     """Print which recorded values of CODE OpenD sent differently later. Nothing is fetched."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.revisions(code)
+    if frame.empty and not upkeep.has_recorded(file := Settings.resolve(cache=cache).cache, code):
+        raise CacheMiss(f"Nothing of {code} is recorded in {file}. `{brand.command} history {code}` records it.")
     if form is None:
         print_frame(frame.astype({"before": str, "after": str}), f"{code}  revisions")
     else:
         write_frame(frame, form, code)
+    if frame.empty:
+        note(f"nothing was revised in what is recorded of {code}")
+
+
+def _write_parquet(frame: Any, target: Path) -> None:
+    """The file is replaced when the new one is whole."""
+    scratch = target.with_name(f".{target.name}.new")
+    try:
+        frame.to_parquet(scratch)
+        scratch.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise click.ClickException(f"cannot write {target}: {error.strerror or error}") from None
+        raise
 
 
 def _need_pyarrow() -> None:
-    try:
-        import pyarrow  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError:
-        raise click.ClickException(
-            "Parquet needs pyarrow: install opend-short-interest[arrow]; --csv and --json work without it"
-        ) from None
+    if find_spec("pyarrow") is None:
+        raise MissingExtra(
+            "--parquet needs pyarrow: pip install 'opend-short-interest[arrow]'; --csv and --json work without it"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,16 @@ class Brand:
         return self.face.Client(
             **{name: value for name, value in options.items() if value is not None}, on_wait=on_wait
         )
+
+
+class Number(click.FloatRange):
+    """A number within bounds. NaN, which click takes, is within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:

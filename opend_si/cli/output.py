@@ -33,26 +33,33 @@ def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
     if form == "json":
         click.echo(frame.to_json(orient="records", date_format="iso", indent=2, force_ascii=False))
     elif form == "csv":
-        frame.to_csv(sys.stdout, index=False)
+        print_csv(frame)
     else:
         print_frame(frame, title)
+
+
+def print_csv(frame: pd.DataFrame) -> None:
+    """Print a frame as CSV, without its index."""
+    click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """Print a frame as a table for people: the date once, thousands marked, missing values as a dash."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = Console(width=None if is_terminal else _PIPE_WIDTH)
+    # Texts, not strings: rich would read what came from outside as its markup.
+    table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False)
     shown = [name for name in frame.columns if name not in ("timestamp", "timestamp_str" if "date" in frame else "")]
     for name in shown:
-        is_text = frame[name].dtype.kind in "OTUM"
-        table.add_column(
-            "date" if name == "timestamp_str" else name.replace("_", " "), justify="left" if is_text else "right"
-        )
+        is_text = frame[name].dtype.kind in "OTUM" or frame[name].dtype == "category"
+        header = Text("date" if name == "timestamp_str" else name.replace("_", " "))
+        table.add_column(header, justify="left" if is_text else "right")
     for row in frame[shown].itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     with console.capture() as captured:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))

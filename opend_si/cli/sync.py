@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any, TextIO
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
-from opend_si.cli.output import WaitNotice, note
-from opend_si.sync import SymbolReport, SyncReport
+from opend_si.cli.output import WaitNotice, note, print_csv
+from opend_si.errors import InvalidArgument
+from opend_si.sync import SymbolReport, SyncReport, counted
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 
 
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", type=click.File(encoding="utf-8-sig"), help="File with one symbol a line; - for stdin.")
+@click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
 @click.option("--json", "form", flag_value="json", help="Print the report of each symbol as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the report of each symbol as CSV.")
 @cache_options
 @opend_options
 @click.pass_obj
-def sync(brand: Brand, /, codes: tuple[str, ...], file: TextIO | None, form: str | None, **settings: Any) -> None:
+def sync(brand: Brand, /, codes: tuple[str, ...], file: str | None, form: str | None, **settings: Any) -> None:
     """Bring the recorded histories of CODES up to date, one after the other.
 
     What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does not
     stop the rest.
     """
-    wanted = list(dict.fromkeys([*codes, *_read(file or ())]))
+    wanted = list(dict.fromkeys([*codes, *(() if file is None else _read(file))]))
     if not wanted:
         raise click.UsageError("name symbols, or a file of them with --from")
     watch = _Bar(len(wanted)) if sys.stderr.isatty() else _Lines()
@@ -45,9 +46,20 @@ def sync(brand: Brand, /, codes: tuple[str, ...], file: TextIO | None, form: str
         raise click.exceptions.Exit(exits.INCOMPLETE)
 
 
-def _read(lines: Iterable[str]) -> list[str]:
+def _read(file: str) -> list[str]:
     """One symbol a line; what stands behind # is a comment."""
-    codes = (line.partition("#")[0].strip() for line in lines)
+    try:
+        with click.open_file(file, "rb") as stream:
+            text = stream.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InvalidArgument(f"--from {file}: line {line} is no UTF-8 text. Save the file as UTF-8.") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no stdin
+        told = getattr(error, "strerror", None) or error
+        raise InvalidArgument(
+            f"--from {file}: {told}. It takes a file with one symbol a line, or - for stdin."
+        ) from None
+    codes = (line.partition("#")[0].strip() for line in text.splitlines())
     return [code for code in codes if code]
 
 
@@ -68,16 +80,16 @@ class _Bar:
 
     def __init__(self, total: int) -> None:
         self.shown = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # symbols as they were given
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[spent]} requests  {task.fields[rows]:,} rows"),
+            TextColumn("{task.fields[sums]}", markup=False),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[waiting]}"),
+            TextColumn("{task.fields[waiting]}", markup=False),
             console=Console(stderr=True),
         )
-        self._task = self.shown.add_task("sync", total=total, spent=0, rows=0, waiting="")
         self._spent = self._rows = 0
+        self._task = self.shown.add_task("sync", total=total, sums=self._sums(), waiting="")
 
     def waiting(self, seconds: float) -> None:
         self.shown.update(self._task, waiting=f"waiting {seconds:.0f} s for the rate budget")
@@ -85,19 +97,20 @@ class _Bar:
     def advance(self, report: SymbolReport, done: int, _total: int) -> None:
         self._spent += report.requests
         self._rows += report.rows
-        self.shown.update(
-            self._task, completed=done, description=report.symbol, spent=self._spent, rows=self._rows, waiting=""
-        )
+        self.shown.update(self._task, completed=done, description=report.symbol, sums=self._sums(), waiting="")
         if report.error is not None:
-            self.shown.console.print(_line(report), style="red", highlight=False)
+            self.shown.console.print(Text(_line(report), "red"))
+
+    def _sums(self) -> str:
+        return f"{counted(self._spent, 'request')}  {counted(self._rows, 'row')}"
 
 
 def _line(report: SymbolReport) -> str:
     if report.error is not None:
         return f"{report.symbol}: {report.error}"
     return (
-        f"{report.symbol}: {report.rows} rows, {report.new_rows} new, {report.revised_rows} revised, "
-        f"{report.requests} requests"
+        f"{report.symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
+        f"{counted(report.requests, 'request')}"
     )
 
 
@@ -110,6 +123,6 @@ def _print(report: SyncReport, form: str | None) -> None:
     elif form == "csv":
         import pandas as pd
 
-        pd.DataFrame(rows, columns=list(_FIELDS)).to_csv(sys.stdout, index=False)
+        print_csv(pd.DataFrame(rows, columns=list(_FIELDS)))
     else:
         click.echo(str(report))

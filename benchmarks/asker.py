@@ -1,6 +1,6 @@
 """Ask for pages from several threads at once, when told to start; print how many came and from where, as JSON.
 
-Arguments: host port code threads pages. Each thread asks for the first `pages` page sizes, so that with one page all
+Run by `together`. Arguments: host port code threads pages. Each thread asks for the first `pages` page sizes, so that with one page all
 of them want the same one. Everything else comes from the environment.
 """
 

@@ -1,0 +1,94 @@
+"""`plot`, `screen` and `export`: what is done with what was recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
+from opend_si.cli.output import Format, WaitNotice, note, write_frame
+from opend_si_schema.calls import MARKETS
+
+_market = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
+_cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+_as_of = click.option("--as-of", help="As of this moment, from what had been recorded by then.")
+
+
+@click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
+@click.argument("code")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: .png, .svg or .pdf.")
+@click.option("--start", help="First day, such as 2020-01-01.")
+@click.option("--end", help="Last day.")
+@_as_of
+@cache_options
+@opend_options
+@click.pass_obj
+def plot(
+    brand: Brand,
+    /,
+    code: str,
+    out: Path,
+    start: str | None,
+    end: str | None,
+    as_of: str | None,
+    **settings: Any,
+) -> None:
+    """Draw the short interest of CODE with its close price, and days to cover or ratio below. Needs the extra plot."""
+    from opend_si import chart
+
+    chart.image_format(out)  # before a request is spent
+    with brand.client(settings, WaitNotice()) as client:
+        figure = client.plot(code, start, end, as_of)
+    try:
+        chart.save(figure, out)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {out}: {error.strerror or error}") from None
+    note(f"{code} drawn to {out}")
+
+
+@click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
+@_market
+@click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
+@_as_of
+@click.option("--json", "form", flag_value="json", help="Print JSON: a list of rows.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@_cache
+@click.pass_obj
+def screen(
+    brand: Brand,
+    /,
+    market: str | None,
+    by: str,
+    top: int,
+    as_of: str | None,
+    form: Format | None,
+    cache: str | None,
+) -> None:
+    """Print the latest row of each recorded symbol, highest first. Nothing is fetched. Needs the extra arrow."""
+    with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
+        frame = client.screen(market, by, top, as_of)
+    if form is None:
+        # What a screen is read for comes first; when a value was seen is for machines.
+        front = ["symbol", "date", by]
+        frame = frame[[*front, *(name for name in frame.columns if name not in (*front, "known_at"))]]
+    write_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}")
+
+
+@click.command(epilog=EPILOG, short_help="Write what is recorded into Parquet or CSV files.")
+@click.argument("path")
+@click.option("--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
+@_market
+@_as_of
+@_cache
+@click.pass_obj
+def export(brand: Brand, /, path: str, form: str, market: str | None, as_of: str | None, cache: str | None) -> None:
+    """Write all recorded histories into a data set at PATH, a folder or a URL: PATH/market=HK/... Needs the extra arrow.
+
+    Nothing is fetched: sync first.
+    """
+    with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
+        for file in client.export(path, form, market, as_of=as_of):
+            click.echo(file)
