@@ -144,9 +144,13 @@ class Content:
     def records(self) -> tuple[Record, ...]:
         return tuple(record for table, columns in self._tables for record in make_records(table, columns))
 
+    def columns(self, table: Table) -> Columns:
+        """The columns of one table."""
+        return next(columns for own, columns in self._tables if own is table)
+
     def rows(self, table: Table) -> tuple[Row, ...]:
         """The rows of one table; `ProtocolError` for a row without a timestamp."""
-        columns = next(columns for own, columns in self._tables if own is table)
+        columns = self.columns(table)
         times = columns[[column.name for column in table.columns].index("timestamp")]
         if None in times:
             raise ProtocolError("a row has no timestamp: it cannot be placed in a history")

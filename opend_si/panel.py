@@ -6,7 +6,6 @@ once, in arrays (`batch`); every other symbol goes the planner's way, as `histor
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,8 @@ from opend_si.cache.policy import Mode
 from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
 from opend_si.clock import milliseconds
 from opend_si.dates import When, read_moment
-from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestWarning
+from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.notices import tell
 from opend_si.pages import Content, PageKey
 from opend_si.planner import BOTTOM, Walk, recorded_walk
 from opend_si.settings import Settings
@@ -141,7 +141,7 @@ def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_asked
     text = f"{call.title} of {shown} is not completely recorded in {store.path}"
     if is_asked:
         raise CacheMiss(f"{text}. Bring it up to date with sync.")
-    warnings.warn(f"{text}, and left out. Bring it up to date with sync.", ShortInterestWarning, stacklevel=5)
+    tell(f"{text}, and left out. Bring it up to date with sync.")
 
 
 # Rows ------------------------------------------------------------------------------------------------------------------

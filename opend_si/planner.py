@@ -442,12 +442,13 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
         if head.checked_at < ledger.floor:  # within one tick of the clock, it said something else
             raise _Changed(ledger, ledger.floor)
     rows, lo, last, trail = list(head.rows), head.lo, head, head
+    oldest = head.checked_at  # of what the rows rest on
     asked: set[str] = set()
     while lo > down_to:
         said = ledger.below(lo)
         if said is not None:
             rows += [row for row in said.rows if row.at < lo]
-            lo, last = said.lo, said
+            lo, last, oldest = said.lo, said, min(oldest, said.checked_at)
             continue
         if not last.is_anchored:
             trail = ledger.end_of_generation(trail)
@@ -460,8 +461,8 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
         # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.
         reply = yield Fetch(cursor, behind, max(asked_at + 1, 0 if before.is_anchored else head.checked_at))
         ledger = ledger.with_statement(reply)
-        if ledger.floor > head.checked_at:  # a revision: what stands above is of before
-            raise _Changed(ledger, ledger.floor)
+        if ledger.floor > oldest:  # a revision: some of what stands above is of before
+            raise _Changed(ledger, ledger.floor if ledger.floor > head.checked_at else since)
         if reply.rows and reply.rows[0].at >= behind:
             if before.is_anchored:
                 raise ProtocolError(f"the cursor {cursor!r} leads to rows from before it: the walk would not end")

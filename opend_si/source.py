@@ -5,7 +5,6 @@ Looking into the record is short and done at once; what has to be waited for is 
 
 from __future__ import annotations
 
-import warnings
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,9 +20,9 @@ from opend_si.errors import (
     InvalidArgument,
     ProtocolError,
     RequestTimeout,
-    ShortInterestWarning,
 )
 from opend_si.fetcher import Fetcher
+from opend_si.notices import tell
 from opend_si.pages import Page, PageKey
 from opend_si.planner import (
     BOTTOM,
@@ -223,11 +222,8 @@ class PageSource:
         return not may_have_news(table.schedule, table.market, newest, moment(head.checked_at), moment(asked_at))
 
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
-        warnings.warn(
-            f"{key} is answered from the record of {_age(now() - checked_at)} ago, because OpenD could not be asked: {error}",
-            ShortInterestWarning,
-            stacklevel=2,
-        )
+        age = _age(now() - checked_at)
+        tell(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
 
 
 class PageWalk:

@@ -54,7 +54,7 @@ class Hand:
         self.rows = [Row(at, (at, 0)) for at in range(1000 * rows, 0, -1000)]
         self.cursor = cursor
         self.moment, self.pace = 1000, 10
-        self.asked = 0
+        self.asked = self.asked_at = 0
         self.after: dict[int, Callable[[], None]] = {}
         self.told: dict[str, Statement] = {}
 
@@ -91,7 +91,8 @@ class Hand:
     def walk(self, ledger: Ledger | None = None, down_to: float = BOTTOM, max_age: int = 0) -> Walk:
         """Ask for a history now."""
         self.moment += self.pace
-        asked_at, self.asked = self.moment, 0
+        asked_at = self.asked_at = self.moment
+        self.asked = 0
         plan = walk(ledger or Ledger(()), asked_at - max_age + 1, down_to, asked_at)
         try:
             step = next(plan)
@@ -161,6 +162,20 @@ def test_a_revision_behind_new_rows_costs_no_more_than_a_walk_without_a_record(
     found = hand.walk(ledger)
     assert [row.at for row in found.rows] == [row.at for row in hand.rows]
     assert hand.asked <= pages(rows + new)
+
+
+@given(st.integers(51, 200), st.integers(1, 50), st.integers(1, 60), st.sampled_from(CURSORS))
+def test_a_walk_never_gives_a_value_that_a_page_of_it_has_shown_to_be_revised(
+    rows: int, place: int, new: int, cursor: CursorStyle
+) -> None:
+    hand = Hand(rows, cursor)
+    ledger = hand.walk(down_to=hand.rows[10].at).ledger  # the newest page: the rest is asked for later
+    hand.revise(place)
+    hand.publish(new)
+    found = hand.walk(ledger)
+    assert [row.at for row in found.rows] == [row.at for row in hand.rows]
+    told = {row for said in hand.told.values() if said.checked_at > hand.asked_at for row in said.rows}
+    assert {row for row in found.rows if row.at in {row.at for row in told}} <= told
 
 
 @given(

@@ -8,7 +8,6 @@ say what to do.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import TypeVar
 
 from opend_si.cache.policy import Mode
 from opend_si.cache.store import DamagedPage, Recorded, Store, SymbolRecord
-from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, ShortInterestWarning
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
+from opend_si.notices import tell
 from opend_si.pages import PageKey
 
 _T = TypeVar("_T")
@@ -88,9 +88,9 @@ class GuardedStore:
             )
             return
         if moved:
-            warnings.warn(f"{error} It was moved to {aside}; a new one is begun.", ShortInterestWarning, stacklevel=2)
+            tell(f"{error} It was moved to {aside}; a new one is begun.")
 
     def _tell(self, error: CacheError, text: str) -> None:
         if type(error) not in self._told:
             self._told.add(type(error))
-            warnings.warn(text, ShortInterestWarning, stacklevel=2)
+            tell(text)
