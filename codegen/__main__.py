@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from codegen.binding import proto_of, read_brands, read_call, read_docs, read_markets
+from codegen.binding import proto_of, read_brands, read_calls, read_docs, read_markets
 from codegen.compile import compile_protos, strip
 from codegen.errors import CodegenError
 from codegen.model import read_protos
@@ -30,7 +30,7 @@ def make_plan(root: Path) -> Plan:
             protos=protos,
             descriptors=strip(descriptors),
             markets=markets,
-            calls=tuple(read_call(path, protos, markets) for path in bindings),
+            calls=read_calls(inputs / "bindings", inputs / "brands.toml", protos, markets),
             brands=read_brands(inputs / "brands.toml"),
         ),
         inputs / "format.toml",

@@ -69,6 +69,7 @@ class Table:
     schedule: str
     doc: str
     columns: tuple[Column, ...]
+    attrs: tuple[Column, ...]  # of the reply itself, beside its rows
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ class _Toml:
             raise self.error(f"`{key}` is {value!r}: it takes a {kind.__name__}")
         return value
 
+    def has(self, key: str) -> bool:
+        """Whether a key that may be left out is there."""
+        self._asked.add(key)
+        return key in self._values
+
     def tables(self, key: str) -> list["_Toml"]:
         return [
             _Toml(self.path, values, f"{self._where}{key}[{index}] ")
@@ -147,11 +153,22 @@ class _Toml:
 def read_brands(path: Path) -> tuple[Brand, ...]:
     brands = []
     toml = _Toml.load(path)
+    toml.get("default_call", str)
     for entry in toml.tables("brand"):
         brands.append(Brand(**{field.name: entry.get(field.name, str) for field in fields(Brand)}))
         entry.done()
     toml.done()
     return tuple(brands)
+
+
+def read_calls(folder: Path, brands: Path, protos: Protos, markets: Sequence[Market]) -> tuple[Call, ...]:
+    """Every binding, the default call first: the one that is meant where a user names no kind."""
+    toml = _Toml.load(brands)
+    default = toml.get("default_call", str)
+    calls = [read_call(path, protos, markets) for path in sorted(folder.glob("*.toml"))]
+    if default not in [call.name for call in calls]:
+        raise toml.error(f"`default_call` {default} is not bound in {folder}")
+    return tuple(sorted(calls, key=lambda call: (call.name != default, call.name)))
 
 
 def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
@@ -266,15 +283,8 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
     if rows is None or not rows.repeated or not rows.is_message:
         raise toml.error(f"`list` {list_name} is no repeated message of {reply.full_name}")
     item = protos.messages[rows.type_name]
-    listed = {}
-    for entry in toml.tables("columns"):
-        name, unit = entry.get("field", str), entry.get("unit", str)
-        entry.done()
-        if item.field(name) is None:
-            raise entry.error(f"{item.full_name} has no field `{name}`")
-        if name in listed:
-            raise entry.error(f"`{name}` is listed before")
-        listed[name] = market.currency if unit == "currency" else unit
+    listed = _units(toml.tables("columns"), item, market)
+    beside = _units(toml.tables("attrs") if toml.has("attrs") else [], reply, market)
     schedule = toml.get("schedule", str)
     if schedule not in SCHEDULES:
         raise toml.error(f"`schedule` is one of {', '.join(SCHEDULES)}")
@@ -287,6 +297,7 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
         columns=tuple(
             _column(toml, field, listed.get(field.name, "")) for field in _ordered(item.fields, list(listed))
         ),
+        attrs=tuple(_column(toml, field, beside[field.name]) for field in _ordered(reply.fields, list(beside))[: len(beside)]),
     )
     toml.done()
     names = [column.name for column in table.columns]
@@ -294,6 +305,20 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
         if names.count(name) > 1:
             raise toml.error(f"{item.full_name} has two fields that become `{name}`")
     return table
+
+
+def _units(entries: Sequence[_Toml], message: Message, market: Market) -> dict[str, str]:
+    """The units of the fields that a list names, in its order."""
+    units: dict[str, str] = {}
+    for entry in entries:
+        name, unit = entry.get("field", str), entry.get("unit", str)
+        entry.done()
+        if message.field(name) is None:
+            raise entry.error(f"{message.full_name} has no field `{name}`")
+        if name in units:
+            raise entry.error(f"`{name}` is listed before")
+        units[name] = market.currency if unit == "currency" else unit
+    return units
 
 
 def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:

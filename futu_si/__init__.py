@@ -22,6 +22,7 @@ Importing this package loads no pandas, writes nothing and starts nothing.
 from futu_si._client import Client, arrow_table, configure, export, history, panel, plot, screen, sync
 from futu_si._quote import (
     OpenQuoteContext,
+    get_daily_short_volume,
     get_short_interest,
 )
 from opend_si import __version__
@@ -49,7 +50,9 @@ from opend_si.errors import (
 from opend_si.pages import Page
 from opend_si.sync import SymbolReport, SyncReport
 from opend_si_schema.records import (
+    HkDailyShortVolume,
     HkShortInterest,
+    UsDailyShortVolume,
     UsShortInterest,
 )
 
@@ -63,6 +66,7 @@ __all__ = [
     "CacheVersionMismatch",
     "Client",
     "ConnectionFailed",
+    "HkDailyShortVolume",
     "HkShortInterest",
     "InvalidArgument",
     "MissingExtra",
@@ -79,11 +83,13 @@ __all__ = [
     "SyncReport",
     "UnknownSymbol",
     "Unsupported",
+    "UsDailyShortVolume",
     "UsShortInterest",
     "__version__",
     "arrow_table",
     "configure",
     "export",
+    "get_daily_short_volume",
     "get_short_interest",
     "history",
     "panel",

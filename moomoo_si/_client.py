@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from opend_si.client import BlockingClient, Default
 from opend_si.dates import When
+from opend_si.kinds import call_of
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.sync import Progress, SyncReport
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +64,8 @@ class Client(BlockingClient):
     def __enter__(self) -> "Client":
         return self
 
-    def get_page(self, code: str, next_key: str | None = None, num: int = 10) -> Page:
-        """One page of short interest, newest row first.
+    def get_page(self, code: str, next_key: str | None = None, num: int = 10, *, kind: Kind = "short_interest") -> Page:
+        """One page of a symbol, newest row first.
 
         A recorded page answers while it is fresh (`max_age`); otherwise the page costs one request of OpenD's
         30 per 30 seconds and is recorded. When the requests of this machine are used up, the call waits.
@@ -73,10 +74,13 @@ class Client(BlockingClient):
             code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.
             next_key: `Page.next` of the page before. None: the first page.
             num: Rows of the page, 1 to 50.
+            kind: What rows: `short_interest` or `daily_short_volume`.
 
         Returns:
             A `Page`: its rows as DataFrames (`us`, `hk`), as frozen dataclasses (`records`) and as JSON (`to_json()`);
             `next` is the cursor of the page after it, None at the end. Rows are sorted by date, newest first.
+
+            The columns of short interest (for other kinds see `get_daily_short_volume`):
 
             US columns:
 
@@ -116,26 +120,33 @@ class Client(BlockingClient):
 
         Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-short-interest.html (protocol 3249).
         """
-        return self._page(SHORT_INTEREST, code, next_key, num)
+        return self._page(call_of(kind), code, next_key, num)
 
-    def pages(self, code: str) -> Iterator[Page]:
+    def pages(self, code: str, *, kind: Kind = "short_interest") -> Iterator[Page]:
         """The pages of a symbol from the newest row to the end, 50 rows each, fetched as they are asked for.
 
         Recorded pages that still hold are not fetched again.
 
         Args:
             code: Symbol, as for `get_page`.
+            kind: As for `get_page`.
 
         Raises:
             ProtocolError: A cursor leads in a circle.
             As `get_page`, the errors of arguments at once, all others from the iterator.
         """
-        return self._pages(SHORT_INTEREST, code)
+        return self._pages(call_of(kind), code)
 
     def history(
-        self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
+        self,
+        code: str,
+        start: When | None = None,
+        end: When | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
-        """The whole short interest history of a symbol, for the fewest requests.
+        """The whole history of a symbol, for the fewest requests.
 
         What is recorded and holds is used: nothing is asked while the newest page is fresh (`max_age`), one request is
         spent after, and more only for rows that are new. Where a fresh page shows that a recorded value was revised, the
@@ -147,7 +158,8 @@ class Client(BlockingClient):
             end: Last day, included. None: the newest.
             as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day means its
                 end. None: now.
-            All three: a text such as `2026-04-30`, a date, a datetime or a pandas Timestamp; what has no time zone is
+            kind: As for `get_page`.
+            start, end, as_of: A text such as `2026-04-30`, a date, a datetime or a pandas Timestamp; what has no time zone is
             the market's.
 
         Returns:
@@ -162,13 +174,14 @@ class Client(BlockingClient):
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
             All others as `get_page`.
         """
-        return self._history(SHORT_INTEREST, code, start, end, as_of)
+        return self._history(call_of(kind), code, start, end, as_of)
 
-    def revisions(self, code: str) -> "pd.DataFrame":
+    def revisions(self, code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
         """Which recorded values of a symbol OpenD sent differently later. Nothing is fetched.
 
         Args:
             code: Symbol, as for `get_page`.
+            kind: As for `get_page`.
 
         Returns:
             A DataFrame with one row a value: `date`, `column`, `before`, `after`, and `seen_at` (datetime, UTC), when the
@@ -178,9 +191,11 @@ class Client(BlockingClient):
             InvalidArgument: `code` is no symbol, or the mode is bypass.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
-        return self._revisions(SHORT_INTEREST, code)
+        return self._revisions(call_of(kind), code)
 
-    def sync(self, codes: Iterable[str], progress: Progress | None = None) -> SyncReport:
+    def sync(
+        self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
+    ) -> SyncReport:
         """Bring the recorded histories of many symbols up to date, one after the other.
 
         Every page is recorded as it comes: after an interrupt, or a death, a second sync goes on where the first ended.
@@ -189,14 +204,20 @@ class Client(BlockingClient):
         Args:
             codes: Symbols, as for `get_page`; doubles count once.
             progress: Called after each symbol with its `SymbolReport`, the number of symbols done, and of all.
+            kind: As for `get_page`.
 
         Returns:
             A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums.
         """
-        return self._sync(SHORT_INTEREST, codes, progress)
+        return self._sync(call_of(kind), codes, progress)
 
     def arrow_table(
-        self, codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None
+        self,
+        codes: Iterable[str] | None = None,
+        market: str | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
     ) -> "pa.Table":
         """The recorded histories of many symbols as one Arrow table. Nothing is fetched: `sync` first.
 
@@ -207,6 +228,7 @@ class Client(BlockingClient):
                 completely recorded are left out, with a warning.
             market: `HK` or `US`, whose columns differ. It can be left out where `codes` or what is recorded tell it.
             as_of: As of this moment, from what had been recorded by then; as for `history`. None: now.
+            kind: As for `get_page`.
 
         Returns:
             A `pyarrow.Table`, sorted by symbol and date, each symbol's rows as `history` gives them: `symbol` (dictionary of
@@ -223,17 +245,22 @@ class Client(BlockingClient):
             CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
-        return self._arrow_table(SHORT_INTEREST, codes, market, as_of)
+        return self._arrow_table(call_of(kind), codes, market, as_of)
 
     def panel(
-        self, codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None
+        self,
+        codes: Iterable[str] | None = None,
+        market: str | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The recorded histories of many symbols as one long DataFrame. Nothing is fetched: `sync` first.
 
         Needs the extra `arrow`.
 
         Args:
-            codes, market, as_of: As for `arrow_table`.
+            codes, market, as_of, kind: As for `arrow_table`.
 
         Returns:
             A DataFrame, sorted by symbol and date: `symbol` (categorical), `date` (datetime, midnight without a time
@@ -243,7 +270,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`.
         """
-        return self._panel(SHORT_INTEREST, codes, market, as_of)
+        return self._panel(call_of(kind), codes, market, as_of)
 
     def export(
         self,
@@ -253,6 +280,7 @@ class Client(BlockingClient):
         *,
         codes: Iterable[str] | None = None,
         as_of: When | None = None,
+        kind: Kind = "short_interest",
     ) -> list[str]:
         """Write recorded histories into files that other engines read. Nothing is fetched: `sync` first.
 
@@ -263,7 +291,7 @@ class Client(BlockingClient):
             path: A folder, made if need be; or a URL that fsspec knows, such as `s3://bucket/folder`.
             format: `parquet`, with the columns' documentation in the schema's metadata, or `csv`.
             market: `HK` or `US`. None: each of which something is recorded.
-            codes, as_of: As for `arrow_table`, whose rows and columns the files hold.
+            codes, as_of, kind: As for `arrow_table`, whose rows and columns the files hold.
 
         Returns:
             The paths or URLs of the files.
@@ -271,7 +299,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`; and OSError where a file cannot be written.
         """
-        return self._export(SHORT_INTEREST, path, format, codes, market, as_of)
+        return self._export(call_of(kind), path, format, codes, market, as_of)
 
     def screen(
         self, market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
@@ -292,7 +320,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`.
         """
-        return self._screen(SHORT_INTEREST, market, by, top, as_of)
+        return self._screen(call_of("short_interest"), market, by, top, as_of)
 
     def plot(
         self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
@@ -312,7 +340,7 @@ class Client(BlockingClient):
             MissingExtra: matplotlib is not installed.
             All others as `history`.
         """
-        return self._plot(SHORT_INTEREST, code, start, end, as_of, "moomoo OpenD get_short_interest")
+        return self._plot(call_of("short_interest"), code, start, end, as_of, "moomoo OpenD get_short_interest")
 
 
 DEFAULT = Default(Client)
@@ -353,24 +381,43 @@ def configure(
     DEFAULT.configure(settings if max_age is NOT_GIVEN else {**settings, "max_age": max_age})
 
 
-def history(code: str, start: When | None = None, end: When | None = None, as_of: When | None = None) -> "pd.DataFrame":
-    """The whole short interest history of a symbol: `Client.history` of the client that `configure` sets up."""
-    return DEFAULT.get().history(code, start, end, as_of)
+def history(
+    code: str,
+    start: When | None = None,
+    end: When | None = None,
+    as_of: When | None = None,
+    *,
+    kind: Kind = "short_interest",
+) -> "pd.DataFrame":
+    """The whole history of a symbol: `Client.history` of the client that `configure` sets up."""
+    return DEFAULT.get().history(code, start, end, as_of, kind=kind)
 
 
-def sync(codes: Iterable[str], progress: Progress | None = None) -> SyncReport:
+def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest") -> SyncReport:
     """Bring many recorded histories up to date: `Client.sync` of the client that `configure` sets up."""
-    return DEFAULT.get().sync(codes, progress)
+    return DEFAULT.get().sync(codes, progress, kind=kind)
 
 
-def arrow_table(codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None) -> "pa.Table":
+def arrow_table(
+    codes: Iterable[str] | None = None,
+    market: str | None = None,
+    as_of: When | None = None,
+    *,
+    kind: Kind = "short_interest",
+) -> "pa.Table":
     """Many recorded histories as one Arrow table: `Client.arrow_table` of the client that `configure` sets up."""
-    return DEFAULT.get().arrow_table(codes, market, as_of)
+    return DEFAULT.get().arrow_table(codes, market, as_of, kind=kind)
 
 
-def panel(codes: Iterable[str] | None = None, market: str | None = None, as_of: When | None = None) -> "pd.DataFrame":
+def panel(
+    codes: Iterable[str] | None = None,
+    market: str | None = None,
+    as_of: When | None = None,
+    *,
+    kind: Kind = "short_interest",
+) -> "pd.DataFrame":
     """Many recorded histories as one long DataFrame: `Client.panel` of the client that `configure` sets up."""
-    return DEFAULT.get().panel(codes, market, as_of)
+    return DEFAULT.get().panel(codes, market, as_of, kind=kind)
 
 
 def export(
@@ -380,9 +427,10 @@ def export(
     *,
     codes: Iterable[str] | None = None,
     as_of: When | None = None,
+    kind: Kind = "short_interest",
 ) -> list[str]:
     """Write recorded histories into files: `Client.export` of the client that `configure` sets up."""
-    return DEFAULT.get().export(path, format, market, codes=codes, as_of=as_of)
+    return DEFAULT.get().export(path, format, market, codes=codes, as_of=as_of, kind=kind)
 
 
 def screen(

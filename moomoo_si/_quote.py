@@ -8,6 +8,7 @@ from moomoo_si._client import DEFAULT, Client
 from opend_si.dropin import Answer, answer, one_code
 from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, WaitCallback
 from opend_si_schema.calls import (
+    DAILY_SHORT_VOLUME,
     SHORT_INTEREST,
 )
 
@@ -73,6 +74,17 @@ class OpenQuoteContext:
         """One page of short interest, as the module-level `get_short_interest` gives it, from this context's OpenD."""
         return answer(lambda: self._client._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))
 
+    def get_daily_short_volume(
+        self,
+        code: str | None = None,
+        next_key: str | None = None,
+        num: int | None = None,
+        *,
+        stock_code: str | None = None,
+    ) -> Answer:
+        """One page of daily short volume, as the module-level `get_daily_short_volume` gives it, from this context's OpenD."""
+        return answer(lambda: self._client._page(DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
+
 
 def get_short_interest(
     code: str | None = None,
@@ -126,3 +138,72 @@ def get_short_interest(
     Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-short-interest.html (protocol 3249).
     """
     return answer(lambda: DEFAULT.get()._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+
+
+def get_daily_short_volume(
+    code: str | None = None,
+    next_key: str | None = None,
+    num: int | None = None,
+    *,
+    stock_code: str | None = None,
+) -> Answer:
+    """One page of daily short volume, newest row first, as the broker documents the call.
+
+    A recorded page answers while it is fresh. Otherwise it asks the OpenD that `configure` names (else `OPEND_HOST` and
+    `OPEND_PORT`, else 127.0.0.1:11111) over a connection that is opened at first use and shared by all threads, and
+    records what came. `configure` also sets how the record is used.
+
+    Args:
+        code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.
+        next_key: `attrs["next_key"]` of the frames of the page before. None or `""`: the first page.
+        num: Rows of the page, 1 to 50. None: 10.
+        stock_code: Another name for `code`; the moomoo page uses it.
+
+    Returns:
+        `(RET_OK, us_df, hk_df)`: two DataFrames, of which the one of the other market is empty. Rows are sorted by
+        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end.
+
+        `(RET_ERROR, text, None)` when the page did not come: an argument is wrong (no request was spent), OpenD cannot
+        be reached or refused. The text says what to do. Nothing is raised for any of these.
+
+        US columns:
+
+        - timestamp: int64, Unix seconds. Trading day: midnight in New York.
+        - timestamp_str: str, YYYY-MM-DD. Trading day, in New York.
+        - total_shares_short: int64, shares. Shares sold short that day.
+        - nasdaq_shares_short: int64, shares. Of them on Nasdaq.
+        - nyse_shares_short: int64, shares. Of them on NYSE.
+        - short_percent: float64, percent. Shares sold short over volume, the number before the percent sign:
+          12.34 is 12.34 %.
+        - volume: int64, shares. Shares traded.
+        - close_price: float64, USD. Close price of that day.
+        - last_close_price: float64, USD. Close price of the trading day before.
+        - daily_trade_avg_ratio: float64, percent. Average daily trade ratio over the 20 trading days before,
+          the number before the percent sign.
+
+        HK columns:
+
+        - timestamp: int64, Unix seconds. Trading day: midnight in Hong Kong.
+        - timestamp_str: str, YYYY-MM-DD. Trading day, in Hong Kong.
+        - shares_traded: int64, shares. Shares traded.
+        - turnover: float64, HKD. Turnover.
+        - short_sell_shares_traded: int64, shares. Shares sold short that day.
+        - short_sell_turnover: float64, HKD. Turnover of short sales.
+        - open_price: float64, HKD. Open price of that day.
+        - close_price: float64, HKD. Close price of that day.
+        - last_close_price: float64, HKD. Close price of the trading day before.
+        - daily_trade_avg_ratio: float64, percent. Average daily trade ratio over the 20 trading days before,
+          the number before the percent sign.
+
+        Of the reply itself, in the HK frame's `attrs`, None where OpenD sent none:
+
+        - aggregated_short: int64, shares. Aggregated reportable short positions, the newest.
+        - aggregated_short_ratio: float64, percent. The same over shares outstanding, the number before the
+          percent sign.
+        - new_time_str: str, YYYY-MM-DD. Day of the newest data, in Hong Kong.
+
+        An integer column in which OpenD left out a value is `Int64`; a missing float is NaN.
+
+    Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-daily-short-volume.html (protocol 3248).
+    """
+    return answer(lambda: DEFAULT.get()._page(DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))

@@ -32,7 +32,7 @@ class Fetcher:
         self._timeout = settings.timeout
         # Offline nothing is sent, so the budget is not even opened.
         counts = settings.rate is not None and settings.mode is not Mode.OFFLINE
-        self._budget = _Metered(settings, settings.rate) if counts and settings.rate is not None else _Unmetered()
+        self._budget = _Metered(settings) if counts else _Unmetered()
 
     def close(self) -> None:
         """Close the budget's file."""
@@ -113,8 +113,12 @@ class _Unmetered:
 class _Metered(_Unmetered):
     """Each request in a slot of the machine's budget."""
 
-    def __init__(self, settings: Settings, rate: Rate) -> None:
-        self._budget, self._rate, self._timeout = Budget(settings.budget), rate, settings.timeout
+    def __init__(self, settings: Settings) -> None:
+        self._budget, self._settings = Budget(settings.budget), settings
+
+    def _rate(self, key: PageKey) -> Rate:
+        rate = self._settings.rate
+        return rate if isinstance(rate, Rate) else key.call.rate
 
     def close(self) -> None:
         self._budget.close()
@@ -129,21 +133,21 @@ class _Metered(_Unmetered):
             ):
                 self._budget.cancel(slot)  # nothing was sent
             else:
-                self._budget.settle(slot, self._rate)
+                self._budget.settle(slot, self._rate(key))
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
-            self._budget.settle(slot, self._rate)
+            self._budget.settle(slot, self._rate(key))
         return body
 
     def exhaust(self, key: PageKey) -> Steps[bool]:
         bucket = yield from self._bucket(key)
-        self._budget.exhaust(bucket, self._rate)
+        self._budget.exhaust(bucket, self._rate(key))
         return True
 
     def _reserve(self, key: PageKey, claim: _Claim | None) -> Steps[Slot]:
         bucket = yield from self._bucket(key)
         while True:
-            slot = self._budget.reserve(bucket, self._rate, self._timeout)
+            slot = self._budget.reserve(bucket, self._rate(key), self._settings.timeout)
             if isinstance(slot, Slot):
                 return slot
             if claim is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import index
@@ -12,13 +12,13 @@ from google.protobuf.message import DecodeError
 
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
-from opend_si.planner import Row
+from opend_si.planner import Cut, Row
 from opend_si.refusals import refusal
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
-from opend_si_schema.definitions import Call, Table
+from opend_si_schema.definitions import Call, Column, Table
 from opend_si_schema.records import Record
 
 if TYPE_CHECKING:
@@ -106,11 +106,14 @@ def _check_num(call: Call, num: object) -> int:
 class Content:
     """What a reply holds, decoded once. It may be kept and shared: what it gives out is never an alias of it."""
 
-    __slots__ = ("_frames", "_tables", "next")
+    __slots__ = ("_attrs", "_frames", "_tables", "next")
 
-    def __init__(self, next_key: str | None, tables: tuple[tuple[Table, Columns], ...]) -> None:
+    def __init__(
+        self, next_key: str | None, tables: tuple[tuple[Table, Columns], ...], attrs: Mapping[Table, tuple[Any, ...]]
+    ) -> None:
         self.next = next_key
         self._tables = tables
+        self._attrs = attrs
         self._frames: dict[str, pd.DataFrame] = {}
 
     @classmethod
@@ -128,17 +131,24 @@ class Content:
         s2c = reply.s2c
         next_key = read_text(s2c, "nextKey")
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
-        return cls(next_key if next_key not in ("", END) else None, tables)
+        attrs = {table: tuple(_read_value(s2c, column.field) for column in table.attrs) for table in key.call.tables}
+        return cls(next_key if next_key not in ("", END) else None, tables, attrs)
 
     @classmethod
-    def of_rows(cls, key: PageKey, rows: Sequence[Row], next_key: str | None) -> Content:
+    def of_cut(cls, key: PageKey, cut: Cut) -> Content:
         """The content of a page with these rows of the symbol's market."""
+        rows = cut.rows
         columns = tuple(map(list, zip(*(row.values for row in rows), strict=True)))
         tables = (
             (table, columns if rows and table is key.table else tuple([] for _ in table.columns))
             for table in key.call.tables
         )
-        return cls(next_key, tuple(tables))
+        attrs = {table: cut.attrs if table is key.table else (None,) * len(table.attrs) for table in key.call.tables}
+        return cls(cut.next, tuple(tables), attrs)
+
+    def attrs(self, table: Table) -> tuple[Any, ...]:
+        """The values beside the rows, in the order of the table's `attrs`."""
+        return self._attrs[table]
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -160,8 +170,10 @@ class Content:
         """The rows of one market. A new frame each time; only the first is built."""
         frame = self._frames.get(market)
         if frame is None:
-            frame = next(make_frame(table, columns) for table, columns in self._tables if table.market.prefix == market)
+            table, columns = next(entry for entry in self._tables if entry[0].market.prefix == market)
+            frame = make_frame(table, columns)
             frame.attrs["next_key"] = self.next or END
+            frame.attrs.update(zip((column.name for column in table.attrs), self._attrs[table], strict=True))
             self._frames[market] = frame
         return copy_frame(frame)
 
@@ -213,6 +225,11 @@ class Page:
         )
 
     @property
+    def kind(self) -> str:
+        """What its rows are: the name of the call, such as `short_interest`."""
+        return self._call.name
+
+    @property
     def us(self) -> pd.DataFrame:
         """The US rows; empty for a HK symbol. A new frame each time, the caller's to change."""
         return self.content.frame("US")
@@ -256,17 +273,29 @@ def _unpickled(
     return Page.of(key, Content.read(key, body), body, source, fetched_at, checked_at)
 
 
-def encode_page(key: PageKey, rows: Sequence[Row], next_key: str | None) -> bytes:
+def encode_page(key: PageKey, cut: Cut) -> bytes:
     """The body of a reply with these rows, as OpenD sends one."""
     reply = key.call.response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
     items = getattr(reply.s2c, key.table.list_field)
-    for row in rows:
-        item = items.add()
-        for column, value in zip(key.table.columns, row.values, strict=True):
-            if value is not None:
-                setattr(item, column.field, value)
-    reply.s2c.nextKey = next_key or END
+    for row in cut.rows:
+        _set(items.add(), key.table.columns, row.values)
+    _set(reply.s2c, key.table.attrs, cut.attrs)
+    reply.s2c.nextKey = cut.next or END
     return bytes(reply.SerializeToString())
+
+
+def _set(message: Any, columns: Sequence[Column], values: Sequence[Any]) -> None:
+    for column, value in zip(columns, values, strict=True):
+        if value is not None:
+            setattr(message, column.field, value)
+
+
+def _read_value(message: Any, field: str) -> Any:
+    """A field's value, None if it was not sent."""
+    if not message.HasField(field):
+        return None
+    value = getattr(message, field)
+    return read_text(message, field) if isinstance(value, (str, bytes)) else value
 
 
 def read_text(message: Any, field: str) -> str:

@@ -56,6 +56,7 @@ class Statement:
     fetched_at: int
     checked_at: int
     superseded_at: int = 0
+    attrs: tuple[Any, ...] = ()  # what the reply says beside its rows; it is no part of a history
 
     @property
     def is_current(self) -> bool:
@@ -113,6 +114,7 @@ class Cut:
     next: str | None
     fetched_at: int
     checked_at: int
+    attrs: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class Ledger:
         if said is None:
             return None
         rows = tuple(row for row in said.rows if row.at < top)
-        return Cut(rows, said.next, said.fetched_at, said.checked_at)
+        return Cut(rows, said.next, said.fetched_at, said.checked_at, said.attrs)
 
     def row_before(self, next_key: str) -> int:
         """The timestamp of the row behind which a cursor leads on; 0 if it is not known."""
@@ -385,12 +387,12 @@ def _first(said: Statement) -> float:
 def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool) -> Cut | None:
     """The first `num` of the rows that some statements hold; None if the cursor behind them is not known."""
     fetched_at, checked_at = (min(getattr(said, time) for said in used) for time in ("fetched_at", "checked_at"))
-    last = used[-1]
+    last, attrs = used[-1], max(used, key=lambda said: said.checked_at).attrs
     if len(rows) > num or (len(rows) == num and last.lo != BOTTOM):
-        return Cut(tuple(rows[:num]), str(rows[num - 1].at), fetched_at, checked_at) if anchored else None
+        return Cut(tuple(rows[:num]), str(rows[num - 1].at), fetched_at, checked_at, attrs) if anchored else None
     # The last row's page said itself that nothing follows, or an empty page behind it did.
     ends_here = not rows or bool(last.rows)
-    return Cut(tuple(rows), None if ends_here else str(rows[-1].at), fetched_at, checked_at)
+    return Cut(tuple(rows), None if ends_here else str(rows[-1].at), fetched_at, checked_at, attrs)
 
 
 def _as_of(statements: Iterable[Statement], moment: int) -> Iterable[Statement]:

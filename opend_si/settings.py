@@ -13,7 +13,6 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from opend_si.cache.policy import MAX_TIMEOUT, Mode
 from opend_si.errors import InvalidArgument
-from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"
@@ -57,7 +56,7 @@ class Settings:
         budget: The rate budget's file, always in the folder `OPEND_SI_HOME`: all caches share it.
         max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever; `publication`: until the
             market's publication rule says that a new row can exist.
-        rate: The limit to keep (`OPEND_SI_RATE`); None for none.
+        rate: The limit to keep (`OPEND_SI_RATE`); None for none, NOT_GIVEN for each call's own.
         on_wait: Called with the seconds that are left while the rate budget makes a call wait.
 
     """
@@ -69,7 +68,7 @@ class Settings:
     cache: Path
     budget: Path
     max_age: float | Literal["publication"] | None
-    rate: Rate | None
+    rate: Rate | NotGiven | None
     on_wait: WaitCallback | None
 
     @property
@@ -100,7 +99,7 @@ class Settings:
             cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / "pages.sqlite3"),
             budget=home / "budget.sqlite3",
             max_age=_pick_max_age(env, max_age),
-            rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: SHORT_INTEREST.rate),
+            rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
             on_wait=_callback("on_wait", on_wait),
         )
 

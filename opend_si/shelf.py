@@ -128,7 +128,7 @@ class Shelved:
     def made(self, key: PageKey, cut: Cut, source: Source) -> Page:
         """The page of a cut, made once."""
         made = self._cuts.get((key.next_key, key.num))
-        if made is None or (made[0].rows, made[0].next) != (cut.rows, cut.next):
+        if made is None or (made[0].rows, made[0].next, made[0].attrs) != (cut.rows, cut.next, cut.attrs):
             made = cut, page_of(key, cut, source)
             self._cuts.keep((key.next_key, key.num), made)
         page = made[1]
@@ -161,8 +161,7 @@ def make_ledger(key: PageKey, record: SymbolRecord, read: Callable[[PageKey, Rec
 
 def page_of(key: PageKey, cut: Cut, source: Source) -> Page:
     """The page that OpenD would have sent for a cut."""
-    body = encode_page(key, cut.rows, cut.next)
-    return Page.of(key, Content.of_rows(key, cut.rows, cut.next), body, source, cut.fetched_at, cut.checked_at)
+    return Page.of(key, Content.of_cut(key, cut), encode_page(key, cut), source, cut.fetched_at, cut.checked_at)
 
 
 def without_rows_from(page: Page, key: PageKey, behind: float) -> Page:
@@ -172,7 +171,7 @@ def without_rows_from(page: Page, key: PageKey, behind: float) -> Page:
     if len(left) == len(rows):
         return page
     at = milliseconds(page.fetched_at), milliseconds(page.checked_at)
-    return page_of(key, Cut(left, page.next, *at), page.source)
+    return page_of(key, Cut(left, page.next, *at, page.content.attrs(key.table)), page.source)
 
 
 def _name(key: PageKey) -> tuple[str, str]:
@@ -192,4 +191,5 @@ def _statement(key: PageKey, recorded: Recorded, content: Content, behind: int, 
         fetched_at=recorded.fetched_at,
         checked_at=checked_at,
         superseded_at=recorded.superseded_at,
+        attrs=content.attrs(key.table),
     )

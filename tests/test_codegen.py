@@ -172,7 +172,7 @@ def test_neither_hash_seed_nor_folder_nor_locale_changes_a_byte(
 
 
 def test_the_descriptor_set_does_not_depend_on_the_order_of_the_protos() -> None:
-    names = [*SESSION_PROTOS, "Qot_GetShortInterest.proto"]
+    names = [*SESSION_PROTOS, "Qot_GetShortInterest.proto", "Qot_GetDailyShortVolume.proto"]
     orders = (names, names[::-1], names[2:] + names[:2], [*names, names[0]])
     sets = {strip(compile_protos(ROOT / "codegen/protos", order)) for order in orders}
     assert sets == {(ROOT / SCHEMA / "descriptors.binpb").read_bytes()}

@@ -18,6 +18,7 @@ from opend_si.shelf import Shelf
 from opend_si.simulator import Simulator
 from opend_si.steps import Account, Sleep
 from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.definitions import Rate
 
 TIMEOUT = 0.2
 
@@ -35,7 +36,7 @@ def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Sett
     store, budget = Store(settings.cache), Budget(settings.budget)
     fetcher, shelf = Fetcher(settings), Shelf(GuardedStore(Store(settings.cache), Mode.ONLINE))
     rate = settings.rate
-    assert rate is not None
+    assert isinstance(rate, Rate)
     try:
         assert store.claim(key, "another", 3600) is True  # the store is there, and so is the other
         store.release(key, "another")

@@ -22,9 +22,11 @@ from typing import Any
 
 import pytest
 
-from opend_si.simulator import Simulator, faults
+from opend_si.kinds import call_of
+from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
 from opend_si.simulator.universe import WITHOUT_ROWS
+from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Rate
 from tests.conftest import FACES
 from tests.published import client
@@ -79,6 +81,8 @@ COLUMNS = {
     },
 }
 DTYPES = {market: {name: dtype for name, (dtype, _) in columns.items()} for market, columns in COLUMNS.items()}
+
+KINDS = [call.name for call in CALLS]
 
 Answer = dict[str, Any]
 
@@ -192,6 +196,7 @@ def test_published_client_works_on_the_simulator(published: Published, opend: Si
 @pytest.mark.parametrize("cursor", ["timestamp", "offset"])
 @pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
 @pytest.mark.parametrize("size", [{}, {"num": 37}, {"num": 50}], ids=["default", "37", "50"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_walk_asks_and_gives_what_the_published_clients_does(
     face: ModuleType,
     published: Published,
@@ -199,11 +204,13 @@ def test_a_walk_asks_and_gives_what_the_published_clients_does(
     cursor: CursorStyle,
     code: str,
     size: dict[str, int],
+    kind: str,
 ) -> None:
-    opend = start(cursor=cursor)
-    theirs = published.ask(opend, client.walk, code=code, **size)
-    ours = ask(face, opend, client.walk, code=code, **size)
-    assert len(rows(theirs)) == len(opend.universe.rows(code) or ())
+    # A history of trading days is long; a part of it shows the same.
+    opend = start(cursor=cursor, universe=None if kind == "short_interest" else Universe(most_rows=120))
+    theirs = published.ask(opend, client.walk, code=code, kind=kind, **size)
+    ours = ask(face, opend, client.walk, code=code, kind=kind, **size)
+    assert len(rows(theirs)) == len(opend.universe.rows(code, call_of(kind)) or ())
     assert all_values(ours) == all_values(theirs)
     asked = [(seen.symbol, seen.next_key, seen.num) for seen in opend.requests]
     assert asked[len(theirs) :] == asked[: len(theirs)]
@@ -248,12 +255,66 @@ def test_a_reply_without_a_cursor_ends_the_walk_as_it_does_for_the_published_cli
 
 
 @pytest.mark.parametrize("code", WITHOUT_ROWS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_rows_are_the_published_clients_empty_frames(
-    face: ModuleType, published: Published, opend: Simulator, code: str
+    face: ModuleType, published: Published, opend: Simulator, code: str, kind: str
 ) -> None:
-    theirs = published.ask(opend, client.page, code=code)
-    assert (theirs["ret"], rows([theirs]), theirs["hk"]["attrs"]) == (0, [], {"next_key": "-1"})
-    assert values(ask(face, opend, client.page, code=code)) == values(theirs)
+    theirs = published.ask(opend, client.page, code=code, kind=kind)
+    assert (theirs["ret"], rows([theirs]), theirs["hk"]["attrs"]["next_key"]) == (0, [], "-1")
+    assert values(ask(face, opend, client.page, code=code, kind=kind)) == values(theirs)
+
+
+@pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
+@pytest.mark.parametrize(
+    "lacking", [[], ["aggregatedShort"], ["aggregatedShort", "aggregatedShortRatio", "newTimeStr"]]
+)
+def test_values_beside_the_rows_are_the_published_clients_attrs(
+    face: ModuleType, published: Published, opend: Simulator, code: str, lacking: list[str]
+) -> None:
+    def leave_out(reply: Any) -> None:
+        for field in lacking:
+            reply.s2c.ClearField(field)
+
+    opend.faults.extend([Fault(alter=leave_out)] * 2)
+    theirs = published.ask(opend, client.page, code=code, kind="daily_short_volume")
+    assert list(theirs["hk"]["attrs"]) == ["next_key", "aggregated_short", "aggregated_short_ratio", "new_time_str"]
+    told = [value for name, value in theirs["hk"]["attrs"].items() if name != "next_key" and value is not None]
+    assert len(told) == (3 - len(lacking) if code.startswith("HK") else 0)
+    assert values(ask(face, opend, client.page, code=code, kind="daily_short_volume")) == values(theirs)
+
+
+@pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_cut_from_the_record_are_the_published_clients(
+    face: ModuleType, published: Published, start: Callable[..., Simulator], tmp_path: Path, code: str, kind: str
+) -> None:
+    opend = start(universe=Universe(most_rows=120))
+    theirs = published.ask(opend, client.walk, code=code, kind=kind)
+    opend.requests.clear()
+    at = {"mode": "online", "cache": tmp_path / "pages.sqlite3"}
+    for again in (True, False):
+        with face.OpenQuoteContext(host=opend.host, port=opend.port, **at) as context:
+            assert all_values(client.walk(context, code, kind=kind)) == all_values(theirs)
+        assert (len(theirs), len(opend.requests)) == (12, 3), again
+    with face.OpenQuoteContext(mode="offline", cache=at["cache"]) as context:
+        assert all_values(client.walk(context, code, kind=kind)) == all_values(theirs)
+
+
+@pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_column_of_every_kind_is_the_published_clients(
+    face: ModuleType, published: Published, opend: Simulator, code: str, kind: str
+) -> None:
+    theirs, ours = (
+        published.ask(opend, client.page, code=code, kind=kind),
+        ask(face, opend, client.page, code=code, kind=kind),
+    )
+    for market in ("us", "hk"):
+        table = next(table for table in call_of(kind).tables if table.market.prefix == market.upper())
+        dtypes = {column.name: column.dtype for column in table.columns}
+        assert ours[market]["columns"] == theirs[market]["columns"] == list(dtypes)
+        assert ours["dtypes"][market] == dtypes
+    assert theirs["dtypes"][code[:2].lower()] == ours["dtypes"][code[:2].lower()]
 
 
 @pytest.mark.parametrize("code", WITHOUT_ROWS)

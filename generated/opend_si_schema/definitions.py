@@ -58,6 +58,7 @@ class Table:
         record: Class of one row, its fields in the order of `columns`.
         schedule: How often a row is published.
         columns: Columns in the order of the published client.
+        attrs: Values of a reply beside its rows, which go into the frame's `attrs`.
     """
 
     market: Market
@@ -65,6 +66,7 @@ class Table:
     record: type[Any]
     schedule: Schedule
     columns: tuple[Column, ...]
+    attrs: tuple[Column, ...]
 
 
 @dataclass(frozen=True, slots=True)

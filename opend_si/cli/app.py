@@ -19,14 +19,14 @@ from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.history import history, revisions
-from opend_si.cli.options import EPILOG, Brand, Number, cache_options, opend_options
+from opend_si.cli.options import EPILOG, Brand, Number, cache_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_page
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 from opend_si.settings import DEFAULT_PORT, parse_rate
 from opend_si.sync import counted
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
 
 
 def run_app(command: str, package: str) -> int:
@@ -78,23 +78,27 @@ def main() -> None:
 @click.argument("code")
 @click.option("--num", type=int, default=SHORT_INTEREST.page_size.default, show_default=True, help="Rows, 1 to 50.")
 @click.option("--next-key", help="Cursor that the page before gave.")
+@kind_option
 @click.option("--json", "form", flag_value="json", help="Print what OpenD sent as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @cache_options
 @opend_options
 @click.pass_obj
-def get(brand: Brand, /, code: str, num: int, next_key: str | None, form: Format | None, **settings: Any) -> None:
+def get(
+    brand: Brand, /, code: str, num: int, next_key: str | None, kind: str, form: Format | None, **settings: Any
+) -> None:
     """Print one page of CODE, newest row first.
 
     CODE is a symbol such as HK.00700 or US.AAPL.
     """
     with brand.client(settings, WaitNotice()) as client:
-        page = client.get_page(code, next_key, num)
+        page = client.get_page(code, next_key, num, kind=kind)
     print_page(page, form or "table")
     if not len(page):
         note(f"OpenD has no rows for {code}" + (f" behind next_key {next_key}" if next_key else ""))
     if page.next is not None:
-        note(f"next page: {brand.command} get {code} --num {num} --next-key {page.next}")
+        named = "" if kind == CALLS[0].name else f" --kind {kind}"
+        note(f"next page: {brand.command} get {code}{named} --num {num} --next-key {page.next}")
 
 
 for command in (history, revisions, sync, plot, screen, export, cache):

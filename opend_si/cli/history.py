@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from opend_si.cache import upkeep
-from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
+from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_frame, write_frame
 from opend_si.errors import CacheMiss, MissingExtra
 from opend_si.settings import Settings
@@ -22,6 +22,7 @@ from opend_si.sync import counted
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
 @click.option("--as-of", help="Answer as of this moment, from what had been recorded by then.")
+@kind_option
 @click.option("--json", "form", flag_value="json", help="Print JSON: a list of rows.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file instead.")
@@ -35,6 +36,7 @@ def history(
     start: str | None,
     end: str | None,
     as_of: str | None,
+    kind: str,
     form: Format | None,
     parquet: Path | None,
     **settings: Any,
@@ -48,9 +50,9 @@ def history(
             raise click.BadParameter("it takes a file", param_hint="--parquet")
         _need_pyarrow()
     with brand.client(settings, WaitNotice()) as client:
-        frame = client.history(code, start, end, as_of)
+        frame = client.history(code, start, end, as_of, kind=kind)
     if parquet is None:
-        write_frame(frame.reset_index(), form or "table", f"{code}  short interest")
+        write_frame(frame.reset_index(), form or "table", f"{code}  {kind.replace('_', ' ')}")
     else:
         _write_parquet(frame, parquet)
         note(f"{counted(len(frame), 'row')} written to {parquet}")
@@ -61,14 +63,15 @@ def history(
 
 @click.command(epilog=EPILOG, short_help="Print what was revised.")
 @click.argument("code")
+@kind_option
 @click.option("--json", "form", flag_value="json", help="Print JSON: a list of values.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 @click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
 @click.pass_obj
-def revisions(brand: Brand, /, code: str, form: Format | None, cache: str | None) -> None:
+def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache: str | None) -> None:
     """Print which recorded values of CODE OpenD sent differently later. Nothing is fetched."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        frame = client.revisions(code)
+        frame = client.revisions(code, kind=kind)
     if frame.empty and not upkeep.has_recorded(file := Settings.resolve(cache=cache).cache, code):
         raise CacheMiss(f"Nothing of {code} is recorded in {file}. `{brand.command} history {code}` records it.")
     if form is None:

@@ -13,6 +13,7 @@ import click
 from opend_si.cli import exits
 from opend_si.errors import InvalidArgument
 from opend_si.settings import DEFAULT_PORT, PUBLICATION, WaitCallback
+from opend_si_schema.calls import CALLS
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items()) + "."
 
@@ -51,6 +52,15 @@ def _read_max_age(_context: click.Context, _option: click.Parameter, value: str 
         return value if value in (None, PUBLICATION) else float(value)
     except ValueError:
         raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
+
+
+kind_option = click.option(
+    "--kind",
+    type=click.Choice([call.name for call in CALLS]),
+    default=CALLS[0].name,
+    show_default=True,
+    help="What rows.",
+)
 
 
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:

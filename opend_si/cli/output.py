@@ -25,7 +25,7 @@ def print_page(page: Page, form: Format) -> None:
         click.echo(page.to_json())
         return
     frame = page.us if page.symbol.startswith("US.") else page.hk
-    write_frame(frame, form, f"{page.symbol}  short interest")
+    write_frame(frame, form, f"{page.symbol}  {page.kind.replace('_', ' ')}")
 
 
 def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:

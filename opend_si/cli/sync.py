@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
+from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
 from opend_si.cli.output import WaitNotice, note, print_csv
 from opend_si.errors import InvalidArgument
 from opend_si.sync import SymbolReport, SyncReport, counted
@@ -24,12 +24,15 @@ _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
 @click.argument("codes", nargs=-1)
 @click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
+@kind_option
 @click.option("--json", "form", flag_value="json", help="Print the report of each symbol as JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the report of each symbol as CSV.")
 @cache_options
 @opend_options
 @click.pass_obj
-def sync(brand: Brand, /, codes: tuple[str, ...], file: str | None, form: str | None, **settings: Any) -> None:
+def sync(
+    brand: Brand, /, codes: tuple[str, ...], file: str | None, kind: str, form: str | None, **settings: Any
+) -> None:
     """Bring the recorded histories of CODES up to date, one after the other.
 
     What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does not
@@ -40,7 +43,7 @@ def sync(brand: Brand, /, codes: tuple[str, ...], file: str | None, form: str | 
         raise click.UsageError("name symbols, or a file of them with --from")
     watch = _Bar(len(wanted)) if sys.stderr.isatty() else _Lines()
     with watch.shown, brand.client(settings, watch.waiting) as client:
-        report = client.sync(wanted, watch.advance)
+        report = client.sync(wanted, watch.advance, kind=kind)
     _print(report, form)
     if not report.ok:
         raise click.exceptions.Exit(exits.INCOMPLETE)

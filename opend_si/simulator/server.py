@@ -226,6 +226,8 @@ class Simulator:
         table = next(table for table in call.tables if table.market == symbol.market)
         reply = call.response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
         getattr(reply.s2c, table.list_field).extend(page)
+        for field, value in self.universe.beside(str(symbol), call).items():
+            setattr(reply.s2c, field, value)
         end = first + len(page)
         if end >= len(rows):
             reply.s2c.nextKey = END

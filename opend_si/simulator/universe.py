@@ -97,6 +97,11 @@ class Universe:
         with self._lock:
             self._rows[call.name, symbol] = rows
 
+    def beside(self, symbol: str, call: Call = SHORT_INTEREST) -> dict[str, Any]:
+        """What a reply says beside its rows, by proto field name: of the day of the newest row."""
+        rows, table = self.rows(symbol, call), _table(call, symbol)
+        return {column.field: self._value(symbol, table, column, _date(rows[0])) for column in table.attrs if rows}
+
     def _history(self, symbol: str, call: Call) -> list[Row]:
         table = _table(call, symbol)
         rows = _sample(call) if symbol == _SAMPLE_SYMBOL and call.name == SHORT_INTEREST.name else []
@@ -117,11 +122,14 @@ class Universe:
         if column.dtype == "str":
             return day.isoformat()
         # Prices of one security move together, the previous day's a day behind.
-        is_price = column.unit == table.market.currency
+        is_money = column.unit == table.market.currency
+        is_price = is_money and column.name.endswith("price")
         path = self._path(symbol, column.unit if is_price else column.name)
         place = path.at(day - timedelta(days=1) if is_price and column.name.startswith("last_") else day)
         if column.dtype == "int64":
             return int(2e6 * 45**place)
+        if is_money and not is_price:
+            return round(1e8 * 45**place, 2)
         low, high = {"percent": (0.1, 12.0), "days": (0.5, 9.0)}.get(column.unit, (5.0, 600.0))
         return round(low * (high / low) ** place, 2)
 

@@ -25,9 +25,9 @@ def state(context: Any) -> Any:
     return context.get_global_state()
 
 
-def page(context: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
-    """One call of `get_short_interest`."""
-    ret, us, hk = context.get_short_interest(*arguments, **named)
+def page(context: Any, *arguments: Any, kind: str = "short_interest", **named: Any) -> dict[str, Any]:
+    """One call of `get_short_interest`, or of another kind's."""
+    ret, us, hk = getattr(context, f"get_{kind}")(*arguments, **named)
     if ret != 0:
         return {"ret": ret, "text": us, "third": hk}
     frames = {"us": us, "hk": hk}

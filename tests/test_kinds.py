@@ -1,0 +1,146 @@
+"""A second kind of data through the same engine: recorded, budgeted by itself, walked, replayed, tabled."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from opend_si.cache.budget import Budget
+from opend_si.simulator import Simulator, Universe
+from opend_si.simulator.server import CursorStyle
+from opend_si_schema.calls import CALLS, DAILY_SHORT_VOLUME, SHORT_INTEREST
+from opend_si_schema.definitions import Rate
+from tests.processes import Run, at
+
+KIND = "daily_short_volume"
+HK, US = "HK.00700", "US.AAPL"
+
+
+@pytest.fixture(params=["timestamp", "offset"])
+def opend(request: pytest.FixtureRequest, start: Callable[..., Simulator]) -> Simulator:
+    cursor: CursorStyle = request.param
+    return start(universe=Universe(most_rows=120), cursor=cursor)
+
+
+@pytest.fixture
+def client(face: ModuleType, opend: Simulator, tmp_path: Path) -> Iterator[Any]:
+    with face.Client(opend.host, opend.port, mode="online", max_age=0, cache=tmp_path / "pages.sqlite3") as opened:
+        yield opened
+
+
+def spent(opend: Simulator) -> list[str]:
+    """The kinds of the requests since the last time this was asked."""
+    kinds = [request.call for request in opend.requests]
+    opend.requests.clear()
+    return kinds
+
+
+def values(opend: Simulator, code: str, kind: str) -> list[tuple[Any, ...]]:
+    """All that the server has of a symbol, newest first."""
+    call = next(call for call in CALLS if call.name == kind)
+    table = next(table for table in call.tables if code.startswith(table.market.prefix))
+    rows = opend.universe.rows(code, call) or ()
+    return [tuple(getattr(row, column.field) for column in table.columns) for row in rows]
+
+
+@pytest.mark.parametrize("code", [HK, US])
+def test_a_history_of_any_kind_costs_a_request_a_page_and_then_what_is_new(
+    client: Any, opend: Simulator, code: str
+) -> None:
+    frame = client.history(code, kind=KIND)
+    told = [tuple(row) for row in frame.drop(columns="known_at").iloc[::-1].itertuples(index=False)]
+    assert told == values(opend, code, KIND)
+    assert spent(opend) == [KIND] * 3
+    opend.universe.publish(code, 2, DAILY_SHORT_VOLUME)
+    assert len(client.history(code, kind=KIND)) == 122
+    assert spent(opend) == [KIND]
+    assert [len(page) for page in type(client)(mode="offline", cache=client._settings.cache).pages(code, kind=KIND)]
+    assert len(type(client)(mode="offline", cache=client._settings.cache).history(code, kind=KIND)) == 122
+    assert spent(opend) == []
+
+
+def test_kinds_do_not_mix(client: Any, face: ModuleType, opend: Simulator) -> None:
+    page = client.get_page(HK, num=50, kind=KIND)
+    assert (page.kind, type(page.records[0])) == (KIND, face.HkDailyShortVolume)
+    with pytest.raises(face.CacheMiss, match=r"short interest of HK\.00700"):
+        type(client)(mode="offline", cache=client._settings.cache).get_page(HK, num=50)
+    assert client.get_page(HK, num=50).kind == "short_interest"
+    assert spent(opend) == [KIND, "short_interest"]
+    opend.universe.revise(HK, 0, DAILY_SHORT_VOLUME, turnover=7.0)
+    client.history(HK, kind=KIND)
+    client.history(HK)
+    assert client.revisions(HK, kind=KIND)["column"].tolist() == ["turnover"]
+    assert client.revisions(HK).empty
+
+
+def test_values_beside_the_rows_come_back_from_the_record(client: Any, face: ModuleType, opend: Simulator) -> None:
+    told = client.get_page(HK, num=50, kind=KIND).hk.attrs
+    assert list(told) == ["next_key", "aggregated_short", "aggregated_short_ratio", "new_time_str"]
+    assert told["new_time_str"] == (opend.universe.rows(HK, DAILY_SHORT_VOLUME) or ())[0].timestampStr
+    offline = type(client)(mode="offline", cache=client._settings.cache)
+    assert offline.get_page(HK, num=50, kind=KIND).hk.attrs == told
+    if opend.cursor == "timestamp":
+        cut = offline.get_page(HK, num=10, kind=KIND)
+        assert {**cut.hk.attrs, "next_key": ""} == {**told, "next_key": ""}
+        assert '"newTimeStr"' in cut.to_json()
+    assert "aggregated_short" not in offline.get_page(HK, num=50, kind=KIND).us.attrs
+
+
+def test_a_sync_and_a_panel_of_a_kind_are_of_that_kind(client: Any, face: ModuleType, opend: Simulator) -> None:
+    report = client.sync([HK, "HK.00005"], kind=KIND)
+    assert (report.ok, report.rows) == (True, 240)
+    assert set(spent(opend)) == {KIND}
+    panel = client.panel(kind=KIND)
+    for code, rows in panel.groupby("symbol", observed=True):
+        history = client.history(code, kind=KIND)
+        pd.testing.assert_frame_equal(
+            rows.drop(columns="symbol").set_index("date"), history, check_freq=False, check_column_type=False
+        )
+    assert client.arrow_table(kind=KIND, as_of=datetime.now(UTC)).num_rows == 240
+    with pytest.raises(face.CacheMiss):
+        client.panel()
+    files = client.export(client._settings.cache.with_name("data"), kind=KIND)
+    assert [Path(file).name for file in files] == [f"{KIND}.parquet"]
+
+
+def test_an_unknown_kind_is_told_and_costs_no_request(client: Any, face: ModuleType, opend: Simulator) -> None:
+    for ask in (client.get_page, client.history, client.pages, client.revisions, client.sync, client.panel):
+        for wrong in ("short", None, 3248, ["short_interest"]):
+            with pytest.raises(face.InvalidArgument, match="short_interest or daily_short_volume"):
+                ask(HK, kind=wrong)
+    assert spent(opend) == []
+
+
+def test_each_kind_has_its_own_budget(
+    face: ModuleType, start: Callable[..., Simulator], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "2/30")
+    opend = start(rate=Rate(2, 30.0))
+    with face.Client(opend.host, opend.port, mode="bypass") as client:
+        for kind in (KIND, "short_interest", KIND, "short_interest"):
+            client.get_page(HK, kind=kind)
+    assert [request.accepted for request in opend.requests] == [True] * 4
+    from opend_si.settings import Settings
+
+    with closing(Budget(Settings.resolve().budget)) as budget:
+        for call in (SHORT_INTEREST, DAILY_SHORT_VOLUME):
+            assert budget.taken(f"10000000/{call.proto_id}") == 2
+
+
+def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path) -> None:
+    kept = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path), **at(opend)}
+    page = console("get", HK, "--kind", KIND, "--csv", **kept)
+    assert page.stdout.splitlines()[0].split(",")[2] == "shares_traded"
+    assert f"get {HK} --kind {KIND} --num 10" in page.stderr
+    table = console("get", HK, "--kind", KIND, **kept)
+    assert table.stdout.startswith(f"{HK}  daily short volume")
+    assert console("sync", HK, "--kind", KIND, **kept).stdout.startswith("1 symbol: 120 rows")
+    history = console("history", HK, "--kind", KIND, "--csv", "--offline", **kept)
+    assert len(history.stdout.splitlines()) == 121
+    assert console("revisions", HK, "--kind", KIND, **kept).returncode == 0
+    assert console("get", HK, "--kind", "x", **kept).returncode == 2
