@@ -44,7 +44,12 @@ class PageKey:
     @classmethod
     def check(cls, call: Call, code: object, next_key: object = None, num: object = None) -> PageKey:
         """A key from what a user passed. `InvalidArgument` says what is right."""
-        return cls(call, Symbol.parse(code), _check_cursor(next_key), _check_num(call, num))
+        symbol = Symbol.parse(code)
+        markets = [table.market for table in call.tables]
+        if symbol.market not in markets:
+            there = " and ".join(market.prefix for market in markets)
+            raise InvalidArgument(f"{symbol}: {call.title} is there for securities of {there}")
+        return cls(call, symbol, _check_cursor(next_key), _check_num(call, num))
 
     def __str__(self) -> str:
         return f"{self.call.title} of {self.symbol}"
@@ -170,10 +175,11 @@ class Content:
         """The rows of one market. A new frame each time; only the first is built."""
         frame = self._frames.get(market)
         if frame is None:
-            table, columns = next(entry for entry in self._tables if entry[0].market.prefix == market)
-            frame = make_frame(table, columns)
+            frame = make_frame(*next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ())))
             frame.attrs["next_key"] = self.next or END
-            frame.attrs.update(zip((column.name for column in table.attrs), self._attrs[table], strict=True))
+            for table, values in self._attrs.items():
+                if table.market.prefix == market:
+                    frame.attrs.update(zip((column.name for column in table.attrs), values, strict=True))
             self._frames[market] = frame
         return copy_frame(frame)
 

@@ -25,9 +25,7 @@ from opend_si.pages import Content, PageKey
 from opend_si.planner import BOTTOM, Walk, recorded_walk
 from opend_si.settings import Settings
 from opend_si.shelf import make_ledger
-from opend_si.symbols import Symbol
-from opend_si_schema.calls import MARKETS
-from opend_si_schema.definitions import Call, Market, Table
+from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,7 +98,8 @@ def _read_ahead(store: Store, call: Call, batches: Sequence[Sequence[str]]) -> I
 def recorded_markets(settings: Settings, call: Call) -> list[str]:
     """The markets of which something is recorded."""
     with closing(Store(settings.cache, may_write=False)) as store:
-        return [market.prefix for market in MARKETS if store.symbols(call.proto_id, market.prefix)]
+        markets = [table.market.prefix for table in call.tables]
+        return sorted(market for market in markets if store.symbols(call.proto_id, market))
 
 
 # Which symbols ---------------------------------------------------------------------------------------------------------
@@ -108,7 +107,8 @@ def recorded_markets(settings: Settings, call: Call) -> list[str]:
 
 def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
     """The table, and the symbols in order."""
-    known = {one.prefix: one for one in MARKETS}
+    tables = sorted(call.tables, key=lambda table: table.market.prefix)
+    known = {table.market.prefix: table for table in tables}
     if market is not None and market not in known:
         raise InvalidArgument(f"market is {market!r}: it takes {' or '.join(known)}")
     if codes is None:
@@ -120,8 +120,9 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
             )
         if len(there) > 1:
             raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
-        return _table(call, known[there[0]]), recorded[there[0]]
-    symbols = [Symbol.parse(code) for code in ([codes] if isinstance(codes, str) else codes)]
+        return known[there[0]], recorded[there[0]]
+    keys = [PageKey.check(call, code) for code in ([codes] if isinstance(codes, str) else codes)]
+    symbols = [key.symbol for key in keys]
     markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
     if len(markets) != 1:
         raise InvalidArgument(
@@ -129,11 +130,7 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
             if markets
             else "codes is empty and no market is named: a table is of one market"
         )
-    return _table(call, known[markets.pop()]), sorted({str(symbol) for symbol in symbols})
-
-
-def _table(call: Call, market: Market) -> Table:
-    return next(table for table in call.tables if table.market is market)
+    return known[markets.pop()], sorted({str(symbol) for symbol in symbols})
 
 
 def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_asked: bool) -> None:

@@ -55,8 +55,12 @@ def make_records(table: Table, columns: Columns) -> tuple[Any, ...]:
     return tuple(map(table.record, *columns))
 
 
-def make_frame(table: Table, columns: Columns) -> pd.DataFrame:
-    """A DataFrame with the table's columns, typed also when it is empty."""
+def make_frame(table: Table | None, columns: Columns) -> pd.DataFrame:
+    """A DataFrame with the table's columns, typed also when it is empty; without columns where a call has no table."""
+    if table is None:
+        import pandas as pd
+
+        return pd.DataFrame()
     return _build_frame(table, columns) if columns[0] else copy_frame(_empty_frame(table))
 
 

@@ -214,7 +214,7 @@ class Simulator:
                 self._arrived.notify_all()
 
     def _rows(self, call: Call, symbol: Symbol | None, next_key: str, num: int) -> Any:
-        if symbol is None:
+        if symbol is None or symbol.market not in [table.market for table in call.tables]:
             raise Refused(ONLY_EQUITIES)
         rows = self.universe.rows(str(symbol), call)
         if rows is None:
