@@ -19,6 +19,8 @@ The same page with exceptions, records and JSON, and the whole history::
 Importing this package loads no pandas, writes nothing and starts nothing.
 """
 
+from typing import TYPE_CHECKING
+
 from futu_si._client import Client, arrow_table, configure, export, history, panel, plot, screen, sync
 from futu_si._quote import (
     OpenQuoteContext,
@@ -56,9 +58,13 @@ from opend_si_schema.records import (
     UsShortInterest,
 )
 
+if TYPE_CHECKING:
+    from futu_si._aio import AsyncClient
+
 __all__ = [
     "RET_ERROR",
     "RET_OK",
+    "AsyncClient",
     "CacheBusy",
     "CacheCorrupt",
     "CacheError",
@@ -98,3 +104,12 @@ __all__ = [
     "sync",
     "with_changes",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`AsyncClient` when it is asked for: it imports asyncio."""
+    if name == "AsyncClient":
+        from futu_si._aio import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

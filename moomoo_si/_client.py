@@ -120,7 +120,7 @@ class Client(BlockingClient):
 
         Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-short-interest.html (protocol 3249).
         """
-        return self._page(call_of(kind), code, next_key, num)
+        return self._drive(self._ask.page(call_of(kind), code, next_key, num))
 
     def pages(self, code: str, *, kind: Kind = "short_interest") -> Iterator[Page]:
         """The pages of a symbol from the newest row to the end, 50 rows each, fetched as they are asked for.
@@ -135,7 +135,7 @@ class Client(BlockingClient):
             ProtocolError: A cursor leads in a circle.
             As `get_page`, the errors of arguments at once, all others from the iterator.
         """
-        return self._pages(call_of(kind), code)
+        return self._pages(self._ask.pages(call_of(kind), code))
 
     def history(
         self,
@@ -174,7 +174,7 @@ class Client(BlockingClient):
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
             All others as `get_page`.
         """
-        return self._history(call_of(kind), code, start, end, as_of)
+        return self._drive(self._ask.history(call_of(kind), code, start, end, as_of))
 
     def revisions(self, code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
         """Which recorded values of a symbol OpenD sent differently later. Nothing is fetched.
@@ -191,7 +191,7 @@ class Client(BlockingClient):
             InvalidArgument: `code` is no symbol, or the mode is bypass.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
-        return self._revisions(call_of(kind), code)
+        return self._run(self._ask.revisions, call_of(kind), code)
 
     def sync(
         self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
@@ -245,7 +245,7 @@ class Client(BlockingClient):
             CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
-        return self._arrow_table(call_of(kind), codes, market, as_of)
+        return self._run(self._ask.arrow_table, call_of(kind), codes, market, as_of)
 
     def panel(
         self,
@@ -270,7 +270,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`.
         """
-        return self._panel(call_of(kind), codes, market, as_of)
+        return self._run(self._ask.panel, call_of(kind), codes, market, as_of)
 
     def export(
         self,
@@ -299,7 +299,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`; and OSError where a file cannot be written.
         """
-        return self._export(call_of(kind), path, format, codes, market, as_of)
+        return self._run(self._ask.export, call_of(kind), path, format, codes, market, as_of)
 
     def screen(
         self, market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
@@ -320,7 +320,7 @@ class Client(BlockingClient):
         Warns, raises:
             As `arrow_table`.
         """
-        return self._screen(call_of("short_interest"), market, by, top, as_of)
+        return self._run(self._ask.screen, call_of("short_interest"), market, by, top, as_of)
 
     def plot(
         self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
@@ -340,7 +340,8 @@ class Client(BlockingClient):
             MissingExtra: matplotlib is not installed.
             All others as `history`.
         """
-        return self._plot(call_of("short_interest"), code, start, end, as_of, "moomoo OpenD get_short_interest")
+        source = "moomoo OpenD get_short_interest"
+        return self._drive(self._ask.plot(call_of("short_interest"), code, start, end, as_of, source))
 
 
 DEFAULT = Default(Client)

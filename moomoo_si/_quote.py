@@ -5,6 +5,7 @@ import os
 from types import TracebackType
 
 from moomoo_si._client import DEFAULT, Client
+from opend_si.client import page_of
 from opend_si.dropin import Answer, answer, one_code
 from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, WaitCallback
 from opend_si_schema.calls import (
@@ -72,7 +73,7 @@ class OpenQuoteContext:
         stock_code: str | None = None,
     ) -> Answer:
         """One page of short interest, as the module-level `get_short_interest` gives it, from this context's OpenD."""
-        return answer(lambda: self._client._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+        return answer(lambda: page_of(self._client, SHORT_INTEREST, one_code(code, stock_code), next_key, num))
 
     def get_daily_short_volume(
         self,
@@ -83,7 +84,7 @@ class OpenQuoteContext:
         stock_code: str | None = None,
     ) -> Answer:
         """One page of daily short volume, as the module-level `get_daily_short_volume` gives it, from this context's OpenD."""
-        return answer(lambda: self._client._page(DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
+        return answer(lambda: page_of(self._client, DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
 
 
 def get_short_interest(
@@ -137,7 +138,7 @@ def get_short_interest(
 
     Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-short-interest.html (protocol 3249).
     """
-    return answer(lambda: DEFAULT.get()._page(SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+    return answer(lambda: page_of(DEFAULT.get(), SHORT_INTEREST, one_code(code, stock_code), next_key, num))
 
 
 def get_daily_short_volume(
@@ -206,4 +207,4 @@ def get_daily_short_volume(
 
     Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-daily-short-volume.html (protocol 3248).
     """
-    return answer(lambda: DEFAULT.get()._page(DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
+    return answer(lambda: page_of(DEFAULT.get(), DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))

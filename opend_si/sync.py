@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from opend_si.errors import ShortInterestError
+from opend_si.clock import now
+from opend_si.errors import ConnectionFailed, ShortInterestError
+from opend_si.planner import History, Walk
+from opend_si.steps import Exchange, Steps
+from opend_si.wire.link import LinkCut
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -88,3 +94,43 @@ def counted(count: int, noun: str) -> str:
 
 # Called after each symbol with its report, and how many of how many symbols are done.
 Progress: TypeAlias = Callable[[SymbolReport, int, int], object]
+
+
+def report_symbol(symbol: str, walk: Steps[tuple[Walk, History]]) -> Steps[SymbolReport]:
+    """Walk a symbol's history, and report on it."""
+    begun_at, spent = now(), _Spent()
+    try:
+        found, known = yield from spent.counting(walk)
+    except ShortInterestError as error:
+        return SymbolReport(symbol, requests=spent.requests, error=error)
+    return SymbolReport(
+        symbol=symbol,
+        rows=len(found.rows),
+        new_rows=known.first_seen_since(begun_at),
+        revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
+        requests=spent.requests,
+    )
+
+
+class _Spent:
+    """Counts the page requests that were sent."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def counting(self, steps: Steps[_T]) -> Steps[_T]:
+        """The same steps."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = yield step
+                except BaseException as error:
+                    is_unsent = isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
+                    self.requests += isinstance(step, Exchange) and not is_unsent
+                    step = steps.throw(error)
+                else:
+                    self.requests += isinstance(step, Exchange)
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

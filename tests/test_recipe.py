@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from codegen.binding import SCHEDULES
-from tests.test_codegen import ROOT, Scratch, python
+from tests.processes import ROOT
+from tests.test_codegen import Scratch, python
 
 RECIPE = (ROOT / "docs" / "binding.md").read_text(encoding="utf-8")
 # "`path`:", then the file as a block.

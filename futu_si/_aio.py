@@ -1,0 +1,347 @@
+# Rendered by codegen from templates/brand/_aio.py.j2. Do not edit: change the template, then run "python -m codegen".
+"""`AsyncClient`: a module of its own, so that who does not use it does not import asyncio."""
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Literal
+
+from opend_si.aio import AsyncioClient
+from opend_si.dates import When
+from opend_si.kinds import call_of
+from opend_si.pages import Page
+from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, Settings, WaitCallback
+from opend_si.sync import Progress, SyncReport
+from opend_si_schema.calls import Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+
+class AsyncClient(AsyncioClient):
+    """The same for asyncio: each answer is awaited, `pages` is an asynchronous iterator. Tasks may share it.
+
+    Requests of one client overlap on one connection. Files are read and written on threads of the event loop, so that
+    it is not held up. Cancelling a task leaves the connection and the rate budget right. Use it with `async with`, or
+    await `close()`.
+
+    Args:
+        host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
+        port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
+            `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
+            `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
+        cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
+            else in the user's data folder.
+        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
+            ever; `"publication"`: until the market's publication rule says that a new row can exist, a week at most. Not
+            given: `OPEND_SI_MAX_AGE` (seconds, or `publication`), else 12 hours.
+        timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
+        on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
+            wait.
+
+    Raises:
+        InvalidArgument: A setting is wrong. Making a client opens nothing, so no other error comes from it.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        mode: ModeName | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        max_age: MaxAge | NotGiven = NOT_GIVEN,
+        timeout: float | None = None,
+        on_wait: WaitCallback | None = None,
+    ) -> None:
+        super().__init__(
+            Settings.resolve(
+                host=host, port=port, mode=mode, cache=cache, max_age=max_age, timeout=timeout, on_wait=on_wait
+            )
+        )
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def get_page(
+        self, code: str, next_key: str | None = None, num: int = 10, *, kind: Kind = "short_interest"
+    ) -> Page:
+        """One page of a symbol, newest row first.
+
+        A recorded page answers while it is fresh (`max_age`); otherwise the page costs one request of OpenD's
+        30 per 30 seconds and is recorded. When the requests of this machine are used up, the call waits.
+
+        Args:
+            code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.
+            next_key: `Page.next` of the page before. None: the first page.
+            num: Rows of the page, 1 to 50.
+            kind: What rows: `short_interest` or `daily_short_volume`.
+
+        Returns:
+            A `Page`: its rows as DataFrames (`us`, `hk`), as frozen dataclasses (`records`) and as JSON (`to_json()`);
+            `next` is the cursor of the page after it, None at the end. Rows are sorted by date, newest first.
+
+            The columns of short interest (for other kinds see `get_daily_short_volume`):
+
+            US columns:
+
+            - timestamp: int64, Unix seconds. Settlement date: midnight in New York.
+            - timestamp_str: str, YYYY-MM-DD. Settlement date, in New York.
+            - shares_short: int64, shares. Shares sold short and not yet covered.
+            - short_percent: float64, percent. Short ratio, the number before the percent sign: 12.34 is 12.34 %.
+            - avg_daily_share_volume: int64, shares. Average daily share volume.
+            - days_to_cover: float64, days. Days to cover: shares short over average daily volume.
+            - close_price: float64, USD. Close price of that day.
+            - last_close_price: float64, USD. Close price of the trading day before.
+
+            HK columns:
+
+            - timestamp: int64, Unix seconds. Reporting date: midnight in Hong Kong.
+            - timestamp_str: str, YYYY-MM-DD. Reporting date, in Hong Kong.
+            - aggregated_short: int64, shares. Aggregated reportable short positions.
+            - aggregated_short_ratio: float64, percent. Short positions over shares outstanding, the number before
+              the percent sign: 12.34 is 12.34 %.
+            - close_price: float64, HKD. Close price of that day.
+            - last_close_price: float64, HKD. Close price of the trading day before.
+
+            An integer column in which OpenD left out a value is `Int64`; a missing float is NaN.
+
+        Warns:
+            ShortInterestWarning: OpenD could not be asked and an expired page answers, or pages cannot be recorded.
+
+        Raises:
+            InvalidArgument: An argument is wrong; no request was spent.
+            ConnectionFailed: No OpenD at the address, or the link broke twice, and no page is recorded.
+            RequestTimeout: OpenD did not answer in time, and no page is recorded.
+            CacheMiss: Mode offline, and the page is not recorded.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache or the rate budget cannot be used.
+            RateLimited: OpenD's limit is used up.
+            UnknownSymbol, NotPermitted, Unsupported, OpenDError: OpenD refused for another reason.
+            ProtocolError: What answered does not speak OpenD's protocol.
+
+        Source: https://openapi.futunn.com/futu-api-doc/en/quote/get-short-interest.html (protocol 3249).
+        """
+        return await self._drive(self._ask.page(call_of(kind), code, next_key, num))
+
+    def pages(self, code: str, *, kind: Kind = "short_interest") -> AsyncIterator[Page]:
+        """The pages of a symbol from the newest row to the end, 50 rows each, fetched as they are asked for.
+
+        Recorded pages that still hold are not fetched again.
+
+        Args:
+            code: Symbol, as for `get_page`.
+            kind: As for `get_page`.
+
+        Raises:
+            ProtocolError: A cursor leads in a circle.
+            As `get_page`, the errors of arguments at once, all others from the iterator.
+        """
+        return self._pages(self._ask.pages(call_of(kind), code))
+
+    async def history(
+        self,
+        code: str,
+        start: When | None = None,
+        end: When | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
+    ) -> "pd.DataFrame":
+        """The whole history of a symbol, for the fewest requests.
+
+        What is recorded and holds is used: nothing is asked while the newest page is fresh (`max_age`), one request is
+        spent after, and more only for rows that are new. Where a fresh page shows that a recorded value was revised, the
+        history is walked anew; a revision further down than the newest page shows is found by mode `refresh`.
+
+        Args:
+            code: Symbol, as for `get_page`.
+            start: First day, included; the walk stops when it is reached. None: as far as OpenD goes.
+            end: Last day, included. None: the newest.
+            as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day means its
+                end. None: now.
+            kind: As for `get_page`.
+            start, end, as_of: A text such as `2026-04-30`, a date, a datetime or a pandas Timestamp; what has no time zone is
+            the market's.
+
+        Returns:
+            A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
+            the market, and `known_at` (datetime, UTC): when this value was first seen here.
+
+        Warns:
+            ShortInterestWarning: OpenD could not be asked and the record answers, or pages cannot be recorded.
+
+        Raises:
+            CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
+            ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
+            All others as `get_page`.
+        """
+        return await self._drive(self._ask.history(call_of(kind), code, start, end, as_of))
+
+    async def revisions(self, code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
+        """Which recorded values of a symbol OpenD sent differently later. Nothing is fetched.
+
+        Args:
+            code: Symbol, as for `get_page`.
+            kind: As for `get_page`.
+
+        Returns:
+            A DataFrame with one row a value: `date`, `column`, `before`, `after`, and `seen_at` (datetime, UTC), when the
+            new value came, in the order of `seen_at`.
+
+        Raises:
+            InvalidArgument: `code` is no symbol, or the mode is bypass.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return await self._run(self._ask.revisions, call_of(kind), code)
+
+    async def sync(
+        self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
+    ) -> SyncReport:
+        """Bring the recorded histories of many symbols up to date, one after the other.
+
+        Every page is recorded as it comes: after an interrupt, or a death, a second sync goes on where the first ended.
+        An error of one symbol is in its report and does not stop the rest.
+
+        Args:
+            codes: Symbols, as for `get_page`; doubles count once.
+            progress: Called after each symbol with its `SymbolReport`, the number of symbols done, and of all.
+            kind: As for `get_page`.
+
+        Returns:
+            A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums.
+        """
+        return await self._sync(call_of(kind), codes, progress)
+
+    async def arrow_table(
+        self,
+        codes: Iterable[str] | None = None,
+        market: str | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
+    ) -> "pa.Table":
+        """The recorded histories of many symbols as one Arrow table. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            codes: Symbols of one market, as for `get_page`. None: all of which something is recorded; those that are not
+                completely recorded are left out, with a warning.
+            market: `HK` or `US`, whose columns differ. It can be left out where `codes` or what is recorded tell it.
+            as_of: As of this moment, from what had been recorded by then; as for `history`. None: now.
+            kind: As for `get_page`.
+
+        Returns:
+            A `pyarrow.Table`, sorted by symbol and date, each symbol's rows as `history` gives them: `symbol` (dictionary of
+            strings), `date` (date32), the columns that `get_page` lists for the market (int64, double, string; null where
+            OpenD left out a value), and `known_at` (timestamp in milliseconds, UTC). The schema's metadata name the market
+            and the source, each field's `doc` and `unit` say what it is.
+
+        Warns:
+            ShortInterestWarning: Symbols were left out.
+
+        Raises:
+            InvalidArgument: A symbol or the market is wrong, codes are of two markets, or the mode is bypass.
+            MissingExtra: pyarrow or ptars is not installed.
+            CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return await self._run(self._ask.arrow_table, call_of(kind), codes, market, as_of)
+
+    async def panel(
+        self,
+        codes: Iterable[str] | None = None,
+        market: str | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
+    ) -> "pd.DataFrame":
+        """The recorded histories of many symbols as one long DataFrame. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            codes, market, as_of, kind: As for `arrow_table`.
+
+        Returns:
+            A DataFrame, sorted by symbol and date: `symbol` (categorical), `date` (datetime, midnight without a time
+            zone), the columns that `get_page` lists for the market, and `known_at` (datetime, UTC). The rows of a symbol
+            are those of its `history`. `attrs["market"]` names the market.
+
+        Warns, raises:
+            As `arrow_table`.
+        """
+        return await self._run(self._ask.panel, call_of(kind), codes, market, as_of)
+
+    async def export(
+        self,
+        path: str | os.PathLike[str],
+        format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+        market: str | None = None,
+        *,
+        codes: Iterable[str] | None = None,
+        as_of: When | None = None,
+        kind: Kind = "short_interest",
+    ) -> list[str]:
+        """Write recorded histories into files that other engines read. Nothing is fetched: `sync` first.
+
+        The files are a hive-partitioned data set: `path/market=HK/short_interest.parquet`, and so on. Each is there whole or
+        not at all; one of before is replaced. Needs the extra `arrow`.
+
+        Args:
+            path: A folder, made if need be; or a URL that fsspec knows, such as `s3://bucket/folder`.
+            format: `parquet`, with the columns' documentation in the schema's metadata, or `csv`.
+            market: `HK` or `US`. None: each of which something is recorded.
+            codes, as_of, kind: As for `arrow_table`, whose rows and columns the files hold.
+
+        Returns:
+            The paths or URLs of the files.
+
+        Warns, raises:
+            As `arrow_table`; and OSError where a file cannot be written.
+        """
+        return await self._run(self._ask.export, call_of(kind), path, format, codes, market, as_of)
+
+    async def screen(
+        self, market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
+    ) -> "pd.DataFrame":
+        """The latest row of each recorded symbol of a market, highest first. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            market: `HK` or `US`. It can be left out where only one is recorded.
+            by: What to rank by: a column of numbers that `get_page` lists for the market, `change` or `change_percent`.
+            top: How many rows.
+            as_of: As for `arrow_table`.
+
+        Returns:
+            A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
+
+        Warns, raises:
+            As `arrow_table`.
+        """
+        return await self._run(self._ask.screen, call_of("short_interest"), market, by, top, as_of)
+
+    async def plot(
+        self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
+    ) -> "Figure":
+        """A picture of a symbol's history: short interest as an area, close price as a line, below days to cover or ratio.
+
+        What is missing of the history is fetched, as `history` does. The figure shows itself in a notebook;
+        `figure.savefig(path)` writes it. Needs the extra `plot`.
+
+        Args:
+            code, start, end, as_of: As for `history`.
+
+        Returns:
+            A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+            All others as `history`.
+        """
+        source = "Futu OpenD get_short_interest"
+        return await self._drive(self._ask.plot(call_of("short_interest"), code, start, end, as_of, source))

@@ -1,0 +1,206 @@
+"""The asyncio connection: one TCP link to OpenD on which requests overlap, matched by their serials.
+
+No task and no timer runs while nothing is asked. A link that OpenD dropped while it was idle is reopened by the next
+request, and so is one that belongs to an event loop that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+
+from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut
+from opend_si.wire.session import Server, Session, read_hello
+
+
+class AsyncioConnection:
+    """A link to one OpenD. Tasks of one event loop may share it."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._host, self._port, self._timeout = host, port, timeout
+        self._link: _Link | None = None
+        self._opening: asyncio.Future[_Link] | None = None
+
+    async def request(self, proto_id: int, body: bytes) -> bytes:
+        """Send a request, give the body of its reply.
+
+        Raises:
+            ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
+            RequestTimeout: no reply within the timeout.
+            ProtocolError: the bytes that came are not OpenD's.
+
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                link = await self._open()
+                return await link.exchange(*link.session.request(proto_id, body))
+        except TimeoutError:
+            # It took the request and is silent: what else waits on this link is tried again on another.
+            self._drop()
+            raise RequestTimeout(
+                f"OpenD at {self._host}:{self._port} took the request and did not answer in time. See whether OpenD hangs, or "
+                "raise `timeout`."
+            ) from None
+        except ProtocolError:
+            self._drop()
+            raise
+
+    async def server(self) -> Server:
+        """What OpenD says of itself; opens the link if need be."""
+        async with asyncio.timeout(self._timeout):
+            return (await self._open()).server
+
+    async def close(self) -> None:
+        """Close the link. A later request opens a new one."""
+        self._drop()
+        await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    async def _open(self) -> _Link:
+        """The link; tasks that find none wait for the one that opens it."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)  # what the loop already knows of the link's end is told first
+        while True:
+            if self._link is not None:
+                if self._link.is_usable(loop):
+                    return self._link
+                self._drop()
+            if self._opening is None or self._opening.get_loop() is not loop:
+                break
+            with suppress(ShortInterestError, TimeoutError):  # its own task tells of it; this one tries by itself
+                await asyncio.shield(self._opening)
+        opening = self._opening = loop.create_future()
+        try:
+            link = await self._connect(loop)
+        except BaseException:
+            opening.cancel()
+            raise
+        else:
+            self._link = link
+            opening.set_result(link)
+            return link
+        finally:
+            self._opening = None
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Link:
+        where = f"{self._host}:{self._port}"
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, link = await loop.create_connection(lambda: _Link(loop, where), self._host, self._port)
+        except UnicodeError:
+            raise ConnectionFailed(
+                f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD."
+            ) from None
+        except OSError as error:  # TimeoutError is one
+            raise ConnectionFailed(
+                f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
+                "OPEND_HOST and OPEND_PORT."
+            ) from error
+        try:
+            link.server = read_hello(await link.exchange(*link.session.hello()))
+        except LinkCut as error:
+            link.close()
+            raise ConnectionFailed(
+                f"OpenD at {where} closed the connection during InitConnect. If it is set to encrypt (rsa_private_key), "
+                "unencrypted clients are turned away; otherwise its log says why."
+            ) from error
+        except ProtocolError as error:
+            link.close()
+            raise ProtocolError(f"{where} does not answer as OpenD does: {error}") from None
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+class _Link(asyncio.Protocol):
+    """An open socket and the session on it."""
+
+    server: Server
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, where: str) -> None:
+        self.session = Session()
+        self._loop, self._where = loop, where
+        self._transport: asyncio.Transport | None = None
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._abandoned: set[int] = set()  # their replies are still to come, and nobody wants them
+        self._error: Exception | None = None
+
+    def is_usable(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether a request can be sent in this event loop."""
+        return loop is self._loop and self._error is None
+
+    async def exchange(self, serial: int, data: bytes) -> bytes:
+        """Send a request and wait for the reply to it. Who is cancelled meanwhile does not touch the others."""
+        if self._error is not None:
+            raise self._error
+        assert self._transport is not None
+        reply = self._waiting[serial] = self._loop.create_future()
+        self._transport.write(data)
+        try:
+            body: bytes = await reply
+            return body
+        finally:
+            del self._waiting[serial]
+            if not reply.done() or reply.cancelled():
+                self._abandoned.add(serial)
+
+    def close(self) -> None:
+        self._fail(LinkCut(f"The link to OpenD at {self._where} was closed under a request."))
+        if self._transport is not None and not self._loop.is_closed():
+            self._transport.abort()
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        link = transport.get_extra_info("socket")
+        if link is not None:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.session.receive(data)
+        except ProtocolError as error:
+            self._hand_out()  # what came whole before it is good
+            self._fail(error)
+            assert self._transport is not None
+            self._transport.abort()
+        else:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        for serial, reply in self._waiting.items():
+            if not reply.done() and (body := self.session.take(serial)) is not None:
+                reply.set_result(body)
+        self._abandoned = {serial for serial in self._abandoned if self.session.take(serial) is None}
+
+    def connection_lost(self, error: Exception | None) -> None:
+        told = _reason(error) if isinstance(error, OSError) else "closed by OpenD"
+        self._fail(
+            LinkCut(
+                f"The link to OpenD at {self._where} broke under a request ({told}). See whether OpenD is still running."
+            )
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        for reply in self._waiting.values():
+            if not reply.done():
+                reply.set_exception(self._error)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return error.strerror or str(error)
