@@ -11,7 +11,9 @@ from opend_si.pages import Page
 if TYPE_CHECKING:
     import pandas as pd
 
+#: The page came.
 RET_OK: Literal[0] = 0
+#: It did not: the text says why.
 RET_ERROR: Literal[-1] = -1
 
 Answer: TypeAlias = "tuple[Literal[0], pd.DataFrame, pd.DataFrame] | tuple[Literal[-1], str, None]"

@@ -37,7 +37,7 @@ class SymbolReport:
     error: ShortInterestError | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class SyncReport:
     """What became of every symbol of a sync, in the order they were given."""
 
@@ -78,6 +78,9 @@ class SyncReport:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"<SyncReport: {self}>"
 
     def __str__(self) -> str:
         failed = f", {len(self.failed):,} failed" if self.failed else ""

@@ -22,6 +22,8 @@ from typing import Any, ParamSpec, TypeVar
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
 BUSY_MILLISECONDS = 5000
+# A fork waits for at most so long until no thread uses a file.
+_FORK_SECONDS = 10
 # A reply of 50 rows has 2.5 to 4 KB. Spread over small pages little of the last one is unused: 1.13 times the replies'
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
@@ -68,6 +70,35 @@ class Layout:
             return _objects(scratch)
 
 
+class _Forks:
+    """No file is in use at a fork: SQLite's notes of its locks are copied into the child, where nobody would undo them."""
+
+    def __init__(self) -> None:
+        self._held: list[Database] = []
+        self.registering = threading.Lock()
+
+    def before(self) -> None:
+        self.registering.acquire()
+        databases = sorted(_DATABASES, key=lambda database: str(database.path))
+        self._held = [database for database in databases if database._lock.acquire(timeout=_FORK_SECONDS)]
+
+    def in_parent(self) -> None:
+        for database in self._held:
+            database._lock.release()
+        self.registering.release()
+
+    def in_child(self) -> None:
+        for database in _DATABASES:
+            database._lock = threading.RLock()
+        self.registering = threading.Lock()
+
+
+_DATABASES: weakref.WeakSet[Database] = weakref.WeakSet()
+_forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
+
+
 class Database:
     """One file. Threads take turns; a forked child and a replaced file get a new connection."""
 
@@ -78,6 +109,8 @@ class Database:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        with _forks.registering:
+            _DATABASES.add(self)
         self.openings = 0  # how often a connection was opened: what is remembered of an earlier one may not hold
         self._file: tuple[int, int] | None = None
 

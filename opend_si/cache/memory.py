@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
+
+from opend_si.locks import ForkLock
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -16,7 +17,7 @@ class Memory(Generic[_K, _V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: OrderedDict[_K, _V] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     def get(self, key: _K) -> _V | None:
         """The value, None if it is not kept."""
