@@ -9,9 +9,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from opend_si.simulator import Simulator
 from tests.processes import COMMANDS, Run, run_console
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 FACES = ("futu_si", "moomoo_si")
 ROOT = Path(__file__).parent.parent

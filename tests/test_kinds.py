@@ -106,6 +106,8 @@ def test_a_sync_and_a_panel_of_a_kind_are_of_that_kind(client: Any, face: Module
         client.panel()
     files = client.export(client._settings.cache.with_name("data"), kind=KIND)
     assert [Path(file).name for file in files] == [f"{KIND}.parquet"]
+    with pytest.raises(face.InvalidArgument, match=rf"holds {KIND}\.parquet"):
+        client.export(client._settings.cache.with_name("data"), "csv", kind=KIND)
 
 
 def test_an_unknown_kind_is_told_and_costs_no_request(client: Any, face: ModuleType, opend: Simulator) -> None:

@@ -31,7 +31,7 @@ def print_page(page: Page, form: Format) -> None:
 def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
     """Print a frame on stdout."""
     if form == "json":
-        click.echo(frame.to_json(orient="records", date_format="iso", indent=2, force_ascii=False))
+        click.echo(frame.to_json(orient="records", date_format="iso", indent=2, force_ascii=False, double_precision=15))
     elif form == "csv":
         print_csv(frame)
     else:
@@ -66,7 +66,9 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
 
 def _cell(value: object) -> str:
-    if value is None or value != value:  # NaN differs from itself
+    import pandas as pd
+
+    if value is None or value is pd.NA or value != value:  # NaN differs from itself
         return "–"
     if isinstance(value, str):
         return value

@@ -9,7 +9,10 @@ import click
 
 from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, write_frame
-from opend_si_schema.calls import MARKETS
+from opend_si_schema.calls import MARKETS, SHORT_INTEREST
+
+# Columns of a screen's table.
+_SHOWN = 7
 
 _market = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
 _cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
@@ -71,10 +74,21 @@ def screen(
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.screen(market, by, top, as_of)
     if form is None:
-        # What a screen is read for comes first; when a value was seen is for machines.
-        front = ["symbol", "date", by]
-        frame = frame[[*front, *(name for name in frame.columns if name not in (*front, "known_at"))]]
+        # A heading takes no more room than its longest word: else a terminal would cut numbers instead.
+        shown = frame[_for_people(frame.attrs["market"], by)]
+        frame = shown.rename(columns={name: name.replace("_", "\n") for name in shown.columns})
     write_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}")
+
+
+def _for_people(market: str, by: str) -> list[str]:
+    """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
+    from opend_si.changes import short_column
+
+    table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == market)
+    of_unit = {column.unit: column.name for column in reversed(table.columns)}  # the first of each unit
+    ratio = of_unit.get("days") or of_unit["percent"]
+    names = ["symbol", "date", by, short_column(table).name, "change", "change_percent", ratio]
+    return list(dict.fromkeys([*names, of_unit[table.market.currency]]))[:_SHOWN]
 
 
 @click.command(epilog=EPILOG, short_help="Write what is recorded into Parquet or CSV files.")

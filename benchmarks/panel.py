@@ -1,0 +1,134 @@
+"""`python -m benchmarks.panel [SYMBOLS]`: a universe of 700 rows a symbol as one table, from the record.
+
+Each figure is taken in a process of its own, the median of its rounds: rows a second from recorded pages to an Arrow
+table, the same as a pandas panel, against pandas reading the same table from Parquet, and the most memory that it took
+beyond what the imports need, against the table's own size.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from opend_si.cache.store import Recorded, Store, SymbolRecord
+from opend_si.pages import Content, PageKey
+from opend_si.simulator import Simulator, Universe
+from opend_si_schema.calls import SHORT_INTEREST
+
+ROWS = 700
+# So many different histories; the rest are copies under other names. What is in a row does not change how it is read.
+_DIFFERENT = 50
+_ROUNDS = 5
+
+
+def main(symbols: int = 5000) -> int:
+    """Print the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder, "pages.sqlite3")
+        make(cache, symbols)
+        told = {name: _measure(name, cache, Path(folder, "data")) for name in ("arrow", "export", "panel", "parquet")}
+    rows, table_bytes = told["arrow"]["rows"], told["arrow"]["bytes"]
+    print(
+        f"{symbols} symbols, {rows:,.0f} rows, {table_bytes / 1e6:.0f} MB as an Arrow table, Python {sys.version.split()[0]}"
+    )
+    for name, text in (
+        ("arrow", "recorded pages to an Arrow table"),
+        ("panel", "recorded pages to a pandas panel"),
+        ("parquet", "pandas reads the same from Parquet"),
+    ):
+        found = told[name]
+        print(
+            f"{text:<36} {found['seconds']:6.2f} s {rows / found['seconds'] / 1e6:6.2f} M rows/s "
+            f"{found['peak'] / table_bytes:6.2f} x the table at most"
+        )
+    print(f"panel against Parquet: {told['panel']['seconds'] / told['parquet']['seconds']:.2f}")
+    return 0
+
+
+def make(cache: Path, symbols: int) -> None:
+    """Record so many symbols, as a sync would have."""
+    names = [f"HK.{90000 + number:05d}" for number in range(_DIFFERENT)]
+    simulator = Simulator(Universe(symbols=names, most_rows=ROWS))
+    histories = [_pages(simulator, name) for name in names]
+    at = 1_760_000_000_000
+    with closing(Store(cache)) as store:
+        with store.database.reading() as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+        for number in range(symbols):
+            rows = []
+            for page in histories[number % _DIFFERENT]:
+                at += 1000
+                moved = page._replace(
+                    symbol=f"HK.{number:05d}", version=1, asked_at=at - 500, fetched_at=at, checked_at=at
+                )
+                rows.append(moved.signed())
+            store.add(SymbolRecord(tuple(rows)))
+
+
+def _pages(simulator: Simulator, name: str) -> list[Recorded]:
+    pages, behind, next_key = [], 0, None
+    while True:
+        key = PageKey.check(SHORT_INTEREST, name, next_key, SHORT_INTEREST.page_size.maximum)
+        body = bytes(simulator.answer(SHORT_INTEREST.proto_id, key.request()).SerializeToString())
+        content = Content.read(key, body)
+        pages.append(Recorded.reply(key, body, 0, 0, behind))
+        next_key = content.next
+        if next_key is None:
+            return pages
+        behind = content.rows(key.table)[-1].at
+
+
+def _measure(name: str, cache: Path, data: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.panel", "--one", name, str(cache), str(data)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return dict(zip(("seconds", "peak", "rows", "bytes"), map(float, told), strict=True))
+
+
+def _one(name: str, cache: Path, data: Path) -> None:
+    """One figure: seconds, bytes at most, rows and bytes of the table."""
+    import pandas as pd
+    import pyarrow as pa
+
+    import futu_si
+
+    with futu_si.Client(cache=cache, mode="offline") as client:
+
+        def work() -> Any:
+            match name:
+                case "arrow":
+                    return client.arrow_table()
+                case "panel":
+                    return client.panel()
+                case "parquet":
+                    return pd.read_parquet(data / "market=HK" / f"{SHORT_INTEREST.name}.parquet")
+            return client.export(data)
+
+        client.panel(["HK.00000"])  # imports are not what is measured
+        before, times = _peak(), []
+        for round_ in range(_ROUNDS):
+            begun = time.perf_counter()
+            result = work()
+            times.append(time.perf_counter() - begun)
+            if round_ == 0:
+                peak = _peak() - before
+            shape = (result.num_rows, result.nbytes) if isinstance(result, pa.Table) else (len(result), 0)
+            del result
+    print(median(times), peak, *shape)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        _one(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        sys.exit(main(*map(int, sys.argv[1:])))
