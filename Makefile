@@ -1,6 +1,7 @@
 # make demo    the main job on the embedded simulator
 # make test    the tests
-# make check   ruff, mypy --strict, rendered code, wheel
+# make check   ruff, mypy --strict, rendered code, wheel, guide
+# make docs    the guide, in site/
 # Each sets up what it needs in $(VENV).
 
 PYTHON ?= python3
@@ -8,7 +9,10 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check regenerate bench clean
+# A link, a heading or a name that is not there is an error.
+GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site
+
+.PHONY: demo test check docs notebook regenerate bench clean
 
 demo: $(VENV)/base.stamp
 	@$(VENV)/bin/futu-si demo
@@ -18,21 +22,32 @@ demo: $(VENV)/base.stamp
 test: $(VENV)/test.stamp $(VENV)/compat.stamp
 	$(PY) -m pytest -n 2 -q $(ARGS)
 
-check: $(VENV)/test.stamp $(VENV)/lint.stamp
+check: $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/docs.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m codegen --check
 	$(PY) -m pytest -q tests/test_packaging.py
+	$(GUIDE)
 
+docs: $(VENV)/docs.stamp
+	$(GUIDE)
+	@echo site/index.html
+
+# Executes the notebook on the simulator and writes what it shows.
+notebook: $(VENV)/test.stamp
+	$(PY) -m docs.examples docs/research.ipynb
+
+# make regenerate ARGS="--protos DIR" takes the protos of a folder.
 regenerate: $(VENV)/test.stamp
-	$(PY) -m codegen
+	$(PY) -m codegen $(ARGS)
 
 bench: $(VENV)/test.stamp
 	$(PY) -m benchmarks
+	$(PY) -m benchmarks.panel
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site
 
 $(VENV)/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -53,10 +68,15 @@ $(VENV)/lint.stamp: $(VENV)/base.stamp
 	$(PIP) --group lint
 	@touch $@
 
-# What the tests run on besides what is installed, each in a folder of its own: protobuf releases.
-$(VENV)/compat.stamp: $(VENV)/python.stamp tests/protobuf-releases.txt
+$(VENV)/docs.stamp: $(VENV)/base.stamp
+	$(PIP) --group docs
+	@touch $@
+
+# What the tests run on besides what is installed, each in a folder of its own: protobuf releases, another protoc.
+$(VENV)/compat.stamp: $(VENV)/python.stamp tests/protobuf-releases.txt pyproject.toml
 	rm -rf $(VENV)/compat
 	while read -r release; do \
 	  $(PIP) --no-deps --target $(VENV)/compat/protobuf-$$release "protobuf==$$release.*" || exit 1; \
 	done < tests/protobuf-releases.txt
+	$(PIP) --no-deps --target $(VENV)/compat/grpcio-tools-1.71 "grpcio-tools==1.71.*"
 	@touch $@

@@ -1,66 +1,197 @@
-"""`python -m codegen`: render everything; with `--check`, only say what would change."""
+"""Render everything that the protos, the bindings and the templates make; or say what would change.
+
+python -m codegen                        from codegen/protos
+python -m codegen --check                write nothing; is the tree as rendered, are the protos those of the manifest?
+python -m codegen diff --protos DIR      in words: what would change with the protos of DIR
+python -m codegen --protos DIR           copy the protos that are needed from DIR, and render
+python -m codegen --protos DIR --accept  also if something that is in use is taken away or retyped
+
+DIR is a folder of .proto files, such as futu/common/pb or moomoo/common/pb in site-packages.
+Exit code 0: the tree is (now) as rendered, nothing would change; 1: it is not, something would, or an input is wrong (the
+error is on stderr and nothing was changed); 2: the command line is wrong.
+"""
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message import DecodeError
 
 from codegen.binding import proto_of, read_brands, read_calls, read_docs, read_markets
 from codegen.compile import compile_protos, strip
+from codegen.diff import Change, TableUse, compare_sets, counted, in_words, otherwise_different
 from codegen.errors import CodegenError
-from codegen.model import read_protos
-from codegen.plan import Plan, compare, report, write
-from codegen.render import Inputs, render
+from codegen.guard import leftovers, refuse_leftovers, refuse_losses, tables_in_use
+from codegen.model import Protos, read_protos
+from codegen.origin import MANIFEST, follow, mismatches, read_manifest, read_protos_of, render_manifest, trace
+from codegen.plan import PROTOS, Plan, compare, outputs, report, write
+from codegen.render import SCHEMA, Inputs, plain, render
 
 SESSION_PROTOS = ("InitConnect.proto", "GetGlobalState.proto", "KeepAlive.proto")
 
 
-def make_plan(root: Path) -> Plan:
-    """Everything that the inputs below `root` make; reads only."""
-    inputs = root / "codegen"
-    bindings = sorted((inputs / "bindings").glob("*.toml"))
-    if not bindings:
-        raise CodegenError(f"{inputs / 'bindings'}: no binding, so there is nothing to make")
-    names = [*SESSION_PROTOS, *(proto_of(path) for path in bindings)]
-    descriptors = compile_protos(inputs / "protos", names)
-    protos = read_protos(descriptors, read_docs(bindings))
-    markets = read_markets(inputs / "markets.toml", protos)
-    return render(
+@dataclass(frozen=True)
+class Source:
+    """The protos that a plan is made from: those of the repository below `root`, or those of another folder."""
+
+    root: Path
+    protos: Path | None = None
+
+    @property
+    def own(self) -> Path:
+        return self.root / PROTOS
+
+    @property
+    def folder(self) -> Path:
+        return self.protos or self.own
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.folder.resolve() != self.own.resolve()
+
+    @cached_property
+    def bindings(self) -> list[Path]:
+        bindings = sorted((self.root / "codegen/bindings").glob("*.toml"))
+        if not bindings:
+            raise CodegenError(f"{self.root / 'codegen/bindings'}: no binding, so there is nothing to make")
+        return bindings
+
+    @cached_property
+    def needed(self) -> list[str]:
+        """The protos that are compiled; what they import is compiled with them."""
+        return [*SESSION_PROTOS, *(proto_of(path) for path in self.bindings)]
+
+    def compile(self) -> FileDescriptorSet:
+        return compile_protos(self.folder, self.needed)
+
+    def rendered(self) -> FileDescriptorSet:
+        """What the tree was rendered from: the committed set; if it is damaged, the repository's protos."""
+        try:
+            return FileDescriptorSet.FromString((self.root / SCHEMA / "descriptors.binpb").read_bytes())
+        except (OSError, DecodeError):
+            return compile_protos(self.own, self.needed)
+
+    def changes(self, before: FileDescriptorSet, after: FileDescriptorSet, tables: Sequence[TableUse]) -> list[Change]:
+        return compare_sets(before, after, [name.removesuffix(".proto") for name in self.needed], tables)
+
+    def copies(self, after: FileDescriptorSet) -> Plan:
+        """The repository's protos and their manifest, as they will be."""
+        manifest = read_manifest(self.own)
+        own = read_protos_of(self.own)
+        copied = {file.name: (self.folder / file.name).read_bytes() for file in after.file} if self.is_foreign else {}
+        # What the manifest knows can be had again; a file that it does not know is somebody's work.
+        kept = {name: data for name, data in own.items() if not self.is_foreign or name not in manifest}
+        kept = {name: data for name, data in kept.items() if name not in copied}
+        entries = [*follow(manifest, kept), *(trace(manifest, self.folder, copied) if copied else ())]
+        files = {**kept, **copied, MANIFEST: render_manifest(entries)}
+        return {PROTOS / name: data for name, data in files.items()}
+
+
+def make_plan(root: Path, protos: Path | None = None, accept: bool = False) -> Plan:
+    """Everything that the inputs below `root` make, or would make with the protos of another folder; reads only."""
+    source = Source(root, protos)
+    inputs, bindings = root / "codegen", source.bindings
+    after = source.compile()
+    model = read_protos(after, read_docs(bindings))
+    before = source.rendered()
+    if not accept:
+        refuse_losses(source.folder, source.changes(before, after, tables_in_use(bindings, before, after)))
+    refuse_leftovers(leftovers(bindings, before, after))
+    markets = read_markets(inputs / "markets.toml", model)
+    rendered = render(
         root / "templates",
         Inputs(
-            protos=protos,
-            descriptors=strip(descriptors),
+            protos=model,
+            descriptors=strip(after),
             markets=markets,
-            calls=read_calls(inputs / "bindings", inputs / "brands.toml", protos, markets),
+            calls=read_calls(inputs / "bindings", inputs / "brands.toml", model, markets),
             brands=read_brands(inputs / "brands.toml"),
         ),
         inputs / "format.toml",
     )
+    return {**rendered, **source.copies(after)}
+
+
+def tell(root: Path, protos: Path) -> int:
+    """Say what would change with the protos of a folder."""
+    source = Source(root, protos)
+    before, after = source.rendered(), source.compile()
+    tables = tables_in_use(source.bindings, before, after)
+    changes = source.changes(before, after, tables)
+    others = otherwise_different(before, after, changes)
+    told = [in_words(changes)] if changes else []
+    if others:
+        told.append(f"Options, imports or the order of declarations differ: {', '.join(others)}.")
+    docs = read_docs(source.bindings)
+    commented = read_protos(compile_protos(source.own, source.needed), docs)
+    told += _documentation(commented, read_protos(after, docs), tables)
+    gone = leftovers(source.bindings, before, after)
+    if gone:
+        told += ["To be taken out of the bindings before --accept:", *(f"  {line}" for line in gone)]
+    print("\n".join(told) or f"codegen: nothing would change with the protos of {protos}")
+    return 1 if told else 0
+
+
+def _documentation(old: Protos, new: Protos, tables: Sequence[TableUse]) -> list[str]:
+    """Whose documentation becomes another; what a binding documents keeps the binding's words."""
+    differ = [name for name, doc in old.docs.items() if plain(new.docs.get(name, doc)) != plain(doc)]
+    if not differ:
+        return []
+    columns = [name for name in differ if any(table.holds(*name.rpartition(".")[::2]) for table in tables)]
+    also = f", and of these columns: {', '.join(columns)}" if columns else ". That of the columns stays as it is"
+    return [
+        f"Comments differ in {counted(len(differ), 'place')}, and with them the documentation in modules and stubs{also}."
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0: the tree is (now) as rendered; 1: it is not, or an input is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
+    """Do what the command line says; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m codegen", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", nargs="?", choices=["diff"], help="say what would change, and write nothing")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the tree is not as rendered")
+    parser.add_argument("--protos", type=Path, metavar="DIR", help="take the protos from this folder")
+    parser.add_argument("--accept", action="store_true", help="let something go that is in use")
     parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the repository")
     options = parser.parse_args(arguments)
+    if options.command and (options.check or options.accept or not options.protos):
+        parser.error("diff takes --protos DIR, and neither --check nor --accept")
     try:
-        plan = make_plan(options.root)
-    except CodegenError as error:
+        if options.command:
+            return tell(options.root, options.protos)
+        plan = make_plan(options.root, options.protos, options.accept)
+        if not options.check:
+            return regenerate(options.root, plan)
+        return check(options.root, plan, f" --protos {options.protos}" if options.protos else "")
+    except (CodegenError, OSError) as error:
         print(f"codegen: {error}", file=sys.stderr)
         return 1
-    if options.check:
-        drift = compare(options.root, plan)
-        if drift:
-            print(report(options.root, plan, drift), file=sys.stderr)
-            print('codegen: the tree is not as rendered; run "python -m codegen"', file=sys.stderr)
-            return 1
-        print(f"codegen: {len(plan)} files are as rendered")
+
+
+def check(root: Path, plan: Plan, option: str) -> int:
+    """Hold the tree against the plan, and the protos against their manifest."""
+    drift = compare(root, plan)
+    if not drift:
+        print(f"codegen: {len(outputs(plan))} files are as rendered")
         return 0
-    drift = write(options.root, plan)
+    told = mismatches(root / PROTOS, read_manifest(root / PROTOS))
+    print("\n".join([report(root, plan, drift), *told]), file=sys.stderr)
+    print(f'codegen: the tree is not as rendered; run "python -m codegen{option}"', file=sys.stderr)
+    return 1
+
+
+def regenerate(root: Path, plan: Plan) -> int:
+    """Make the tree equal to the plan."""
+    drift = write(root, plan)
     for kind, paths in (("wrote", [*drift.differs, *drift.missing]), ("removed", drift.orphaned)):
         for path in paths:
             print(f"{kind} {path}")
-    print(f"codegen: {len(plan)} files are as rendered")
+    print(f"codegen: {len(outputs(plan))} files are as rendered")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from codegen.errors import CodegenError
 from codegen.model import Field, Message, Protos, module_name
-from codegen.naming import constant_case, snake_case
+from codegen.naming import column_name, constant_case
 
 _T = TypeVar("_T")
 _DTYPES = {"int": "int64", "float": "float64", "str": "str"}
@@ -285,6 +285,10 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
     item = protos.messages[rows.type_name]
     listed = _units(toml.tables("columns"), item, market)
     beside = _units(toml.tables("attrs") if toml.has("attrs") else [], reply, market)
+    skipped = toml.get("skip", list) if toml.has("skip") else []
+    for name in skipped:
+        if item.field(name) is None or name in listed:
+            raise toml.error(f"`skip` {name} is no field of {item.full_name} that no column takes")
     schedule = toml.get("schedule", str)
     if schedule not in SCHEDULES:
         raise toml.error(f"`schedule` is one of {', '.join(SCHEDULES)}")
@@ -295,9 +299,13 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
         schedule=schedule,
         doc=item.doc,
         columns=tuple(
-            _column(toml, field, listed.get(field.name, "")) for field in _ordered(item.fields, list(listed))
+            _column(toml, field, listed.get(field.name, ""))
+            for field in _ordered(item.fields, list(listed))
+            if field.name not in skipped
         ),
-        attrs=tuple(_column(toml, field, beside[field.name]) for field in _ordered(reply.fields, list(beside))[: len(beside)]),
+        attrs=tuple(
+            _column(toml, field, beside[field.name]) for field in _ordered(reply.fields, list(beside))[: len(beside)]
+        ),
     )
     toml.done()
     names = [column.name for column in table.columns]
@@ -330,10 +338,12 @@ def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:
 def _column(toml: _Toml, field: Field, unit: str) -> Column:
     if field.repeated or field.scalar_type not in _DTYPES:
         kind = f"repeated {field.proto_type}" if field.repeated else field.proto_type
-        raise toml.error(f"{field.full_name} is {kind}: a column holds one number or text a row")
+        raise toml.error(
+            f'{field.full_name} is {kind}: a column holds one number or text a row. Leave it out with `skip = ["{field.name}"]`'
+        )
     return Column(
         field=field.name,
-        name=snake_case(field.name),
+        name=column_name(field.name),
         python_type=field.scalar_type,
         dtype=_DTYPES[field.scalar_type],
         unit=unit,

@@ -7,9 +7,11 @@ cannot say (calls, tables, markets, brands) lives in `binding`.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -20,7 +22,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from codegen.errors import CodegenError
-from codegen.naming import enum_member, identifier, snake_case
+from codegen.naming import TYPE_NAMES, enum_members, first_free, identifier, numbered, snake_case
 
 _F = FieldDescriptorProto
 _SCALARS = {
@@ -36,6 +38,14 @@ _SCALARS = {
     _F.TYPE_BOOL: "bool",
     _F.TYPE_BYTES: "bytes",
 }
+# What the rendered modules import and name themselves, see templates/schema: no class of a proto may hide it.
+_IMPORTED = frozenset(
+    {
+        *("IntEnum", "Iterable", "Mapping", "Message", "MessageMap", "ScalarMap", "message_class", "opend_si_schema"),
+        *("RepeatedCompositeFieldContainer", "RepeatedScalarFieldContainer"),
+    }
+)
+_OWN_MODULES = frozenset({"calls", "definitions", "records"})
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Field:
     type_name: str
     repeated: bool
     doc: str
+    class_name: str = ""  # of its messages, in the module of their proto
     entry: tuple[Field, Field] | None = None  # key and value, if the field is a map
 
     @property
@@ -78,11 +89,14 @@ class Message:
     full_name: str
     doc: str
     fields: tuple[Field, ...]
+    hiding: frozenset[str] = frozenset()  # fields that are called like a type which the stub names in this class
 
     @property
     def attributes(self) -> tuple[Field, ...]:
-        """The fields that Python can reach with a dot; `from` and its like need getattr."""
-        return tuple(field for field in self.fields if not keyword.iskeyword(field.name))
+        """The fields that a stub can name. `from` and its like need getattr; `str: str` would hide the type."""
+        return tuple(
+            field for field in self.fields if not keyword.iskeyword(field.name) and field.name not in self.hiding
+        )
 
     @property
     def receiver(self) -> str:
@@ -132,8 +146,8 @@ class ProtoFile:
     def imported_modules(self) -> list[str]:
         """Modules whose messages this file's stubs name."""
         named = [field.entry[1] if field.entry else field for message in self.messages for field in message.fields]
-        used = {field.type_name for field in named if field.is_message}
-        return sorted({snake_case(name.split(".")[0]) for name in used} - {snake_case(self.package)})
+        used = {field.type_name.split(".")[0] for field in named if field.is_message}
+        return sorted(module_name(package) for package in used - {self.package})
 
     def attribute(self, field: Field) -> str:
         """The type of the attribute, as a stub of this file spells it."""
@@ -155,14 +169,20 @@ class ProtoFile:
     def _value(self, field: Field) -> str:
         if not field.is_message:
             return field.scalar_type
-        package, _, rest = field.type_name.partition(".")
-        name = identifier(rest.replace(".", "_"))
-        return name if package == self.package else f"{snake_case(package)}.{name}"
+        package = field.type_name.partition(".")[0]
+        return field.class_name if package == self.package else f"{module_name(package)}.{field.class_name}"
+
+    def hiding(self, message: Message) -> frozenset[str]:
+        """Fields of a message that are called like a type which its stub names."""
+        spelled = {word for field in message.fields for word in re.findall(r"\w+", self.argument(field))}
+        spelled |= {word for field in message.fields for word in re.findall(r"\w+", self.attribute(field))}
+        return frozenset(spelled & {field.name for field in message.fields})
 
 
 def module_name(proto: str) -> str:
-    """`Qot_Common.proto` -> `qot_common`."""
-    return snake_case(proto.removesuffix(".proto"))
+    """`Qot_Common.proto` -> `qot_common`; `Records.proto` -> `records_`, for the schema has a `records` of its own."""
+    name = snake_case(proto.removesuffix(".proto"))
+    return f"{name}_" if name in _OWN_MODULES else name
 
 
 @dataclass(frozen=True)
@@ -177,16 +197,21 @@ class Protos:
         return {message.full_name: message for file in self.files for message in file.messages}
 
     @cached_property
-    def documentable(self) -> frozenset[str]:
-        """Full names of all that a binding may document."""
+    def docs(self) -> Mapping[str, str]:
+        """All documentation by full proto name."""
         enums = [enum for file in self.files for enum in file.enums]
-        return frozenset(
-            [file.package for file in self.files]
-            + list(self.messages)
-            + [field.full_name for message in self.messages.values() for field in message.fields]
-            + [enum.full_name for enum in enums]
-            + [f"{enum.full_name}.{value.name}" for enum in enums for value in enum.values]
-        )
+        return {
+            **{file.package: file.doc for file in self.files},
+            **{message.full_name: message.doc for message in self.messages.values()},
+            **{field.full_name: field.doc for message in self.messages.values() for field in message.fields},
+            **{enum.full_name: enum.doc for enum in enums},
+            **{f"{enum.full_name}.{value.name}": value.doc for enum in enums for value in enum.values},
+        }
+
+    @property
+    def documentable(self) -> Set[str]:
+        """Full names of all that a binding may document."""
+        return self.docs.keys()
 
     def file(self, name: str) -> ProtoFile | None:
         return next((file for file in self.files if file.name == name), None)
@@ -194,7 +219,36 @@ class Protos:
 
 def read_protos(files: FileDescriptorSet, docs: Mapping[str, str]) -> Protos:
     """Turn descriptors into the model; `docs` (by full proto name) goes before the proto's own comments."""
-    return Protos(tuple(_Reader(file, docs).read() for file in files.file))
+    modules: dict[str, str] = {}
+    for file in files.file:
+        other = modules.setdefault(module_name(file.name), file.name)
+        if other != file.name:
+            raise CodegenError(f"{file.name}: it and {other} would both become the module {module_name(file.name)}")
+    names: dict[str, str] = {}
+    for file in files.file:
+        names.update(_class_names(file, modules))
+    return Protos(tuple(_Reader(file, docs, names).read() for file in files.file))
+
+
+def _class_names(file: FileDescriptorProto, modules: Collection[str]) -> dict[str, str]:
+    """The Python names of a file's messages and enums by full name. What is nested less deep chooses first."""
+    taken = set(_IMPORTED | TYPE_NAMES).union(modules)
+    names = {}
+    for path in sorted(_paths("", file.message_type, file.enum_type), key=lambda path: path.count(".")):
+        joined = identifier(path.replace(".", "_"))
+        name = first_free(chain((joined, f"{joined}_"), numbered(joined)), taken)
+        taken.add(name)
+        names[f"{file.package}.{path}"] = name
+    return names
+
+
+def _paths(scope: str, messages: Iterable[DescriptorProto], enums: Iterable[EnumDescriptorProto]) -> Iterator[str]:
+    """`Outer`, `Outer.Inner`, `Outer.Kind` of all that becomes a class."""
+    for message in messages:
+        if not message.options.map_entry:
+            yield f"{scope}{message.name}"
+            yield from _paths(f"{scope}{message.name}.", message.nested_type, message.enum_type)
+    yield from (f"{scope}{enum.name}" for enum in enums)
 
 
 class _Reader:
@@ -205,9 +259,10 @@ class _Reader:
     _MESSAGE_FIELD, _MESSAGE_NESTED, _MESSAGE_ENUM = 2, 3, 4
     _ENUM_VALUE = 2
 
-    def __init__(self, file: FileDescriptorProto, docs: Mapping[str, str]) -> None:
+    def __init__(self, file: FileDescriptorProto, docs: Mapping[str, str], names: Mapping[str, str]) -> None:
         self._file = file
         self._docs = docs
+        self._names = names
         self._messages: list[Message] = []
         self._enums: list[Enum] = []
         self._comments = {
@@ -219,11 +274,17 @@ class _Reader:
         file = self._file
         if file.package != file.name.removesuffix(".proto"):
             raise CodegenError(f"{file.name}: its package is {file.package!r}; a package is named like its file")
+        if not file.package.isidentifier():
+            raise CodegenError(f"{file.name}: {file.package} is no name for a module; take letters, digits and _")
+        if file.syntax not in ("", "proto2"):
+            raise CodegenError(
+                f"{file.name}: it is written in {file.syntax}; only proto2 tells a value that was not sent from 0"
+            )
         for index, message in enumerate(file.message_type):
             self._add_message(message, "", (self._FILE_MESSAGE, index))
         for index, enum in enumerate(file.enum_type):
             self._add_enum(enum, "", (self._FILE_ENUM, index))
-        return ProtoFile(
+        read = ProtoFile(
             name=file.name,
             package=file.package,
             doc=self._doc(file.package, (self._FILE_SYNTAX,)) or f"Messages of {file.name}.",
@@ -231,6 +292,7 @@ class _Reader:
             messages=tuple(self._messages),
             enums=tuple(self._enums),
         )
+        return replace(read, messages=tuple(replace(message, hiding=read.hiding(message)) for message in read.messages))
 
     def _doc(self, full_name: str, path: tuple[int, ...]) -> str:
         return self._docs.get(full_name) or self._comments.get(path, "")
@@ -239,7 +301,7 @@ class _Reader:
         full_name = f"{self._file.package}.{scope}{message.name}"
         self._messages.append(
             Message(
-                name=identifier(f"{scope}{message.name}".replace(".", "_")),
+                name=self._names[full_name],
                 full_name=full_name,
                 doc=self._doc(full_name, path) or f"Message `{full_name}`.",
                 fields=tuple(
@@ -273,6 +335,7 @@ class _Reader:
             type_name=field.type_name.removeprefix("."),
             repeated=field.label == _F.LABEL_REPEATED,
             doc=self._doc(full_name, path),
+            class_name=self._names.get(field.type_name.removeprefix("."), ""),
             entry=(self._field(entry.field[0], scope, (), entry), self._field(entry.field[1], scope, (), entry))
             if entry
             else None,
@@ -280,15 +343,16 @@ class _Reader:
 
     def _add_enum(self, enum: EnumDescriptorProto, scope: str, path: tuple[int, ...]) -> None:
         full_name = f"{self._file.package}.{scope}{enum.name}"
+        members = enum_members(enum.name, [value.name for value in enum.value])
         self._enums.append(
             Enum(
-                name=identifier(f"{scope}{enum.name}".replace(".", "_")),
+                name=self._names[full_name],
                 full_name=full_name,
                 doc=self._doc(full_name, path) or f"Enum `{full_name}`.",
                 values=tuple(
                     EnumValue(
                         name=value.name,
-                        python_name=enum_member(enum.name, value.name),
+                        python_name=members[index],
                         number=value.number,
                         doc=self._doc(f"{full_name}.{value.name}", (*path, self._ENUM_VALUE, index)),
                     )

@@ -2,8 +2,12 @@
 
 import keyword
 import re
+from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, count
 
 _BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Types that rendered code names everywhere: an attribute called so would hide the type from those after it.
+TYPE_NAMES = frozenset({"bool", "bytes", "float", "int", "str"})
 
 
 def snake_case(name: str) -> str:
@@ -22,11 +26,42 @@ def _words(name: str) -> str:
 
 def enum_member(enum: str, value: str) -> str:
     """`RetType_Succeed` of `RetType` -> `SUCCEED`: the prefix repeats the enum's name."""
-    return constant_case(value.removeprefix(f"{enum}_"))
+    # No underscore at the end: an enum keeps names with one at either end for itself.
+    return constant_case(value.removeprefix(f"{enum}_").rstrip("_") or value.rstrip("_") or "_")
+
+
+def enum_members(enum: str, values: Iterable[str]) -> list[str]:
+    """The members of all values of an enum; a name that an earlier value has is lengthened by its prefix."""
+    members: list[str] = []
+    for value in values:
+        short = enum_member(enum, value)
+        longer = constant_case(value.rstrip("_") or "_")
+        members.append(first_free(chain((short, longer), numbered(short)), members))
+    return members
+
+
+def numbered(name: str) -> Iterator[str]:
+    """`name_2`, `name_3` and so on."""
+    return (f"{name}_{number}" for number in count(2))
+
+
+def first_free(candidates: Iterable[str], taken: Collection[str]) -> str:
+    """The first name that nothing has."""
+    return next(name for name in candidates if name not in taken)
 
 
 def identifier(name: str) -> str:
-    """`name`, with an underscore behind it where Python keeps the word for itself."""
+    """`name`, with an underscore behind it where Python keeps the word for itself, or names a type so."""
     if name[:1].isdigit():
         name = f"_{name}"
-    return f"{name}_" if keyword.iskeyword(name) else name
+    return f"{name}_" if keyword.iskeyword(name) or name in TYPE_NAMES else name
+
+
+# Columns that histories, panels and `with_changes` add to those of a call.
+_ADDED = frozenset({"symbol", "date", "known_at", "days_between", "change", "change_percent"})
+
+
+def column_name(field: str) -> str:
+    """`timestampStr` -> `timestamp_str`; with an underscore behind a name that frames keep for a column of their own."""
+    name = snake_case(field)
+    return f"{name}_" if name in _ADDED else name

@@ -1,10 +1,20 @@
-"""The plan: every output file and its bytes. Writing and checking share it."""
+"""The plan: every output file and its bytes. Writing and checking share it.
+
+The protos and their manifest are planned like outputs, so that they change together with what is rendered from them.
+"""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from codegen.errors import CodegenError
+
+PROTOS = PurePosixPath("codegen/protos")
 DIFF_LINES = 40
 # How every rendered Python file begins, see templates/_header.j2.
 RENDERED_MARK = "# Rendered by codegen from templates/"
@@ -25,7 +35,7 @@ class Drift:
 
 
 def compare(root: Path, plan: Plan) -> Drift:
-    """Hold the tree under `root` against the plan. Folders that hold a planned package hold nothing else."""
+    """Hold the tree under `root` against the plan. Folders that hold a planned package, or the protos, hold no others."""
     drift = Drift()
     for path, wanted in sorted(plan.items()):
         target = root / path
@@ -38,13 +48,21 @@ def compare(root: Path, plan: Plan) -> Drift:
 
 
 def _present(root: Path, plan: Plan) -> list[PurePosixPath]:
-    owned = sorted({path.parts[0] for path in plan} | _rendered_packages(root))
-    return [
-        PurePosixPath(path.relative_to(root).as_posix())
+    owned = sorted({path.parts[0] for path in outputs(plan)} | _rendered_packages(root))
+    present = [
+        path
         for folder in owned
         for path in sorted((root / folder).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
+    if any(path.parent == PROTOS for path in plan):
+        present += sorted(path for path in (root / PROTOS).glob("*.proto") if path.is_file())
+    return [PurePosixPath(path.relative_to(root).as_posix()) for path in present]
+
+
+def outputs(plan: Plan) -> list[PurePosixPath]:
+    """What is rendered, the protos left out."""
+    return [path for path in plan if path.parent != PROTOS]
 
 
 def _rendered_packages(root: Path) -> set[str]:
@@ -76,14 +94,99 @@ def _difference(root: Path, plan: Plan, path: PurePosixPath) -> str:
 
 
 def write(root: Path, plan: Plan) -> Drift:
-    """Make the tree equal to the plan and say what was changed. A file is replaced whole or not at all."""
+    """Make the tree equal to the plan and say what was changed. All of it changes, or nothing does."""
     drift = compare(root, plan)
-    for path in (*drift.differs, *drift.missing):
-        target = root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = target.with_name(f".{target.name}.new")
-        scratch.write_bytes(plan[path])
-        scratch.replace(target)
-    for path in drift.orphaned:
-        (root / path).unlink()
+    if not drift:
+        return drift
+    written = [*drift.differs, *drift.missing]
+    with _together(root) as tree:
+        for path in written:
+            tree.stage(path, plan[path])
+        for path in written:
+            tree.put(path)
+        for path in drift.orphaned:
+            tree.remove(path)
     return drift
+
+
+@contextmanager
+def _together(root: Path) -> Iterator["_Tree"]:
+    """A tree whose changes are all undone if one of them fails, or the program is interrupted between them."""
+    try:
+        aside = Path(tempfile.mkdtemp(prefix=".codegen-", dir=root))
+    except OSError as error:
+        raise CodegenError(f"{root}: {error.strerror}; nothing was changed") from None
+    tree = _Tree(root, aside)
+    try:
+        yield tree
+    except BaseException as error:
+        lost = tree.undo()
+        if lost:
+            names = ", ".join(map(str, lost))
+            raise CodegenError(
+                f"{tree.at}: {error}; then these could not be put back: {names}. What was there before is in {aside}"
+            ) from error
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise CodegenError(f"{tree.at}: {error.strerror or error}; nothing was changed") from None
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+class _Tree:
+    """Files of a tree that are replaced with what was staged, and what was there before.
+
+    All that takes room is written before the first file is replaced; from then on files are only renamed. Each step
+    is noted before it is taken, so that an interruption in between is undone as well.
+    """
+
+    def __init__(self, root: Path, aside: Path) -> None:
+        self.at = PurePosixPath()  # the file that is being worked on
+        self._root, self._aside = root, aside
+        self._undo: list[tuple[PurePosixPath, Callable[[], object]]] = []
+
+    def stage(self, path: PurePosixPath, data: bytes) -> None:
+        self.at = path
+        staged = self._aside / "new" / path
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(data)
+
+    def put(self, path: PurePosixPath) -> None:
+        self.at = path
+        target, staged = self._root / path, self._aside / "new" / path
+        if target.is_file() or target.is_symlink():
+            self.remove(path)
+        for folder in reversed(path.parents):
+            if not (self._root / folder).exists():
+                self._undo.append((folder, partial(_take_away, self._root / folder)))
+                (self._root / folder).mkdir()
+        self._undo.append((path, partial(_move_back, target, staged)))
+        staged.rename(target)
+
+    def remove(self, path: PurePosixPath) -> None:
+        self.at = path
+        target, old = self._root / path, self._aside / "old" / path
+        old.parent.mkdir(parents=True, exist_ok=True)
+        self._undo.append((path, partial(_move_back, old, target)))
+        target.rename(old)
+
+    def undo(self) -> list[PurePosixPath]:
+        """Put everything back; what could not be."""
+        lost = []
+        for path, step in reversed(self._undo):
+            try:
+                step()
+            except OSError:
+                lost.append(path)
+        return lost
+
+
+def _move_back(there: Path, here: Path) -> None:
+    """Undo `here.rename(there)`, if it was done."""
+    if not (here.exists() or here.is_symlink()):
+        there.rename(here)
+
+
+def _take_away(folder: Path) -> None:
+    if folder.exists():
+        folder.rmdir()

@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 
 from codegen.__main__ import SESSION_PROTOS, main, make_plan
 from codegen.compile import compile_protos, strip
-from codegen.naming import constant_case, enum_member, snake_case
+from codegen.naming import constant_case, enum_member, enum_members, snake_case
 from codegen.plan import Plan, compare, report
 from codegen.render import WIDTH, comment, docstring
 from tests.conftest import FACES, ROOT
@@ -46,7 +46,7 @@ PROTO = "codegen/protos/Qot_GetShortInterest.proto"
 BINDING = "codegen/bindings/short_interest.toml"
 BRANDS = "codegen/brands.toml"
 MARKETS = "codegen/markets.toml"
-CLIENT = "templates/brand/_client.py.j2"
+INIT = "templates/brand/__init__.py.j2"
 COLUMNS = "templates/brand/_columns.j2"
 SCHEMA = "generated/opend_si_schema"
 
@@ -285,6 +285,33 @@ PROTOS_WRONG = [  # the compiler's own words, with file and line
         *("Qot_GetShortInterest.proto:", '"S3C" is not defined'),
     ),
     wrong("missing", remove(PROTO), "Qot_GetShortInterest.proto: no such proto"),
+    wrong(
+        "not-UTF-8",
+        lambda scratch: (scratch.root / PROTO).write_bytes(
+            (scratch.root / PROTO).read_bytes() + "\n// 空头持仓\nmessage More {}\n".encode("gbk")
+        ),
+        *("Qot_GetShortInterest.proto:", "not UTF-8"),
+    ),
+    wrong(
+        "proto3",
+        lambda scratch: scratch.add_proto("New.proto", 'syntax = "proto3";\npackage New;\n'),
+        *("New.proto: ", "proto3"),
+    ),
+    wrong(
+        "two-protos-of-one-module",
+        lambda scratch: scratch.add_proto("QotCommon.proto", 'syntax = "proto2";\npackage QotCommon;\n'),
+        *("QotCommon.proto", "Qot_Common.proto", "module qot_common"),
+    ),
+    wrong(
+        "name-that-no-module-can-have",
+        lambda scratch: scratch.add_proto("Two.Parts.proto", 'syntax = "proto2";\npackage Two.Parts;\n'),
+        *("Two.Parts.proto: ", "module"),
+    ),
+    wrong(
+        "package-of-another-name",
+        change(PROTO, "package Qot_GetShortInterest", "package Qot_GetLongInterest"),
+        "Qot_GetShortInterest.proto: its package is 'Qot_GetLongInterest'",
+    ),
     wrong("missing-session", remove("codegen/protos/KeepAlive.proto"), "KeepAlive.proto: no such proto"),
 ]
 
@@ -408,13 +435,13 @@ SETTINGS_WRONG = [
 ]
 
 TEMPLATES_WRONG = [
-    wrong("undefined-variable", change(CLIENT, "{{ call.title }}", "{{ call.titel }}"), CLIENT, "'titel'"),
-    wrong("no-jinja", change(CLIENT, "{{ call.title }}", "{{ call.title "), f"{CLIENT}, line "),
+    wrong("undefined-variable", change(INIT, "{{ brand.name }}", "{{ brand.nmae }}"), INIT, "'nmae'"),
+    wrong("no-jinja", change(INIT, "{{ brand.name }}", "{{ brand.name "), f"{INIT}, line "),
     wrong("missing-partial", remove(COLUMNS), "templates/brand/", "_columns.j2"),
     wrong(
         "no-python",
-        change(CLIENT, "class Client(", "class class Client("),
-        *("futu_si/_client.py:", "invalid-syntax"),
+        change(INIT, "__all__ = [", "__all__ == = ["),
+        *("futu_si/__init__.py:", "invalid-syntax"),
     ),
     wrong(
         "undefined-variable-of-a-partial",
@@ -598,7 +625,8 @@ assert (getattr(reserved, "from"), getattr(reserved, "class"), getattr(reserved,
 
 assert a.Aliased.INITIAL is a.Aliased.FIRST
 assert {name: int(value) for name, value in a.Aliased.__members__.items()} == {
-    "UNKNOWN": -1, "FIRST": 0, "INITIAL": 0, "NO_PREFIX": 1, "_2ND_HALF": 2,
+    "UNKNOWN": -1, "FIRST": 0, "INITIAL": 0, "NO_PREFIX": 1, "_2ND_HALF": 2, "ALIASED_NO_PREFIX": 1, "ALIASED": 3, "_BOTH": 4,
+    "NONE": 5,
 }
 
 inner = a.Outer_Inner(kind=a.Outer_Inner_Kind.LARGE, innermost=a.Outer_Inner_Innermost(depth=3))
@@ -620,6 +648,14 @@ assert types.snake_alreadyCamel == "y"
 
 mapped = again(a.Mapped(counts={"x": 2**40}, inners={-1: inner}))
 assert (dict(mapped.counts), dict(mapped.inners)) == ({"x": 2**40}, {-1: inner})
+
+shelf = again(a.Shelf(book=a.Shelf_Book_(other=a.Shelf_Book())))
+assert (type(shelf.book), type(shelf.book.other)) == (a.Shelf_Book_, a.Shelf_Book)
+assert type(again(a.Message_(message=a.Message_())).message) is a.Message_
+assert a.IntEnum_.ZERO == 0
+hiding = again(a.Hiding(str="s", int=True, number=3, Bare=a.Bare(text="t"), float=True))
+assert (hiding.str, hiding.int, hiding.number, hiding.Bare.text, hiding.float) == ("s", True, 3, "t", True)
+assert again(a.Grouped(result=a.Grouped_Result(size=3))).result.size == 3
 
 assert again(a.Bare(text="t")).text == "t"
 assert again(a.Comments(both="t")).both == "t"
@@ -661,10 +697,15 @@ def check_value(module, field, value, said):
     else:
         assert type(value).__name__ == said, (field.full_name, said)
 
+def hides(module, name):
+    return name in LISTED or isinstance(getattr(module, name, None), type)
+
 def check_message(module, made, node):
-    fields = {field.name: field for field in made.DESCRIPTOR.fields if not keyword.iskeyword(field.name)}
     said = {part.target.id: ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)}
+    fields = {field.name: field for field in made.DESCRIPTOR.fields if not keyword.iskeyword(field.name)}
+    fields = {name: field for name, field in fields.items() if name in said or not hides(module, name)}
     assert list(said) == list(fields), node.name
+    assert not any(name in told.split("[", 1)[-1] for name in said for told in said.values() if hides(module, name))
     (init,) = [part for part in node.body if isinstance(part, ast.FunctionDef)]
     assert [argument.arg for argument in init.args.kwonlyargs] == list(fields), node.name
     assert made(**dict.fromkeys(fields)) == made()
@@ -765,6 +806,10 @@ def test_a_binding_may_document_an_enum_and_its_values(scratch: Scratch) -> None
         ("52WeekHigh", "_52_week_high"),
         # Underscores do not pile up
         ("a__b", "a_b"),
+        # Names of types that records are annotated with
+        ("str", "str_"),
+        ("Float", "float_"),
+        ("intValue", "int_value"),
         # Python's words, in the case that Python keeps
         ("from", "from_"),
         ("class", "class_"),
@@ -786,6 +831,11 @@ def test_snake_case_divides_words_and_keeps_clear_of_keywords(name: str, python_
         ("Market", "NoPrefix", "NO_PREFIX"),
         ("Market", "MarketMaker", "MARKET_MAKER"),
         ("Market", "Market_None", "NONE"),
+        # An enum keeps names with an underscore at both ends for itself
+        ("Market", "_Market_", "_MARKET"),
+        # Nothing is left behind the prefix, or nothing at all
+        ("Market", "Market_", "MARKET"),
+        ("Market", "__", "_"),
         pytest.param(
             "Operator",
             "Operator_And",
@@ -795,6 +845,11 @@ def test_snake_case_divides_words_and_keeps_clear_of_keywords(name: str, python_
 )
 def test_enum_members_are_constants_without_the_enums_name(enum: str, value: str, member: str) -> None:
     assert enum_member(enum, value) == member
+
+
+def test_enum_members_of_one_name_are_told_apart() -> None:
+    values = ["US", "Market_US", "Market_us", "Market_U_S", "Market_HK"]
+    assert enum_members("Market", values) == ["US", "MARKET_US", "US_2", "U_S", "HK"]
 
 
 def test_constants_are_snake_case_in_capitals() -> None:
