@@ -10,7 +10,7 @@ PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 
 # A link, a heading or a name that is not there is an error.
-GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site
+GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site/html
 
 .PHONY: demo test check docs notebook regenerate bench clean
 
@@ -32,7 +32,7 @@ check: $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/docs.stamp
 
 docs: $(VENV)/docs.stamp
 	$(GUIDE)
-	@echo site/index.html
+	@echo site/html/index.html
 
 # Executes the notebook on the simulator and writes what it shows.
 notebook: $(VENV)/test.stamp
