@@ -21,7 +21,7 @@ Importing this package loads no pandas, writes nothing and starts nothing.
 
 from typing import TYPE_CHECKING
 
-from futu_si._client import Client, arrow_table, configure, export, history, panel, plot, screen, sync
+from futu_si._client import Client, arrow_table, configure, export, history, panel, plot, revisions, screen, sync
 from futu_si._quote import (
     OpenQuoteContext,
     get_daily_short_volume,
@@ -100,6 +100,7 @@ __all__ = [
     "history",
     "panel",
     "plot",
+    "revisions",
     "screen",
     "sync",
     "with_changes",

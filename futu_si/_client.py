@@ -9,7 +9,7 @@ from opend_si.client import BlockingClient, Default
 from opend_si.dates import When
 from opend_si.kinds import call_of
 from opend_si.pages import Page
-from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, Settings, WaitCallback
+from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.sync import Progress, SyncReport
 from opend_si_schema.calls import Kind
 
@@ -28,6 +28,10 @@ class Client(BlockingClient):
     Args:
         host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
         port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        rsa_key: Path of the RSA private key file that OpenD has, too (`rsa_private_key` in its configuration); the connection
+            is then encrypted, and a client without the key is turned away. PEM, PKCS#1 or PKCS#8, of any size, without a
+            passphrase; read whenever the connection is opened. Needs the extra `encrypt`. None: not encrypted. Not given:
+            `OPEND_RSA_KEY`, else not encrypted.
         mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
             `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
             `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
@@ -49,6 +53,7 @@ class Client(BlockingClient):
         host: str | None = None,
         port: int | None = None,
         *,
+        rsa_key: KeyFile | NotGiven | None = NOT_GIVEN,
         mode: ModeName | None = None,
         cache: str | os.PathLike[str] | None = None,
         max_age: MaxAge | NotGiven = NOT_GIVEN,
@@ -57,7 +62,14 @@ class Client(BlockingClient):
     ) -> None:
         super().__init__(
             Settings.resolve(
-                host=host, port=port, mode=mode, cache=cache, max_age=max_age, timeout=timeout, on_wait=on_wait
+                host=host,
+                port=port,
+                rsa_key=rsa_key,
+                mode=mode,
+                cache=cache,
+                max_age=max_age,
+                timeout=timeout,
+                on_wait=on_wait,
             )
         )
 
@@ -109,7 +121,8 @@ class Client(BlockingClient):
             ShortInterestWarning: OpenD could not be asked and an expired page answers, or pages cannot be recorded.
 
         Raises:
-            InvalidArgument: An argument is wrong; no request was spent.
+            InvalidArgument: An argument is wrong, or the RSA key cannot be used; no request was spent.
+            MissingExtra: The connection is to be encrypted, and `cryptography` is not installed.
             ConnectionFailed: No OpenD at the address, or the link broke twice, and no page is recorded.
             RequestTimeout: OpenD did not answer in time, and no page is recorded.
             CacheMiss: Mode offline, and the page is not recorded.
@@ -133,7 +146,7 @@ class Client(BlockingClient):
 
         Raises:
             ProtocolError: A cursor leads in a circle.
-            As `get_page`, the errors of arguments at once, all others from the iterator.
+            ShortInterestError: As `get_page`: those of arguments at once, all others from the iterator.
         """
         return self._pages(self._ask.pages(call_of(kind), code))
 
@@ -159,8 +172,9 @@ class Client(BlockingClient):
             as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day means its
                 end. None: now.
             kind: As for `get_page`.
-            start, end, as_of: A text such as `2026-04-30`, a date, a datetime or a pandas Timestamp; what has no time zone is
-            the market's.
+
+        Days and moments are texts such as `2026-04-30`, dates, datetimes or pandas Timestamps; what has no time zone is
+        the market's.
 
         Returns:
             A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
@@ -172,7 +186,7 @@ class Client(BlockingClient):
         Raises:
             CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
-            All others as `get_page`.
+            ShortInterestError: All others as `get_page`.
         """
         return self._drive(self._ask.history(call_of(kind), code, start, end, as_of))
 
@@ -267,8 +281,8 @@ class Client(BlockingClient):
             zone), the columns that `get_page` lists for the market, and `known_at` (datetime, UTC). The rows of a symbol
             are those of its `history`. `attrs["market"]` names the market.
 
-        Warns, raises:
-            As `arrow_table`.
+        Raises:
+            ShortInterestError: As `arrow_table`, and it warns as that does.
         """
         return self._run(self._ask.panel, call_of(kind), codes, market, as_of)
 
@@ -296,8 +310,11 @@ class Client(BlockingClient):
         Returns:
             The paths or URLs of the files.
 
-        Warns, raises:
-            As `arrow_table`; and OSError where a file cannot be written.
+        Raises:
+            OSError: A file cannot be written.
+            ShortInterestError: As `arrow_table`, and it warns as that does.
+
+        Read the markets one by one, or with a reader that unites columns by name: their columns differ.
         """
         return self._run(self._ask.export, call_of(kind), path, format, codes, market, as_of)
 
@@ -317,8 +334,8 @@ class Client(BlockingClient):
         Returns:
             A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
 
-        Warns, raises:
-            As `arrow_table`.
+        Raises:
+            ShortInterestError: As `arrow_table`, and it warns as that does.
         """
         return self._run(self._ask.screen, call_of("short_interest"), market, by, top, as_of)
 
@@ -338,7 +355,7 @@ class Client(BlockingClient):
 
         Raises:
             MissingExtra: matplotlib is not installed.
-            All others as `history`.
+            ShortInterestError: All others as `history`.
         """
         source = "Futu OpenD get_short_interest"
         return self._drive(self._ask.plot(call_of("short_interest"), code, start, end, as_of, source))
@@ -351,6 +368,7 @@ def configure(
     *,
     host: str | None = None,
     port: int | None = None,
+    rsa_key: KeyFile | NotGiven | None = NOT_GIVEN,
     mode: ModeName | None = None,
     cache: str | os.PathLike[str] | None = None,
     max_age: MaxAge | NotGiven = NOT_GIVEN,
@@ -362,6 +380,10 @@ def configure(
     Args:
         host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
         port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        rsa_key: Path of the RSA private key file that OpenD has, too (`rsa_private_key` in its configuration); the connection
+            is then encrypted, and a client without the key is turned away. PEM, PKCS#1 or PKCS#8, of any size, without a
+            passphrase; read whenever the connection is opened. Needs the extra `encrypt`. None: not encrypted. Not given:
+            `OPEND_RSA_KEY`, else not encrypted.
         mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
             `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
             `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
@@ -378,8 +400,11 @@ def configure(
         InvalidArgument: A setting is wrong; the settings stay as they were.
     """
     given = {"host": host, "port": port, "mode": mode, "cache": cache, "timeout": timeout, "on_wait": on_wait}
-    settings = {name: value for name, value in given.items() if value is not None}
-    DEFAULT.configure(settings if max_age is NOT_GIVEN else {**settings, "max_age": max_age})
+    nullable = {"rsa_key": rsa_key, "max_age": max_age}
+    DEFAULT.configure(
+        {name: value for name, value in given.items() if value is not None}
+        | {name: value for name, value in nullable.items() if value is not NOT_GIVEN}
+    )
 
 
 def history(
@@ -392,6 +417,11 @@ def history(
 ) -> "pd.DataFrame":
     """The whole history of a symbol: `Client.history` of the client that `configure` sets up."""
     return DEFAULT.get().history(code, start, end, as_of, kind=kind)
+
+
+def revisions(code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
+    """What OpenD sent differently later: `Client.revisions` of the client that `configure` sets up."""
+    return DEFAULT.get().revisions(code, kind=kind)
 
 
 def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest") -> SyncReport:

@@ -7,7 +7,7 @@ from types import TracebackType
 from moomoo_si._client import DEFAULT, Client
 from opend_si.client import page_of
 from opend_si.dropin import Answer, answer, one_code
-from opend_si.settings import NOT_GIVEN, MaxAge, ModeName, NotGiven, WaitCallback
+from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, WaitCallback, encrypting
 from opend_si_schema.calls import (
     DAILY_SHORT_VOLUME,
     SHORT_INTEREST,
@@ -21,8 +21,14 @@ class OpenQuoteContext:
     OpenD that is away is an error text from the first call.
 
     Args:
+        is_encrypt: As the broker documents it. True: encrypted with the key that `rsa_key` or `OPEND_RSA_KEY` names (there is
+            no `SysConfig` here); False: not encrypted, even if they name one; None: encrypted if they name one.
         host: Machine that runs OpenD. Not given: `OPEND_HOST`, else 127.0.0.1.
         port: Port that OpenD listens on, 1 to 65535. Not given: `OPEND_PORT`, else 11111.
+        rsa_key: Path of the RSA private key file that OpenD has, too (`rsa_private_key` in its configuration); the connection
+            is then encrypted, and a client without the key is turned away. PEM, PKCS#1 or PKCS#8, of any size, without a
+            passphrase; read whenever the connection is opened. Needs the extra `encrypt`. None: not encrypted. Not given:
+            `OPEND_RSA_KEY`, else not encrypted.
         mode: How the page cache is used. `online`: a fresh recorded page answers, otherwise it is fetched and recorded;
             `refresh`: fetched and recorded; `offline`: a recorded page answers whatever its age, no socket is opened;
             `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
@@ -43,14 +49,25 @@ class OpenQuoteContext:
         self,
         host: str | None = None,
         port: int | None = None,
+        is_encrypt: bool | None = None,
         *,
+        rsa_key: KeyFile | NotGiven | None = NOT_GIVEN,
         mode: ModeName | None = None,
         cache: str | os.PathLike[str] | None = None,
         max_age: MaxAge | NotGiven = NOT_GIVEN,
         timeout: float | None = None,
         on_wait: WaitCallback | None = None,
     ) -> None:
-        self._client = Client(host, port, mode=mode, cache=cache, max_age=max_age, timeout=timeout, on_wait=on_wait)
+        self._client = Client(
+            host,
+            port,
+            rsa_key=encrypting(is_encrypt, rsa_key),
+            mode=mode,
+            cache=cache,
+            max_age=max_age,
+            timeout=timeout,
+            on_wait=on_wait,
+        )
 
     def __enter__(self) -> "OpenQuoteContext":
         return self

@@ -16,7 +16,7 @@ from opend_si.questions import Questions
 from opend_si.settings import Settings
 from opend_si.source import PageWalk
 from opend_si.steps import Account, Exchange, Sleep, Step, Steps
-from opend_si.sync import Progress, SyncReport
+from opend_si.sync import Patience, Progress, SyncReport
 from opend_si.wire.aio import AsyncioConnection
 from opend_si_schema.definitions import Call
 
@@ -30,7 +30,7 @@ class AsyncioClient:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ask = Questions(settings)
-        self._connection = AsyncioConnection(settings.host, settings.port, settings.timeout)
+        self._connection = AsyncioConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
 
     async def close(self) -> None:
         """Close the connection and the files. The client stays usable: the next call opens them again."""
@@ -58,9 +58,9 @@ class AsyncioClient:
 
     async def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
         symbols = self._ask.symbols(codes)
-        report = SyncReport()
+        report, patience = SyncReport(), Patience()
         for symbol in symbols:
-            report.symbols.append(await self._drive(self._ask.symbol(call, symbol)))
+            report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience)))
             if progress is not None:
                 progress(report.symbols[-1], len(report), len(symbols))
         return report
@@ -81,7 +81,7 @@ class AsyncioClient:
     async def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key):
-                return await self._connection.request(key.call.proto_id, key.request())
+                return await self._connection.request(key.call.proto_id, key.request(), key.told)
             case Account():
                 return (await self._connection.server()).user_id
             case Sleep(seconds, budget):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from opend_si.locks import ForkLock
 from opend_si.pages import Page
 from opend_si.questions import Questions
 from opend_si.settings import Settings
 from opend_si.source import PageWalk
 from opend_si.steps import Account, Exchange, Sleep, Step, Steps
-from opend_si.sync import Progress, SyncReport
+from opend_si.sync import Patience, Progress, SyncReport
 from opend_si.wire.blocking import BlockingConnection
 from opend_si_schema.definitions import Call
 
@@ -28,7 +28,7 @@ class BlockingClient:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ask = Questions(settings)
-        self._connection = BlockingConnection(settings.host, settings.port, settings.timeout)
+        self._connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
 
     def close(self) -> None:
         """Close the connection and the files. The client stays usable: the next call opens them again."""
@@ -56,9 +56,9 @@ class BlockingClient:
 
     def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
         symbols = self._ask.symbols(codes)
-        report = SyncReport()
+        report, patience = SyncReport(), Patience()
         for symbol in symbols:
-            report.symbols.append(self._drive(self._ask.symbol(call, symbol)))
+            report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience)))
             if progress is not None:
                 progress(report.symbols[-1], len(report), len(symbols))
         return report
@@ -80,7 +80,7 @@ class BlockingClient:
     def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key):
-                return self._connection.request(key.call.proto_id, key.request())
+                return self._connection.request(key.call.proto_id, key.request(), key.told)
             case Account():
                 return self._connection.server.user_id
             case Sleep(seconds, budget):
@@ -105,7 +105,7 @@ class Default(Generic[_C]):
         self._make = make
         self._settings: dict[str, Any] = {}
         self._client: _C | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         atexit.register(self.close)
 
     def get(self) -> _C:

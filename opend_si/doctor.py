@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
-from opend_si.errors import ProtocolError, ShortInterestError
+from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.refusals import refusal
 from opend_si.settings import Settings
 from opend_si.wire.blocking import BlockingConnection
@@ -28,15 +28,20 @@ class Finding:
 
 def examine(settings: Settings, call: Call) -> Iterator[Finding]:
     """The steps in order, up to the first that fails for good. Spends no request of the call's own limit."""
-    connection = BlockingConnection(settings.host, settings.port, settings.timeout)
+    connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
     try:
         try:
             server = connection.server
             state = _global_state(connection)
+            encryption = connection.encryption
+        except (InvalidArgument, MissingExtra) as error:
+            yield Finding(False, "the connection cannot be encrypted", str(error), error)
+            return
         except ShortInterestError as error:
             yield Finding(False, f"OpenD at {settings.address} does not answer", str(error), error)
             return
-        yield Finding(True, f"OpenD answers at {settings.address}")
+        how = f"encrypted: {encryption}" if encryption else "not encrypted"
+        yield Finding(True, f"OpenD answers at {settings.address} ({how})")
         yield _version(server.version, call)
         yield _login(state)
     finally:

@@ -55,6 +55,11 @@ class PageKey:
         return f"{self.call.title} of {self.symbol}"
 
     @property
+    def told(self) -> str:
+        """The whole key, for a log."""
+        return f"{self}, next_key {self.next_key!r}, num {self.num}"
+
+    @property
     def table(self) -> Table:
         """The table of the symbol's market."""
         return next(table for table in self.call.tables if table.market is self.symbol.market)

@@ -18,7 +18,7 @@ from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
 from opend_si.source import PageSource, PageWalk
 from opend_si.steps import Steps
-from opend_si.sync import SymbolReport, report_symbol
+from opend_si.sync import Patience, SymbolReport, report_symbol
 from opend_si.tables import make_history, make_revisions
 from opend_si_schema.definitions import Call
 
@@ -59,9 +59,7 @@ class Questions:
         rows = [row for row in found.rows if row.at <= up_to]
         return make_history(key.table, rows, [known.known_at(row) for row in rows])
 
-    def plot(
-        self, call: Call, code: object, start: object, end: object, as_of: object, source: str
-    ) -> Steps[Figure]:
+    def plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Steps[Figure]:
         from opend_si import chart
 
         chart.require_matplotlib()  # before a request is spent
@@ -81,13 +79,13 @@ class Questions:
         wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(given)}
         return list(wanted.values())
 
-    def symbol(self, call: Call, code: object) -> Steps[SymbolReport]:
+    def symbol(self, call: Call, code: object, patience: Patience) -> Steps[SymbolReport]:
         """Bring one symbol up to date. Its errors are in the report."""
 
         def walk() -> Any:
             return (yield from self._source.history(_longest(call, code), BOTTOM, may_fall_back=False))
 
-        return report_symbol(code if isinstance(code, str) else repr(code), walk())
+        return report_symbol(code if isinstance(code, str) else repr(code), walk, patience)
 
     # From the record alone: there is nothing to wait for but the disk. What these need is imported when they are asked.
 
@@ -100,9 +98,7 @@ class Questions:
 
         return panel.arrow_table(self._settings, call, codes, market, as_of)
 
-    def panel(
-        self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None
-    ) -> pd.DataFrame:
+    def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> pd.DataFrame:
         from opend_si import panel
 
         return panel.panel(self._settings, call, codes, market, as_of)
@@ -129,4 +125,3 @@ class Questions:
 def _longest(call: Call, code: object) -> PageKey:
     """The key of a symbol's longest first page: whole histories are walked with it."""
     return PageKey.check(call, code, None, call.page_size.maximum)
-

@@ -23,6 +23,8 @@ DEFAULT_TIMEOUT = 12.0
 DEFAULT_MAX_AGE = 12 * 3600.0
 # A thousand years: whoever means for ever says None.
 _LONGEST_AGE = 3.2e10
+# How an RSA private key begins in base64; the shortest has some 300 characters.
+_DER, _LONG = "MII", 200
 _APPLICATION = "opend-short-interest"
 
 
@@ -38,6 +40,7 @@ MaxAge: TypeAlias = float | timedelta | Literal["publication"] | None
 # Fresh until the market's publication rule says that a new row can exist.
 PUBLICATION: Final = "publication"
 WaitCallback: TypeAlias = Callable[[float], object]
+KeyFile: TypeAlias = str | os.PathLike[str]
 
 _Age: TypeAlias = float | Literal["publication"]
 _T = TypeVar("_T")
@@ -50,6 +53,7 @@ class Settings:
     Attributes:
         host: Where OpenD listens (`OPEND_HOST`).
         port: The port it listens on (`OPEND_PORT`).
+        rsa_key: File of the RSA private key that OpenD has, too (`OPEND_RSA_KEY`); None: the link is not encrypted.
         timeout: Seconds that a request may take.
         mode: How the page cache is used (`OPEND_SI_MODE`).
         cache: The page cache's file (`OPEND_SI_CACHE`, else in the folder `OPEND_SI_HOME`).
@@ -63,6 +67,7 @@ class Settings:
 
     host: str
     port: int
+    rsa_key: Path | None
     timeout: float
     mode: Mode
     cache: Path
@@ -81,6 +86,7 @@ class Settings:
         *,
         host: str | None = None,
         port: int | None = None,
+        rsa_key: KeyFile | NotGiven | None = NOT_GIVEN,
         timeout: float | None = None,
         mode: str | None = None,
         cache: str | os.PathLike[str] | None = None,
@@ -94,6 +100,7 @@ class Settings:
         return cls(
             host=_pick(env, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
             port=_pick(env, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
+            rsa_key=_pick_rsa_key(env, rsa_key),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
             mode=_pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE),
             cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / "pages.sqlite3"),
@@ -102,6 +109,24 @@ class Settings:
             rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
             on_wait=_callback("on_wait", on_wait),
         )
+
+
+def encrypting(is_encrypt: bool | None, rsa_key: KeyFile | NotGiven | None) -> KeyFile | NotGiven | None:
+    """The `rsa_key` that the published clients' argument `is_encrypt` makes of the one given."""
+    if is_encrypt is None:
+        return rsa_key
+    if is_encrypt is False:
+        return None
+    if is_encrypt is not True:
+        raise InvalidArgument(
+            f"is_encrypt is {is_encrypt!r}: it takes True, False, or None to encrypt if a key is named"
+        )
+    if (key := _pick_rsa_key(os.environ, rsa_key)) is None:
+        raise InvalidArgument(
+            "is_encrypt is True and no RSA key is named: rsa_key= or OPEND_RSA_KEY takes the path of the private key file that "
+            "OpenD has (rsa_private_key in its configuration)"
+        )
+    return key
 
 
 def parse_rate(name: str, text: object) -> Rate | None:
@@ -141,6 +166,14 @@ def _pick_max_age(env: Mapping[str, str], given: MaxAge | NotGiven) -> _Age | No
     return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", _max_age_text, lambda: DEFAULT_MAX_AGE)
 
 
+def _pick_rsa_key(env: Mapping[str, str], given: KeyFile | NotGiven | None) -> Path | None:
+    """None is a value of its own here: not encrypted, whatever the environment says."""
+    if given is None:
+        return None
+    given = None if given is NOT_GIVEN else given
+    return _pick(env, "rsa_key", given, "OPEND_RSA_KEY", _key_file, lambda: None)
+
+
 def _default_home() -> Path:
     # Data, not cache: systems empty cache folders, and a recorded history cannot be had again.
     from platformdirs import user_data_path
@@ -171,6 +204,16 @@ def _path(name: str, value: object) -> Path:
         return Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
     except (RuntimeError, ValueError) as error:
         raise InvalidArgument(f"{name} is {value!r}: it takes a path ({error})") from None
+
+
+def _key_file(name: str, value: object) -> Path:
+    # A key in the place of its path is told without showing it.
+    if not isinstance(value, (str, os.PathLike)):
+        raise InvalidArgument(f"{name} is of type {type(value).__name__}: it takes the path of an RSA private key file")
+    text = os.fspath(value)
+    if not isinstance(text, str) or "-----" in text or "\n" in text or (text.startswith(_DER) and len(text) > _LONG):
+        raise InvalidArgument(f"{name} looks like a key itself: it takes the path of the file that holds it")
+    return _path(name, value)
 
 
 def _timeout(name: str, value: object) -> float:

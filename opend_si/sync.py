@@ -9,10 +9,14 @@ from typing import TypeAlias, TypeVar
 from opend_si.clock import now
 from opend_si.errors import ConnectionFailed, ShortInterestError
 from opend_si.planner import History, Walk
-from opend_si.steps import Exchange, Steps
+from opend_si.steps import Exchange, Sleep, Steps
 from opend_si.wire.link import LinkCut
 
 _T = TypeVar("_T")
+
+# Seconds that one sync waits in all for an OpenD that went away, and between its attempts: doubled up to the last.
+_PATIENCE_SECONDS = 60.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,45 @@ def counted(count: int, noun: str) -> str:
 Progress: TypeAlias = Callable[[SymbolReport, int, int], object]
 
 
-def report_symbol(symbol: str, walk: Steps[tuple[Walk, History]]) -> Steps[SymbolReport]:
+class Patience:
+    """How long a sync waits for an OpenD that was there and is gone, as while it restarts: bounded over the whole sync."""
+
+    def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
+        self._left, self._pause = seconds, _FIRST_PAUSE
+        self._was_there = False
+
+    def met(self) -> None:
+        """OpenD has answered."""
+        self._was_there, self._pause = True, _FIRST_PAUSE
+
+    def wait(self) -> Steps[bool]:
+        """Wait before the next attempt; False: it is not worth one."""
+        if not self._was_there or self._left <= 0:
+            return False
+        seconds = min(self._pause, self._left)
+        self._left -= seconds
+        self._pause = min(2 * self._pause, _LAST_PAUSE)
+        yield Sleep(seconds)
+        return True
+
+
+def report_symbol(
+    symbol: str, walk: Callable[[], Steps[tuple[Walk, History]]], patience: Patience
+) -> Steps[SymbolReport]:
     """Walk a symbol's history, and report on it."""
     begun_at, spent = now(), _Spent()
-    try:
-        found, known = yield from spent.counting(walk)
-    except ShortInterestError as error:
-        return SymbolReport(symbol, requests=spent.requests, error=error)
+    while True:
+        try:
+            found, known = yield from spent.counting(walk())
+        except ConnectionFailed as error:
+            if not (yield from patience.wait()):
+                return SymbolReport(symbol, requests=spent.requests, error=error)
+        except ShortInterestError as error:
+            return SymbolReport(symbol, requests=spent.requests, error=error)
+        else:
+            break
+    if spent.requests:
+        patience.met()
     return SymbolReport(
         symbol=symbol,
         rows=len(found.rows),

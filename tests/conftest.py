@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("HOME", str(home))
-    for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
+    for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_RSA_KEY", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("OPEND_SI_HOME", str(home / "home"))
     # Tests of the wire look at what the simulator sees; those of the cache and the budget say so themselves.

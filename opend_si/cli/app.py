@@ -114,7 +114,8 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
     from opend_si.settings import Settings
 
     code = exits.OK
-    for finding in examine(Settings.resolve(**opend), SHORT_INTEREST):
+    settings = Settings.resolve(**{name: value for name, value in opend.items() if value is not None})
+    for finding in examine(settings, SHORT_INTEREST):
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
         if not finding.ok:
             click.echo(f"      {finding.advice}")
@@ -143,7 +144,8 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
 @click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
-def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: float) -> None:
+@click.option("--rsa-key", type=click.Path(), help="RSA private key file: only encrypted clients are let in.")
+def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: float, rsa_key: str | None) -> None:
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
     Prints its address on stdout when it listens, and runs until it is interrupted or terminated.
@@ -151,7 +153,13 @@ def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: f
     from opend_si.simulator import Simulator, Universe
 
     simulator = Simulator(
-        Universe(seed), host=host, port=port, rate=parse_rate("--rate", rate), cursor=cursor, latency=latency
+        Universe(seed),
+        host=host,
+        port=port,
+        rate=parse_rate("--rate", rate),
+        cursor=cursor,
+        latency=latency,
+        rsa_key=rsa_key,
     )
 
     is_listening = False
@@ -163,7 +171,8 @@ def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: f
         note(
             f"Simulator with {counted(len(simulator.universe.symbols), 'symbol')}: {', '.join(simulator.universe.symbols)}"
         )
-        note(f"Use it: OPEND_PORT={simulator.port}. Stop it: Ctrl-C.")
+        key = f" OPEND_RSA_KEY={rsa_key}" if rsa_key else ""
+        note(f"Use it: OPEND_PORT={simulator.port}{key}. Stop it: Ctrl-C.")
 
     # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -85,6 +85,11 @@ def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that talks to OpenD."""
     for option in (
         click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
+        click.option(
+            "--rsa-key",
+            type=click.Path(),
+            help="RSA private key file that OpenD has, too: the connection is encrypted (OPEND_RSA_KEY).",
+        ),
         click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),
         click.option("--host", help="Machine that runs OpenD (OPEND_HOST, else 127.0.0.1)."),
     ):

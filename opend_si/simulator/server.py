@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -19,7 +22,9 @@ from opend_si.simulator.faults import Close, Fault, Wait
 from opend_si.simulator.limits import SlidingWindow
 from opend_si.simulator.universe import Row, Universe
 from opend_si.symbols import Symbol
-from opend_si.wire.framing import Frame, FrameDecoder, encode_frame
+from opend_si.wire.ciphers import SPOKEN, Algorithm, Cipher, connection_cipher
+from opend_si.wire.framing import PLAIN, Frame, FrameDecoder, encode_frame
+from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import CLIENT_VERSION, GET_GLOBAL_STATE, INIT_CONNECT, KEEP_ALIVE
 from opend_si_schema import common, get_global_state, init_connect, keep_alive
 from opend_si_schema.calls import CALLS
@@ -33,6 +38,7 @@ ONLY_EQUITIES = "该接口仅支持正股"
 UNKNOWN_PROTOCOL = "Unknown protocol id"
 BAD_CURSOR = "nextKey参数错误"  # our own wording
 BAD_PAGE_SIZE = "num参数错误"  # our own wording
+BAD_CIPHER = "packetEncAlgo参数错误"  # our own wording
 KEEP_ALIVE_SECONDS = 10
 _CHUNK = 64 * 1024
 
@@ -75,6 +81,9 @@ class Simulator:
         version: OpenD's version, major * 100 + minor; calls that are newer are unknown to it.
         latency: Seconds before each reply.
         logged_in: Whether OpenD is logged in to the quote servers.
+        rsa_key: File of the RSA private key; only clients that have it, too, are let in. None: only such as do not encrypt.
+        algorithms: What it encrypts with after InitConnect; to a client that asks for AES_CBC without it there being, it
+            speaks FTAES_ECB.
 
     """
 
@@ -89,11 +98,16 @@ class Simulator:
         version: int = CLIENT_VERSION,
         latency: float = 0.0,
         logged_in: bool = True,
+        rsa_key: str | os.PathLike[str] | None = None,
+        algorithms: Sequence[Algorithm] = SPOKEN,
     ) -> None:
         self.universe = universe or Universe()
         self.host, self.port = host, port
         self.rate, self.cursor, self.version = rate, cursor, version
         self.latency, self.logged_in = latency, logged_in
+        self.key = None if rsa_key is None else read_key(Path(rsa_key))
+        self.algorithms = algorithms
+        self.asked_for: list[int] = []
         self.faults: deque[Fault] = deque()
         self.requests: list[SeenRequest] = []
         self._arrived = threading.Condition()
@@ -266,14 +280,15 @@ class _Conversation:
         self._simulator, self._number = simulator, number
         self._reader, self._writer = reader, writer
         self._open = False
+        self._cipher: Cipher = simulator.key or PLAIN
+        self._decoder = FrameDecoder(self._cipher)
         self._replies: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Answer until the client leaves or sends what no client of OpenD sends."""
-        decoder = FrameDecoder()
         try:
             while data := await self._reader.read(_CHUNK):
-                for frame in decoder.feed(data):
+                for frame in self._decoder.feed(data):
                     if not self._open and frame.proto_id != INIT_CONNECT:
                         return
                     await self._take(frame)
@@ -286,7 +301,9 @@ class _Conversation:
     async def _take(self, frame: Frame) -> None:
         if frame.proto_id == INIT_CONNECT:
             self._open = True
-            await self._send(frame, self._hello())
+            reply, cipher = self._hello(frame.body)
+            await self._send(frame, reply)
+            self._cipher = self._decoder.cipher = cipher
             return
         reply = self._simulator.answer(frame.proto_id, frame.body)
         is_page = frame.proto_id not in (KEEP_ALIVE, GET_GLOBAL_STATE)
@@ -300,14 +317,13 @@ class _Conversation:
         task.add_done_callback(self._replies.discard)
 
     async def _send(self, frame: Frame, reply: Any) -> None:
-        self._writer.write(encode_frame(Frame(frame.proto_id, frame.serial, reply.SerializeToString())))
+        self._writer.write(self._encode(frame, reply))
         await self._writer.drain()
 
     async def _send_late(self, frame: Frame, reply: Any, fault: Fault) -> None:
         await asyncio.sleep(self._simulator.latency)
         fault.alter(reply)
-        data = encode_frame(Frame(frame.proto_id, frame.serial, reply.SerializeToString()))
-        for step in fault.deliver(data):
+        for step in fault.deliver(self._encode(frame, reply)):
             if isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
             elif isinstance(step, Close):
@@ -317,15 +333,33 @@ class _Conversation:
                 self._writer.write(step)
                 await self._writer.drain()
 
-    def _hello(self) -> Any:
+    def _encode(self, asked: Frame, reply: Any) -> bytes:
+        return encode_frame(Frame(asked.proto_id, asked.serial, reply.SerializeToString()), self._cipher)
+
+    def _hello(self, body: bytes) -> tuple[Any, Cipher]:
+        """The reply to InitConnect, and what encrypts after it."""
+        try:
+            c2s = init_connect.Request.FromString(body).c2s
+        except DecodeError as error:
+            raise ProtocolError(str(error)) from None
+        self._simulator.asked_for.append(c2s.packetEncAlgo)
         reply = init_connect.Response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
         s2c = reply.s2c
         s2c.serverVer = self._simulator.version
         s2c.loginUserID = 10_000_000
         s2c.connID = self._number
-        s2c.connAESKey = s2c.aesCBCiv = "0" * 16
         s2c.keepAliveInterval = KEEP_ALIVE_SECONDS
-        return reply
+        s2c.connAESKey = "0" * 16
+        if self._simulator.key is None or c2s.packetEncAlgo == Algorithm.NONE:
+            s2c.aesCBCiv = "0" * 16
+            return reply, PLAIN
+        if c2s.packetEncAlgo not in SPOKEN:
+            return init_connect.Response(retType=common.RetType.FAILED, retMsg=BAD_CIPHER, errCode=0), self._cipher
+        s2c.connAESKey = secrets.token_hex(8)
+        algorithm = Algorithm(c2s.packetEncAlgo)
+        if algorithm is Algorithm.AES_CBC and algorithm in self._simulator.algorithms:
+            s2c.aesCBCiv = secrets.token_hex(8)
+        return reply, connection_cipher(algorithm, s2c.connAESKey, s2c.aesCBCiv)
 
 
 def _keep_alive() -> Any:

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from pathlib import Path
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
-from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut
+from opend_si.log import logged
+from opend_si.wire.ciphers import ASKED_FOR, Algorithm
+from opend_si.wire.keyfile import read_key
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, hello_failed
 from opend_si.wire.session import Server, Session, read_hello
 
 
 class AsyncioConnection:
-    """A link to one OpenD. Tasks of one event loop may share it."""
+    """A link to one OpenD. Tasks of one event loop may share it. The arguments are those of `BlockingConnection`."""
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout: float,
+        rsa_key: Path | None = None,
+        asked_for: Algorithm = ASKED_FOR,
+    ) -> None:
         self._host, self._port, self._timeout = host, port, timeout
+        self._rsa_key, self._asked_for = rsa_key, asked_for
         self._link: _Link | None = None
-        self._opening: asyncio.Future[_Link] | None = None
+        self._opening: asyncio.Future[ShortInterestError | None] | None = None
 
-    async def request(self, proto_id: int, body: bytes) -> bytes:
-        """Send a request, give the body of its reply.
+    async def request(self, proto_id: int, body: bytes, what: str = "") -> bytes:
+        """Send a request, give the body of its reply. `what` it asks for, in the log's words.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -32,38 +43,43 @@ class AsyncioConnection:
             ProtocolError: the bytes that came are not OpenD's.
 
         """
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        link = await self._open(deadline)
         try:
-            async with asyncio.timeout(self._timeout):
-                link = await self._open()
-                return await link.exchange(*link.session.request(proto_id, body))
+            serial, data = link.session.request(proto_id, body)
+            with logged(serial, proto_id, what):
+                async with asyncio.timeout_at(deadline):
+                    return await link.exchange(serial, data)
         except TimeoutError:
             # It took the request and is silent: what else waits on this link is tried again on another.
-            self._drop()
+            self._drop(link)
             raise RequestTimeout(
                 f"OpenD at {self._host}:{self._port} took the request and did not answer in time. See whether OpenD hangs, or "
                 "raise `timeout`."
             ) from None
         except ProtocolError:
-            self._drop()
+            self._drop(link)
             raise
 
     async def server(self) -> Server:
         """What OpenD says of itself; opens the link if need be."""
-        async with asyncio.timeout(self._timeout):
-            return (await self._open()).server
+        return (await self._open(asyncio.get_running_loop().time() + self._timeout)).server
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""
         self._drop()
         await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
-    def _drop(self) -> None:
-        if self._link is not None:
-            self._link.close()
+    def _drop(self, link: _Link | None = None) -> None:
+        """Close the link; one that another has taken the place of, if it is named."""
+        link = self._link if link is None else link
+        if link is not None:
+            link.close()
+        if link is self._link:
             self._link = None
 
-    async def _open(self) -> _Link:
-        """The link; tasks that find none wait for the one that opens it."""
+    async def _open(self, deadline: float) -> _Link:
+        """The link; tasks that find none wait for the one that opens it, and share its error."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # what the loop already knows of the link's end is told first
         while True:
@@ -71,28 +87,33 @@ class AsyncioConnection:
                 if self._link.is_usable(loop):
                     return self._link
                 self._drop()
-            if self._opening is None or self._opening.get_loop() is not loop:
+            opening = self._opening
+            if opening is None or opening.get_loop() is not loop:
                 break
-            with suppress(ShortInterestError, TimeoutError):  # its own task tells of it; this one tries by itself
-                await asyncio.shield(self._opening)
+            await asyncio.wait([opening], timeout=max(0.0, deadline - loop.time()))
+            if not opening.done():
+                raise hello_failed(f"{self._host}:{self._port}", self._rsa_key, RequestTimeout())
+            if (failed := opening.result()) is not None:
+                raise failed
         opening = self._opening = loop.create_future()
+        failed = None
         try:
-            link = await self._connect(loop)
-        except BaseException:
-            opening.cancel()
+            self._link = await self._connect(loop, deadline)
+            return self._link
+        except ShortInterestError as error:
+            failed = error
             raise
-        else:
-            self._link = link
-            opening.set_result(link)
-            return link
         finally:
             self._opening = None
+            opening.set_result(failed)  # None also where this task was cancelled: then another tries
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Link:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> _Link:
         where = f"{self._host}:{self._port}"
+        key = None if self._rsa_key is None else read_key(self._rsa_key)
+        session = Session(key, self._asked_for)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, link = await loop.create_connection(lambda: _Link(loop, where), self._host, self._port)
+            async with asyncio.timeout_at(min(loop.time() + CONNECT_TIMEOUT, deadline)):
+                _, link = await loop.create_connection(lambda: _Link(loop, where, session), self._host, self._port)
         except UnicodeError:
             raise ConnectionFailed(
                 f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD."
@@ -103,16 +124,14 @@ class AsyncioConnection:
                 "OPEND_HOST and OPEND_PORT."
             ) from error
         try:
-            link.server = read_hello(await link.exchange(*link.session.hello()))
-        except LinkCut as error:
+            async with asyncio.timeout_at(deadline):
+                link.server = read_hello(await link.exchange(*link.session.hello()))
+        except TimeoutError:
             link.close()
-            raise ConnectionFailed(
-                f"OpenD at {where} closed the connection during InitConnect. If it is set to encrypt (rsa_private_key), "
-                "unencrypted clients are turned away; otherwise its log says why."
-            ) from error
-        except ProtocolError as error:
+            raise hello_failed(where, self._rsa_key, RequestTimeout()) from None
+        except (LinkCut, ProtocolError) as error:
             link.close()
-            raise ProtocolError(f"{where} does not answer as OpenD does: {error}") from None
+            raise hello_failed(where, self._rsa_key, error) from error
         except BaseException:
             link.close()
             raise
@@ -124,8 +143,8 @@ class _Link(asyncio.Protocol):
 
     server: Server
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, where: str) -> None:
-        self.session = Session()
+    def __init__(self, loop: asyncio.AbstractEventLoop, where: str, session: Session) -> None:
+        self.session = session
         self._loop, self._where = loop, where
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
@@ -155,6 +174,9 @@ class _Link(asyncio.Protocol):
         self._fail(LinkCut(f"The link to OpenD at {self._where} was closed under a request."))
         if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
+        self._transport = (
+            None  # a link that outlived its event loop is closed when it is collected, with asyncio's warning
+        )
 
     # What the event loop tells.
 

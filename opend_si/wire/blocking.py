@@ -11,30 +11,50 @@ import socket
 import threading
 import time
 import weakref
+from pathlib import Path
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout
-from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut
+from opend_si.log import logged
+from opend_si.wire.ciphers import ASKED_FOR, Algorithm
+from opend_si.wire.keyfile import read_key
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, hello_failed
 from opend_si.wire.session import Server, Session, read_hello
 
 _CHUNK = 64 * 1024
 
 
 class BlockingConnection:
-    """A link to one OpenD. Threads may share it; their requests take turns."""
+    """A link to one OpenD. Threads may share it; their requests take turns.
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
+    Args:
+        host, port, timeout: As in `Settings`.
+        rsa_key: File of the key that encrypts, read when the link is opened; None: it is not encrypted.
+        asked_for: How bodies after InitConnect are to be encrypted.
+
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout: float,
+        rsa_key: Path | None = None,
+        asked_for: Algorithm = ASKED_FOR,
+    ) -> None:
         self._host, self._port, self._timeout = host, port, timeout
+        self._rsa_key, self._asked_for = rsa_key, asked_for
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._link: _Link | None = None
 
-    def request(self, proto_id: int, body: bytes) -> bytes:
-        """Send a request, give the body of its reply.
+    def request(self, proto_id: int, body: bytes, what: str = "") -> bytes:
+        """Send a request, give the body of its reply. `what` it asks for, in the log's words.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
             RequestTimeout: no reply within the timeout.
-            ProtocolError: the bytes that came are not OpenD's.
+            ProtocolError: the bytes that came are not OpenD's, or not encrypted as ours.
+            InvalidArgument, MissingExtra: the RSA key cannot be used.
 
         """
         self._leave_parent()
@@ -47,7 +67,9 @@ class BlockingConnection:
         try:
             link = self._open(deadline)
             try:
-                return link.exchange(*link.session.request(proto_id, body), deadline)
+                serial, data = link.session.request(proto_id, body)
+                with logged(serial, proto_id, what):
+                    return link.exchange(serial, data, deadline)
             except BaseException:
                 # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
                 self._drop()
@@ -62,6 +84,13 @@ class BlockingConnection:
         with self._lock:
             return self._open(time.monotonic() + self._timeout).server
 
+    @property
+    def encryption(self) -> str | None:
+        """How the link is encrypted, for people; None: it is not. Opens the link if need be."""
+        self._leave_parent()
+        with self._lock:
+            return self._open(time.monotonic() + self._timeout).session.encryption
+
     def close(self) -> None:
         """Close the link. A later request opens a new one."""
         self._leave_parent()
@@ -72,7 +101,9 @@ class BlockingConnection:
         if self._link is not None and not self._link.is_alive():
             self._drop()
         if self._link is None:
-            self._link = _Link(self._host, self._port, deadline)
+            key = None if self._rsa_key is None else read_key(self._rsa_key)
+            session = Session(key, self._asked_for)
+            self._link = _Link(self._host, self._port, deadline, session, self._rsa_key)
         return self._link
 
     def _drop(self) -> None:
@@ -91,23 +122,17 @@ class BlockingConnection:
 class _Link:
     """An open socket and the session on it."""
 
-    def __init__(self, host: str, port: int, deadline: float) -> None:
-        self.session = Session()
+    def __init__(self, host: str, port: int, deadline: float, session: Session, key_file: Path | None) -> None:
+        self.session = session
         self._where = f"{host}:{port}"
         self._socket = _connect(host, port, deadline)
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
         try:
             self.server = read_hello(self.exchange(*self.session.hello(), deadline))
-        except LinkCut as error:
+        except (LinkCut, RequestTimeout, ProtocolError) as error:
             self.close()
-            raise ConnectionFailed(
-                f"OpenD at {self._where} closed the connection during InitConnect. If it is set to encrypt (rsa_private_key), "
-                "unencrypted clients are turned away; otherwise its log says why."
-            ) from error
-        except ProtocolError as error:
-            self.close()
-            raise ProtocolError(f"{self._where} does not answer as OpenD does: {error}") from None
+            raise hello_failed(self._where, key_file, error) from error
         except BaseException:
             self.close()
             raise

@@ -1,7 +1,7 @@
 """Frames: a 44-byte header and a body. Bytes in, frames out; no socket, no clock.
 
-Header, little-endian: `FT`, protocol id u32, body format u8, version u8, serial u32, body length u32, SHA-1 of the
-plain body, 8 reserved zero bytes.
+Header, little-endian: `FT`, protocol id u32, body format u8, version u8, serial u32, body length on the wire u32, SHA-1
+of the plain body, 8 reserved zero bytes. What a body is on the wire is a cipher's business.
 """
 
 from __future__ import annotations
@@ -12,42 +12,52 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from opend_si.errors import ProtocolError
+from opend_si.wire.ciphers import Cipher, Plain
 
 HEADER = struct.Struct("<2sIBBII20s8s")
 MAGIC = b"FT"
 PROTOBUF = 0
+PLAIN = Plain()
 # Longest body accepted. A page of 50 rows has under 8 KB; OpenD's largest replies stay far below this.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _VERSION = 0
 _RESERVED = bytes(8)
 
 
+class BodyMismatch(ProtocolError):
+    """A body does not come out as its SHA-1 says: it is damaged, or the two sides do not encrypt alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One message on the wire."""
+    """One message."""
 
     proto_id: int
     serial: int
     body: bytes
 
 
-def encode_frame(frame: Frame) -> bytes:
+def encode_frame(frame: Frame, cipher: Cipher = PLAIN) -> bytes:
     """The bytes of `frame`."""
-    digest = hashlib.sha1(frame.body, usedforsecurity=False).digest()
-    length = len(frame.body)
-    header = HEADER.pack(MAGIC, frame.proto_id, PROTOBUF, _VERSION, frame.serial, length, digest, _RESERVED)
-    return header + frame.body
+    digest = _sha1(frame.body)
+    body = cipher.encrypt(frame.body)
+    return HEADER.pack(MAGIC, frame.proto_id, PROTOBUF, _VERSION, frame.serial, len(body), digest, _RESERVED) + body
 
 
 class FrameDecoder:
     """Cuts a byte stream into frames. Any chunking gives the same frames; after an error it gives no more.
 
     It never holds more than one body beyond what was fed, and refuses a length above `MAX_BODY_BYTES` on sight.
+
+    Attributes:
+        cipher: Decrypts the next frame. It may be changed between two frames that `feed` yields.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cipher: Cipher = PLAIN) -> None:
+        self.cipher = cipher
         self._buffer = bytearray()
-        self._error: str | None = None
+        self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes; yields the frames that they complete."""
@@ -57,7 +67,7 @@ class FrameDecoder:
 
     def _next(self) -> Frame | None:
         if self._error is not None:
-            raise ProtocolError(self._error)
+            raise type(self._error)(*self._error.args)
         buffer = self._buffer
         if not MAGIC.startswith(bytes(buffer[:2])) and bytes(buffer[:2]) != MAGIC:
             raise self._fail(f"a frame begins with {bytes(buffer[:2])!r}, not with {MAGIC!r}: this is no OpenD")
@@ -71,13 +81,28 @@ class FrameDecoder:
         end = HEADER.size + length
         if len(buffer) < end:
             return None
-        body = bytes(memoryview(buffer)[HEADER.size : end])
-        if hashlib.sha1(body, usedforsecurity=False).digest() != digest:
-            raise self._fail(f"a frame of protocol {proto_id} has a body that does not match its SHA-1")
+        body = self._open(proto_id, bytes(memoryview(buffer)[HEADER.size : end]), digest)
         del buffer[:end]
         return Frame(proto_id, serial, body)
 
-    def _fail(self, text: str) -> ProtocolError:
-        self._error = text
+    def _open(self, proto_id: int, sealed: bytes, digest: bytes) -> bytes:
+        try:
+            body = self.cipher.decrypt(sealed)
+        except ValueError:
+            pass
+        else:
+            if _sha1(body) == digest:
+                return body
+        what = f"a frame of protocol {proto_id}"
+        if _sha1(sealed) == digest:
+            raise self._fail(f"{what} came unencrypted on an encrypted connection", BodyMismatch)
+        raise self._fail(f"{what} has a body that {self.cipher.mismatch}", BodyMismatch)
+
+    def _fail(self, text: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
+        self._error = kind(text)
         self._buffer.clear()
-        return ProtocolError(text)
+        return self._error
+
+
+def _sha1(body: bytes) -> bytes:
+    return hashlib.sha1(body, usedforsecurity=False).digest()

@@ -1,6 +1,11 @@
-"""What the connections, blocking or asyncio, have in common: how a link ends."""
+"""What the connections, blocking or asyncio, have in common: how a link ends, and why one does not begin."""
 
-from opend_si.errors import ConnectionFailed
+from __future__ import annotations
+
+from pathlib import Path
+
+from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.wire.framing import BodyMismatch
 
 # Seconds for the TCP connection alone: OpenD is on this machine or near it.
 CONNECT_TIMEOUT = 3.0
@@ -8,3 +13,36 @@ CONNECT_TIMEOUT = 3.0
 
 class LinkCut(ConnectionFailed):
     """The link broke after a request was sent and before its reply came. Reading calls may be repeated."""
+
+
+def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -> ShortInterestError:
+    """The error to raise for one that ended InitConnect.
+
+    What OpenD does with a client that does not encrypt as it does is nowhere written: it may close the link, say nothing,
+    or answer in its own way.
+    """
+    advice = _unencrypted_advice() if key_file is None else _encrypted_advice(key_file)
+    if isinstance(error, LinkCut):
+        return ConnectionFailed(f"OpenD at {where} closed the connection during InitConnect. {advice}")
+    if isinstance(error, RequestTimeout):
+        return RequestTimeout(f"OpenD at {where} did not answer InitConnect in time. {advice}")
+    if isinstance(error, BodyMismatch):
+        told = f"{error}." if key_file is None else f"{error}. {advice}"
+        return ProtocolError(f"OpenD at {where} and this client do not encrypt alike: {told}")
+    if isinstance(error, ProtocolError):
+        return ProtocolError(f"{where} does not answer as OpenD does: {error}")
+    return error
+
+
+def _unencrypted_advice() -> str:
+    return (
+        "If it is set to encrypt (rsa_private_key in its configuration), unencrypted clients are turned away: name the same "
+        "key file with rsa_key= or OPEND_RSA_KEY. Otherwise its log says why."
+    )
+
+
+def _encrypted_advice(key_file: Path) -> str:
+    return (
+        f"This client encrypts with the key in {key_file}: rsa_private_key in OpenD's configuration must name the same key. If "
+        "OpenD is not to encrypt, name none here (rsa_key=, OPEND_RSA_KEY). Its log says why."
+    )

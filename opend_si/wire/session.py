@@ -1,6 +1,6 @@
 """One conversation with OpenD, without a socket: what to send, and which reply belongs to which request.
 
-A connection (blocking or asyncio) moves the bytes and keeps the time.
+A connection (blocking or asyncio) moves the bytes and keeps the time. With an RSA key it is encrypted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 
 from opend_si.errors import ProtocolError
 from opend_si.refusals import refusal
-from opend_si.wire.framing import Frame, FrameDecoder, encode_frame
+from opend_si.wire.ciphers import ASKED_FOR, SPOKEN, AesCbc, Algorithm, Cipher, Plain, Rsa, connection_cipher
+from opend_si.wire.framing import PLAIN, Frame, FrameDecoder, encode_frame
 from opend_si_schema import common, init_connect
 
 INIT_CONNECT = 1001
@@ -23,6 +24,11 @@ KEEP_ALIVE = 1004
 # The interface version spoken: major * 100 + minor of the published clients that this was held against.
 CLIENT_VERSION = 1011
 _MAX_SERIAL = 2**32 - 1
+# Until InitConnect is answered, an OpenD that encrypts is what a body that does not fit most likely comes from.
+_PLAIN_HELLO = Plain(
+    "does not match its SHA-1. If this OpenD is set to encrypt (rsa_private_key in its configuration), name the same key file "
+    "with rsa_key= or OPEND_RSA_KEY"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,30 @@ def version_text(version: int) -> str:
 
 
 class Session:
-    """Numbers requests and matches replies. One a connection; a broken connection takes its session along."""
+    """Numbers requests and matches replies. One a connection; a broken connection takes its session along.
 
-    def __init__(self) -> None:
-        self._decoder = FrameDecoder()
+    Args:
+        key: The RSA key that OpenD has too; None: nothing is encrypted.
+        asked_for: How bodies after InitConnect are to be encrypted, one of `SPOKEN`.
+
+    """
+
+    def __init__(self, key: Rsa | None = None, asked_for: Algorithm = ASKED_FOR) -> None:
+        assert asked_for in SPOKEN
+        self._key, self._asked_for = key, asked_for
+        self._cipher: Cipher = PLAIN if key is None else key
+        self._decoder = FrameDecoder(_PLAIN_HELLO if key is None else key)
         self._serial = 0
         self._waiting: dict[int, int] = {}  # serial -> protocol id
         self._replies: dict[int, bytes] = {}
+
+    @property
+    def encryption(self) -> str | None:
+        """How the link is encrypted, for people; None: it is not. Known when InitConnect is answered."""
+        if self._key is None:
+            return None
+        algorithm = Algorithm.AES_CBC if isinstance(self._cipher, AesCbc) else Algorithm.FTAES_ECB
+        return f"RSA with {self._key.bits} bits, then {algorithm.name}"
 
     def hello(self) -> tuple[int, bytes]:
         """The InitConnect request that opens every connection: (serial, bytes to send)."""
@@ -59,7 +82,7 @@ class Session:
         request.c2s.clientVer = CLIENT_VERSION
         request.c2s.clientID = f"opend-short-interest-{os.getpid()}"
         request.c2s.recvNotify = False
-        request.c2s.packetEncAlgo = common.PacketEncAlgo.NONE
+        request.c2s.packetEncAlgo = Algorithm.NONE if self._key is None else self._asked_for
         request.c2s.programmingLanguage = "Python"
         return self.request(INIT_CONNECT, request.SerializeToString())
 
@@ -67,7 +90,7 @@ class Session:
         """A request: (serial, bytes to send). Its reply comes from `take`."""
         self._serial = self._serial % _MAX_SERIAL + 1
         self._waiting[self._serial] = proto_id
-        return self._serial, encode_frame(Frame(proto_id, self._serial, body))
+        return self._serial, encode_frame(Frame(proto_id, self._serial, body), self._cipher)
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the wire. Pushes and replies that nobody waits for are dropped."""
@@ -81,10 +104,25 @@ class Session:
                 )
             del self._waiting[frame.serial]
             self._replies[frame.serial] = frame.body
+            if expected == INIT_CONNECT:
+                self._begin(frame.body)
 
     def take(self, serial: int) -> bytes | None:
         """The body of the reply to `serial`, once it has come."""
         return self._replies.pop(serial, None)
+
+    def _begin(self, hello: bytes) -> None:
+        """What follows is under the key that OpenD's first reply brought; the very next frame may be."""
+        if self._key is None:
+            self._decoder.cipher = PLAIN
+            return
+        try:
+            reply = init_connect.Response.FromString(hello)
+        except DecodeError:
+            return  # whoever reads the reply tells it
+        if reply.retType == common.RetType.SUCCEED:
+            s2c = reply.s2c
+            self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, s2c.connAESKey, s2c.aesCBCiv)
 
 
 def read_hello(body: bytes) -> Server:

@@ -3,8 +3,8 @@
     python client.py futu
 
 Each line on stdin is a job: `{"host": …, "port": …, "call": "walk", "arguments": {…}}`, a call by its name in `CALLS`.
-It runs on a context of its own; the answer goes out as a line of JSON. The calls take any quote context: the tests run
-them on ours too.
+It runs on a context of its own, encrypted if `rsa_key` is among the arguments; the answer goes out as a line of JSON. The
+calls take any quote context: the tests run them on ours too.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def main(brand: str) -> None:
     client = importlib.import_module(brand)
     for line in sys.stdin:
         job = json.loads(line)
-        with closing(client.OpenQuoteContext(host=job["host"], port=job["port"])) as context:
+        rsa_key = job["arguments"].pop("rsa_key", "")
+        # For all contexts of the process; while a file is named, InitConnect is encrypted whatever `is_encrypt` says.
+        client.SysConfig.set_init_rsa_file(rsa_key)
+        with closing(client.OpenQuoteContext(job["host"], job["port"], is_encrypt=bool(rsa_key))) as context:
             answer = CALLS[job["call"]](context, **job["arguments"])
         print(json.dumps(answer), file=answers, flush=True)
 
