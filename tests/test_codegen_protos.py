@@ -1066,3 +1066,15 @@ with Simulator(Universe(most_rows=60)) as opend, Client(opend.host, opend.port, 
     )
     names = "['symbol_', 'date_', 'known_at_', 'days_between_', 'change_', 'change_percent_']"
     assert told == f"{names} 120 2 False\n"
+
+
+def test_the_guide_says_how(tmp_path: Path) -> None:
+    """docs/protos.md: its commands are run on the protos of the installed client."""
+    page = (ROOT / "docs" / "protos.md").read_text(encoding="utf-8")
+    commands = [line.split("#")[0].split() for line in page.splitlines() if line.startswith("python -m codegen")]
+    assert [command[3:-1] for command in commands] == [["diff", "--protos"], ["--protos"]]
+    scratch = Scratch.make(tmp_path / "repository")
+    folder = next(str(path) for path in (Path(sys.prefix) / "lib").glob("python*/site-packages/futu/common/pb"))
+    assert all(command[-1].endswith("/".join(Path(folder).parts[-5:])[-30:]) for command in commands)
+    codes = [scratch.run(*command[3:-1], folder) for command in (*commands, *commands)]
+    assert codes == [1, 0, 0, 0]  # it tells what would change; takes it; and then there is nothing left to change
