@@ -23,7 +23,7 @@ from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
 
 ROWS = 700
-# So many different histories; the rest are copies under other names. What is in a row does not change how it is read.
+# So many different histories; the rest are these with other numbers in every row.
 _DIFFERENT = 50
 _ROUNDS = 5
 
@@ -83,6 +83,16 @@ def _pages(simulator: Simulator, name: str) -> list[Recorded]:
         if next_key is None:
             return pages
         behind = content.rows(key.table)[-1].at
+
+
+def _renumbered(body: bytes, number: int) -> bytes:
+    """A reply with other numbers: what repeats, Parquet would keep once."""
+    reply = SHORT_INTEREST.response.FromString(body)
+    for row in reply.s2c.hkItemList:
+        row.aggregatedShort += 37 * number
+        row.closePrice, row.lastClosePrice = row.closePrice + number / 100, row.lastClosePrice + number / 100
+        row.aggregatedShortRatio += number / 1000
+    return bytes(reply.SerializeToString())
 
 
 def _measure(name: str, cache: Path, data: Path) -> dict[str, float]:

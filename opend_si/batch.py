@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opend_si.cache.store import Recorded
+from opend_si.cache.store import CURRENT, Recorded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,12 +73,13 @@ class _Batch:
         self.counts, self.leads_on = decoded.counts, decoded.leads_on
         self.starts = np.cumsum(self.counts) - self.counts
         self.is_empty = self.counts == 0
-        self.is_head = np.array([page.next_key == "" for page in pages], dtype=bool)
-        self.is_current = np.array([page.is_current for page in pages], dtype=bool)
-        self.behind, self.fetched, self.checked = (
-            np.array([getattr(page, name) for page in pages], dtype=np.int64)
-            for name in ("behind", "fetched_at", "checked_at")
+        columns: dict[str, Any] = dict(zip(Recorded._fields, zip(*pages, strict=True), strict=True)) if pages else {}
+        self.is_head = np.array([next_key == "" for next_key in columns.get("next_key", ())], dtype=bool)
+        self.behind, self.fetched, self.checked, superseded = (
+            np.array(columns.get(name, ()), dtype=np.int64)
+            for name in ("behind", "fetched_at", "checked_at", "superseded_at")
         )
+        self.is_current = superseded == CURRENT
         # What nothing is recorded of is not complete.
         self.is_doubtful = np.ones(count, dtype=bool)
         self.is_doubtful[self.symbols] = False

@@ -6,9 +6,7 @@ once, in arrays (`batch`); every other symbol goes the planner's way, as `histor
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,9 +47,9 @@ def arrow_table(
         table, names = _choose(store, call, codes, market)
         looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, table.market))
         build = _Build(call, table, looking_back)
-        batches = [names[first : first + _BATCH] for first in range(0, len(names), _BATCH)]
-        for batch, records in zip(batches, _read_ahead(store, call, batches), strict=True):
-            build.add(batch, records)
+        for first in range(0, len(names), _BATCH):
+            batch = names[first : first + _BATCH]
+            build.add(batch, store.records(call.proto_id, batch))
         if build.incomplete:
             _tell_incomplete(store, call, build.incomplete, is_asked=codes is not None)
     return build.finish()
@@ -82,17 +80,6 @@ def to_frame(table: ArrowTable) -> pd.DataFrame:
         frame.insert(names.index(name), name, numbers)
     frame.attrs["market"] = metadata[b"market"].decode()
     return frame
-
-
-def _read_ahead(store: Store, call: Call, batches: Sequence[Sequence[str]]) -> Iterator[list[SymbolRecord]]:
-    """What is recorded of each batch. While one is worked on, the next is read."""
-    with ThreadPoolExecutor(1, thread_name_prefix="opend-si-read") as reader:
-        ahead = deque(reader.submit(store.records, call.proto_id, batch) for batch in batches[:1])
-        for following in [*batches[1:], None][: len(batches)]:
-            records = ahead.popleft().result()
-            if following is not None:
-                ahead.append(reader.submit(store.records, call.proto_id, following))
-            yield records
 
 
 def recorded_markets(settings: Settings, call: Call) -> list[str]:
@@ -167,14 +154,15 @@ class _Build:
         import numpy as np
         import pyarrow as pa
 
-        pages = [
-            (number, row)
-            for number, record in enumerate(records)
-            if record.is_whole and not record.floor  # otherwise not all that is left is trusted
-            for row in (record.rows if self._as_of is None else _as_of(record.rows, self._as_of))
-        ]
-        decoded = decode(self._call, self._table, [row.body for _, row in pages])
-        found = resolve(len(names), [number for number, _ in pages], [row for _, row in pages], decoded)
+        pages: list[Recorded] = []
+        owners: list[int] = []
+        for number, record in enumerate(records):
+            if record.is_whole and not record.floor:  # otherwise not all that is left is trusted
+                rows = record.rows if self._as_of is None else _as_of(record.rows, self._as_of)
+                pages += rows
+                owners += [number] * len(rows)
+        decoded = decode(self._call, self._table, [page.body for page in pages])
+        found = resolve(len(names), owners, pages, decoded)
         places = pa.array(found.rows)
         columns = {name: values.take(places) for name, values in decoded.columns.items()}
         parts = [_Part(found.symbols, columns, found.known_at)]

@@ -362,14 +362,9 @@ def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]
 
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> SymbolRecord:
-    rows: list[Recorded] = []
-    damaged: list[int] = []
-    for number, *fields in connection.execute(_SELECT_SYMBOL, (protocol, symbol)).fetchall():
-        row = Recorded._make(fields)
-        if row.is_sound:
-            rows.append(row)
-        else:
-            damaged.append(number)
+    found = connection.execute(_SELECT_SYMBOL, (protocol, symbol)).fetchall()
+    rows = [row for row in map(Recorded._make, [row[1:] for row in found]) if row.is_sound]
+    damaged = [] if len(rows) == len(found) else [row[0] for row in found if not Recorded._make(row[1:]).is_sound]
     floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or _UNSEALED
     is_whole = not damaged and digest == _seal_digest(floor, (row.checksum for row in rows))
     return SymbolRecord(tuple(rows), tuple(damaged), floor if is_whole else 0, is_whole)
