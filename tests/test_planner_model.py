@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import time_ns
+from time import sleep, time_ns
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -43,6 +43,8 @@ Asking: TypeAlias = tuple[str, float | None]  # mode, max_age
 STALE: tuple[Asking, ...] = (("online", None), ("online", 3600))
 FRESH: tuple[Asking, ...] = (("online", 0), ("refresh", 0), ("bypass", 0))
 OFFLINE: Asking = ("offline", None)
+# Seconds for which pages are fresh, where a test lets time pass.
+A_WHILE = 0.05
 
 faces = st.sampled_from((futu_si, moomoo_si))
 lengths = st.one_of(st.integers(51, 160), st.sampled_from((0, 1, 50, 51, 100, 101)))
@@ -247,6 +249,12 @@ class Model(RuleBasedStateMachine):
         if start is None:
             past.complete, past.is_revised = truth, any(past.told[row[0]] != row for row in truth)
             self.check_record(face, frame if end is None else None)
+
+    @rule(face=faces, part=parts)
+    def let_time_pass(self, face: ModuleType, part: Part) -> None:
+        """What was fresh for a while is not any more: it is asked for again as if nothing of it were fresh."""
+        sleep(A_WHILE * 1.2)
+        self.ask_for_the_history_of_now(face, ("online", A_WHILE), part)
 
     def ask_for_history(
         self, face: ModuleType, asking: Asking, start: Values | None, end: Values | None
