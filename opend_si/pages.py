@@ -321,5 +321,5 @@ def read_text(message: Any, field: str) -> str:
 def _parse(call: Call, body: bytes) -> Any:
     try:
         return call.response.FromString(body)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:  # the second from pure Python protobuf
         raise ProtocolError(f"the reply to {call.name} ({call.proto_id}) cannot be read: {error}") from None

@@ -29,6 +29,9 @@ TOP, BOTTOM = math.inf, -math.inf
 # How often a walk begins again because rows were revised under it, before it gives up.
 MAX_RESTARTS = 5
 
+# The years 2 to 9998: every time zone has all of their days.
+_FIRST_DAY, _LAST_DAY = -62_104_060_800, 253_370_764_799
+
 _T = TypeVar("_T")
 
 
@@ -127,8 +130,11 @@ class Change:
     seen_at: int
 
 
-def check_page(rows: Sequence[Row], next_key: str | None, what: str) -> None:
-    """A page that a walk can use: its rows descend strictly, and it has rows if it leads on."""
+def check_page(rows: tuple[Row, ...], next_key: str | None, what: str) -> None:
+    """A page that a walk can use: its rows are of days and descend strictly, and it has rows if it leads on."""
+    for row in rows[:1] + rows[-1:]:
+        if not _FIRST_DAY <= row.at <= _LAST_DAY:
+            raise ProtocolError(f"{what}: the timestamp {row.at} is of no day")
     for above, row in pairwise(rows):
         if row.at >= above.at:
             raise ProtocolError(f"{what}: rows are out of order or doubled at timestamp {row.at}")
@@ -138,7 +144,7 @@ def check_page(rows: Sequence[Row], next_key: str | None, what: str) -> None:
 
 def is_timestamp(next_key: str) -> bool:
     """Whether a cursor can be a row's timestamp, written as OpenD writes it."""
-    return next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
+    return len(next_key) <= 20 and next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
 
 
 class Ledger:
@@ -324,7 +330,7 @@ class Ledger:
 
     def _following(self, said: Statement) -> Statement | None:
         for other in reversed(self._trusted):
-            is_next = other.next_key == said.next and other.reach == other.behind == said.lo
+            is_next = other.next_key == said.next and other.lo < other.reach == other.behind == said.lo
             if is_next and other.is_current and other.checked_at >= said.fetched_at:
                 return other
         return None

@@ -30,6 +30,7 @@ from opend_si.planner import (
     TOP,
     History,
     Ledger,
+    Row,
     Walk,
     check_page,
     is_timestamp,
@@ -244,8 +245,7 @@ class PageWalk:
         passed_by = 0
         while not self._is_over:
             page = yield from self._next()
-            rows = page.content.rows(self._key.table)
-            check_page(rows, page.next, str(self._key))
+            rows = self._rows(page)
             left = without_rows_from(page, self._key, self._behind)
             self._behind = min(self._behind, rows[-1].at if rows else BOTTOM)
             self._turn_to(page)
@@ -257,6 +257,14 @@ class PageWalk:
                 continue
             return left
         return None
+
+    def _rows(self, page: Page) -> tuple[Row, ...]:
+        try:
+            rows = page.content.rows(self._key.table)
+        except ProtocolError as error:
+            raise ProtocolError(f"{self._key}: {error}") from None
+        check_page(rows, page.next, str(self._key))
+        return rows
 
     def _next(self) -> Steps[Page]:
         if self._behind == TOP:

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 import futu_si
 from opend_si.cache.store import Store, SymbolRecord
 from opend_si.dates import may_have_news
-from opend_si.planner import BOTTOM, Fetch, Ledger, Row, Statement, Walk, walk
+from opend_si.errors import ProtocolError
+from opend_si.planner import BOTTOM, Fetch, Ledger, Row, Statement, Walk, check_page, walk
 from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
 from opend_si_schema.calls import HK, SHORT_INTEREST, US
@@ -204,6 +205,23 @@ def test_a_row_revised_within_one_tick_of_the_clock_is_walked_anew(cursor: Curso
     hand.publish(new)
     hand.pace = 0
     assert list(hand.walk(ledger).rows) == hand.rows
+
+
+def test_a_page_of_one_row_whose_cursor_leads_to_itself_ends_the_walk() -> None:
+    def go() -> None:
+        plan = walk(Ledger(), 1, BOTTOM, 1)
+        step = next(plan)
+        for _ in range(100):  # all within one tick of the clock
+            step = plan.send(Statement(step.next_key, PAGE, step.behind, (Row(7, (7,)),), "x", 1, 2, 2))
+
+    with pytest.raises(ProtocolError):
+        go()
+
+
+@pytest.mark.parametrize("at", [253_402_300_800, -(10**12)])
+def test_a_timestamp_of_no_day_is_refused(at: int) -> None:
+    with pytest.raises(ProtocolError, match="of no day"):
+        check_page((Row(at, ()),), None, "a page")
 
 
 # Clients --------------------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def read_hello(body: bytes) -> Server:
     """What OpenD answered to InitConnect."""
     try:
         reply = init_connect.Response.FromString(body)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:  # the second from pure Python protobuf
         raise ProtocolError(f"the reply to InitConnect cannot be read: {error}") from None
     if reply.retType != common.RetType.SUCCEED:
         raise refusal("the connection", reply.retType, reply.errCode, str(reply.retMsg))
