@@ -10,11 +10,11 @@ import asyncio
 import socket
 from pathlib import Path
 
-from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
 from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, hello_failed
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, connect_failed, cut, hello_failed, silent
 from opend_si.wire.session import Server, Session, read_hello
 
 
@@ -30,6 +30,7 @@ class AsyncioConnection:
         asked_for: Algorithm = ASKED_FOR,
     ) -> None:
         self._host, self._port, self._timeout = host, port, timeout
+        self._where = f"{host}:{port}"
         self._rsa_key, self._asked_for = rsa_key, asked_for
         self._link: _Link | None = None
         self._opening: asyncio.Future[ShortInterestError | None] | None = None
@@ -53,10 +54,7 @@ class AsyncioConnection:
         except TimeoutError:
             # It took the request and is silent: what else waits on this link is tried again on another.
             self._drop(link)
-            raise RequestTimeout(
-                f"OpenD at {self._host}:{self._port} took the request and did not answer in time. See whether OpenD hangs, or "
-                "raise `timeout`."
-            ) from None
+            raise silent(self._where) from None
         except ProtocolError:
             self._drop(link)
             raise
@@ -92,7 +90,7 @@ class AsyncioConnection:
                 break
             await asyncio.wait([opening], timeout=max(0.0, deadline - loop.time()))
             if not opening.done():
-                raise hello_failed(f"{self._host}:{self._port}", self._rsa_key, RequestTimeout())
+                raise hello_failed(self._where, self._rsa_key, RequestTimeout())
             if (failed := opening.result()) is not None:
                 raise failed
         opening = self._opening = loop.create_future()
@@ -108,21 +106,14 @@ class AsyncioConnection:
             opening.set_result(failed)  # None also where this task was cancelled: then another tries
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadline: float) -> _Link:
-        where = f"{self._host}:{self._port}"
+        where = self._where
         key = None if self._rsa_key is None else read_key(self._rsa_key)
         session = Session(key, self._asked_for)
         try:
             async with asyncio.timeout_at(min(loop.time() + CONNECT_TIMEOUT, deadline)):
                 _, link = await loop.create_connection(lambda: _Link(loop, where, session), self._host, self._port)
-        except UnicodeError:
-            raise ConnectionFailed(
-                f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD."
-            ) from None
-        except OSError as error:  # TimeoutError is one
-            raise ConnectionFailed(
-                f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
-                "OPEND_HOST and OPEND_PORT."
-            ) from error
+        except (UnicodeError, OSError) as error:  # TimeoutError is one
+            raise connect_failed(where, error) from error
         try:
             async with asyncio.timeout_at(deadline):
                 link.server = read_hello(await link.exchange(*link.session.hello()))
@@ -174,9 +165,8 @@ class _Link(asyncio.Protocol):
         self._fail(LinkCut(f"The link to OpenD at {self._where} was closed under a request."))
         if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
-        self._transport = (
-            None  # a link that outlived its event loop is closed when it is collected, with asyncio's warning
-        )
+        # A link that outlived its event loop is closed when it is collected, with asyncio's warning.
+        self._transport = None
 
     # What the event loop tells.
 
@@ -205,12 +195,7 @@ class _Link(asyncio.Protocol):
         self._abandoned = {serial for serial in self._abandoned if self.session.take(serial) is None}
 
     def connection_lost(self, error: Exception | None) -> None:
-        told = _reason(error) if isinstance(error, OSError) else "closed by OpenD"
-        self._fail(
-            LinkCut(
-                f"The link to OpenD at {self._where} broke under a request ({told}). See whether OpenD is still running."
-            )
-        )
+        self._fail(cut(self._where, error))
 
     def _fail(self, error: Exception) -> None:
         if self._error is None:
@@ -218,11 +203,3 @@ class _Link(asyncio.Protocol):
         for reply in self._waiting.values():
             if not reply.done():
                 reply.set_exception(self._error)
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return error.strerror or str(error)

@@ -11,13 +11,15 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout
+from opend_si.errors import ProtocolError, RequestTimeout
 from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, hello_failed
+from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, connect_failed, cut, hello_failed, silent
 from opend_si.wire.session import Server, Session, read_hello
 
 _CHUNK = 64 * 1024
@@ -57,15 +59,7 @@ class BlockingConnection:
             InvalidArgument, MissingExtra: the RSA key cannot be used.
 
         """
-        self._leave_parent()
-        deadline = time.monotonic() + self._timeout  # other threads' requests count: the wait has one bound
-        if not self._lock.acquire(timeout=self._timeout):
-            raise RequestTimeout(
-                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {self._timeout:g} s. See "
-                "whether OpenD hangs, or raise `timeout`."
-            )
-        try:
-            link = self._open(deadline)
+        with self._opened() as (link, deadline):
             try:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):
@@ -74,22 +68,33 @@ class BlockingConnection:
                 # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
                 self._drop()
                 raise
-        finally:
-            self._lock.release()
 
     @property
     def server(self) -> Server:
         """What OpenD says of itself; opens the link if need be."""
-        self._leave_parent()
-        with self._lock:
-            return self._open(time.monotonic() + self._timeout).server
+        with self._opened() as (link, _):
+            return link.server
 
     @property
     def encryption(self) -> str | None:
         """How the link is encrypted, for people; None: it is not. Opens the link if need be."""
+        with self._opened() as (link, _):
+            return link.session.encryption
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[_Link, float]]:
+        """The link, this thread's alone, and until when all that is done with it has to end."""
         self._leave_parent()
-        with self._lock:
-            return self._open(time.monotonic() + self._timeout).session.encryption
+        deadline = time.monotonic() + self._timeout  # other threads' requests count: the wait has one bound
+        if not self._lock.acquire(timeout=self._timeout):
+            raise RequestTimeout(
+                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {self._timeout:g} s. See "
+                "whether OpenD hangs, or raise `timeout`."
+            )
+        try:
+            yield self._open(deadline), deadline
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the link. A later request opens a new one."""
@@ -98,7 +103,7 @@ class BlockingConnection:
             self._drop()
 
     def _open(self, deadline: float) -> _Link:
-        if self._link is not None and not self._link.is_alive():
+        if self._link is not None and not self._link.is_alive(deadline):
             self._drop()
         if self._link is None:
             key = None if self._rsa_key is None else read_key(self._rsa_key)
@@ -150,20 +155,15 @@ class _Link:
                 self.session.receive(received)
             return body
         except TimeoutError:
-            raise RequestTimeout(
-                f"OpenD at {self._where} took the request and did not answer in time. See whether OpenD hangs, or "
-                "raise `timeout`."
-            ) from None
+            raise silent(self._where) from None
         except OSError as error:
-            raise LinkCut(
-                f"The link to OpenD at {self._where} broke under a request ({_reason(error)}). See whether OpenD is still running."
-            ) from error
+            raise cut(self._where, error) from error
 
-    def is_alive(self) -> bool:
-        """Whether the idle link still stands; reads away what OpenD pushed meanwhile."""
+    def is_alive(self, deadline: float) -> bool:
+        """Whether the idle link still stands; reads away what OpenD pushed meanwhile, unless that has no end."""
         self._socket.setblocking(False)
         try:
-            while received := self._socket.recv(_CHUNK):
+            while time.monotonic() < deadline and (received := self._socket.recv(_CHUNK)):
                 self.session.receive(received)
             return False
         except (BlockingIOError, InterruptedError):
@@ -186,22 +186,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     wait = max(0.001, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
     try:
         link = socket.create_connection((host, port), timeout=wait)
-    except UnicodeError:
-        raise ConnectionFailed(
-            f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD."
-        ) from None
-    except OSError as error:
-        raise ConnectionFailed(
-            f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
-            "OPEND_HOST and OPEND_PORT."
-        ) from error
+    except (UnicodeError, OSError) as error:
+        raise connect_failed(where, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return link
-
-
-def _reason(error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return error.strerror or str(error)

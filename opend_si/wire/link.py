@@ -15,6 +15,37 @@ class LinkCut(ConnectionFailed):
     """The link broke after a request was sent and before its reply came. Reading calls may be repeated."""
 
 
+def connect_failed(where: str, error: Exception) -> ConnectionFailed:
+    """The error to raise for one that ended the attempt to connect."""
+    if isinstance(error, UnicodeError):
+        return ConnectionFailed(f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD.")
+    return ConnectionFailed(
+        f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
+        "OPEND_HOST and OPEND_PORT."
+    )
+
+
+def silent(where: str) -> RequestTimeout:
+    """The error for a request that OpenD took and did not answer."""
+    return RequestTimeout(
+        f"OpenD at {where} took the request and did not answer in time. See whether OpenD hangs, or raise `timeout`."
+    )
+
+
+def cut(where: str, error: Exception | None) -> LinkCut:
+    """The error for a request under which the link broke; None: OpenD closed it."""
+    told = "closed by OpenD" if error is None else _reason(error)
+    return LinkCut(f"The link to OpenD at {where} broke under a request ({told}). See whether OpenD is still running.")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return getattr(error, "strerror", None) or str(error)
+
+
 def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -> ShortInterestError:
     """The error to raise for one that ended InitConnect.
 
