@@ -18,6 +18,7 @@ import moomoo_si
 from opend_si.cache import upkeep
 from opend_si.cache.store import Store
 from opend_si.simulator import Simulator, faults
+from opend_si_schema.calls import SHORT_INTEREST
 
 CODES = ("HK.00700", "US.AAPL", "HK.02840")
 
@@ -190,7 +191,9 @@ def test_bypass_reads_and_records_nothing(face: ModuleType, opend: Simulator, re
 def versions(cache: Path) -> list[tuple[int, bool, bytes]]:
     store = Store(cache, may_write=False)
     try:
-        return [(row.version, row.superseded_at == 0, row.body) for row in store.rows()]
+        names = [name for market in ("HK", "US") for name in store.symbols(SHORT_INTEREST.proto_id, market)]
+        records = store.records(SHORT_INTEREST.proto_id, names)
+        return [(row.version, row.is_current, row.body) for record in records for row in record.rows]
     finally:
         store.close()
 

@@ -89,7 +89,7 @@ class _Forks:
 
     def in_child(self) -> None:
         for database in _DATABASES:
-            database._lock = threading.RLock()
+            database._leave_parent()
         self.registering = threading.Lock()
 
 
@@ -117,7 +117,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with; single statements see one state of the file."""
-        with self._owned():
+        with self._lock:
             connection = self._ready()
             with self._telling(connection):
                 yield connection
@@ -151,12 +151,12 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
-        with self._owned():
+        with self._lock:
             self._close()
 
     def set_aside(self, new_path: Path) -> bool:
         """Move a damaged file out of the way. False if another process has done it already."""
-        with self._owned():
+        with self._lock:
             damaged = self._file
             self._close()
             if damaged is None or self._identity() != damaged:
@@ -170,15 +170,11 @@ class Database:
                 self.path.replace(new_path)
                 return True
 
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        if self._pid != os.getpid():
-            # In a forked child neither the lock nor SQLite's connection may be used, nor may it be closed.
-            self._pid, self._lock = os.getpid(), threading.RLock()
-            _LEFT_BY_PARENT.append(self._connection)
-            self._connection = None
-        with self._lock:
-            yield
+    def _leave_parent(self) -> None:
+        """In a forked child neither the lock nor SQLite's connection may be used, nor may it be closed."""
+        self._pid, self._lock = os.getpid(), threading.RLock()
+        _LEFT_BY_PARENT.append(self._connection)
+        self._connection = None
 
     @contextmanager
     def _telling(self, connection: sqlite3.Connection | None) -> Iterator[None]:

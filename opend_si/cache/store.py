@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -71,11 +71,6 @@ _SELECT_CURRENT = """
     SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
         checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_at = 0 ORDER BY version DESC LIMIT 1
-"""
-_SELECT_ALL = """
-    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
-        checksum, body FROM page
-    ORDER BY protocol, symbol, next_key, num, version
 """
 _SELECT_SYMBOL = """
     SELECT id, protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
@@ -334,12 +329,6 @@ class Store:
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
         return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
-
-    def rows(self) -> Iterator[Recorded]:
-        """Every version of every page, by key; damaged ones too."""
-        with self.database.reading() as connection:
-            for row in connection.execute(_SELECT_ALL):
-                yield Recorded._make(row)
 
     def close(self) -> None:
         self.database.close()
