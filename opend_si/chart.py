@@ -9,7 +9,6 @@ The colours are told apart by colour-blind readers, and on a grey print as a lig
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from opend_si.changes import short_column
 from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
+from opend_si.files import put_in_place
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Column, Schedule, Table
 
@@ -152,14 +152,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     image = _render(figure, image_format(path), _PNG_DPI)
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    try:
-        scratch.write_bytes(image)
-        scratch.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None  # not the scratch file's name
-    finally:
-        scratch.unlink(missing_ok=True)
+    put_in_place(path, lambda file: file.write(image))
 
 
 def image_format(path: str | os.PathLike[str]) -> str:

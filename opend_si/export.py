@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 from opend_si.arrow import need_arrow
 from opend_si.dates import When
 from opend_si.errors import InvalidArgument, MissingExtra
+from opend_si.files import put_in_place
 from opend_si.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
 from opend_si_schema.definitions import Call
@@ -149,11 +150,11 @@ def _replace(folder: Path, path: Path, encode: _Encode) -> str:
         made += [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _move_in(beside, path, encode)
+            put_in_place(path, encode, beside)
         except OSError as error:
             if error.errno not in _ELSEWHERE:
                 raise
-            _move_in(path.parent, path, encode)
+            put_in_place(path, encode)
     except BaseException as error:
         for parent in made:
             with suppress(OSError):  # it is not empty
@@ -162,19 +163,6 @@ def _replace(folder: Path, path: Path, encode: _Encode) -> str:
             raise _told(error, str(path)) from None  # not the scratch file's name
         raise
     return str(path)
-
-
-def _move_in(folder: Path, path: Path, encode: _Encode) -> None:
-    scratch = folder / f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        with scratch.open("xb") as file:
-            encode(file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
 
 
 def _store(files: Any, path: str, url: str, encode: _Encode) -> str:

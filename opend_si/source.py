@@ -108,15 +108,15 @@ class PageSource:
         is_cuttable = style is True and is_timestamp(key.next_key) if key.next_key else style is not False
         if key.num < key.call.page_size.maximum and is_cuttable:
             # What is fresh of the rows wanted is not fetched again.
-            frontier = ledger.frontier(float(key.next_key) if key.next_key else TOP, since)
+            top = float(key.next_key) if key.next_key else TOP
+            frontier = ledger.frontier(top, since)
             next_key = "" if frontier == TOP else str(int(frontier))
             wanted = replace(key, next_key=next_key, num=key.call.page_size.maximum)
             place = ledger.row_before(next_key) if next_key else 0
             answer = yield from self._fetcher.once(wanted, shelf, asked_at, asked_at + 1, place)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
                 statement = answer.statement(place)
-                grown = ledger.with_statement(statement)
-                cut = grown.cut(float(key.next_key) if key.next_key else TOP, key.num, min(since, statement.checked_at))
+                cut = ledger.with_statement(statement).cut(top, key.num, min(since, statement.checked_at))
                 if cut is not None:
                     return page_of(key, cut, answer.source)
         place = behind or (ledger.row_before(key.next_key) if key.next_key else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from opend_si.cache import upkeep
 from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_frame, write_frame
 from opend_si.errors import CacheMiss, MissingExtra
+from opend_si.files import put_in_place
+from opend_si.kinds import call_of
 from opend_si.settings import Settings
 from opend_si.sync import counted
 
@@ -52,7 +53,7 @@ def history(
     with brand.client(settings, WaitNotice()) as client:
         frame = client.history(code, start, end, as_of, kind=kind)
     if parquet is None:
-        write_frame(frame.reset_index(), form or "table", f"{code}  {kind.replace('_', ' ')}")
+        write_frame(frame.reset_index(), form or "table", f"{code}  {call_of(kind).title}")
     else:
         _write_parquet(frame, parquet)
         note(f"{counted(len(frame), 'row')} written to {parquet}")
@@ -83,17 +84,10 @@ def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache:
 
 
 def _write_parquet(frame: Any, target: Path) -> None:
-    """The file is replaced when the new one is whole."""
-    scratch = target.with_name(f".{target.name}.new")
     try:
-        frame.to_parquet(scratch)
-        scratch.replace(target)
-    except BaseException as error:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise click.ClickException(f"cannot write {target}: {error.strerror or error}") from None
-        raise
+        put_in_place(target, frame.to_parquet)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {target}: {error.strerror or error}") from None
 
 
 def _need_pyarrow() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from opend_si.kinds import call_of
 from opend_si.pages import Page
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def print_page(page: Page, form: Format) -> None:
         click.echo(page.to_json())
         return
     frame = page.us if page.symbol.startswith("US.") else page.hk
-    write_frame(frame, form, f"{page.symbol}  {page.kind.replace('_', ' ')}")
+    write_frame(frame, form, f"{page.symbol}  {call_of(page.kind).title}")
 
 
 def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
