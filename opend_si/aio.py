@@ -80,8 +80,8 @@ class AsyncioClient:
 
     async def _perform(self, step: Step) -> object:
         match step:
-            case Exchange(key):
-                return await self._connection.request(key.call.proto_id, key.request(), key.told)
+            case Exchange(key, seconds):
+                return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
             case Account():
                 return (await self._connection.server()).user_id
             case Sleep(seconds, budget):

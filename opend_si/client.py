@@ -79,8 +79,8 @@ class BlockingClient:
 
     def _perform(self, step: Step) -> object:
         match step:
-            case Exchange(key):
-                return self._connection.request(key.call.proto_id, key.request(), key.told)
+            case Exchange(key, seconds):
+                return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
             case Account():
                 return self._connection.server.user_id
             case Sleep(seconds, budget):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
-from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
-from opend_si.refusals import refusal
+from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
+from opend_si.replies import read_reply, read_text
 from opend_si.settings import Settings
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.session import GET_GLOBAL_STATE, version_text
@@ -52,13 +50,8 @@ def _global_state(connection: BlockingConnection) -> get_global_state.S2C:
     request = get_global_state.Request()
     request.c2s.userID = 0
     body = connection.request(GET_GLOBAL_STATE, request.SerializeToString())
-    try:
-        reply = get_global_state.Response.FromString(body)
-    except DecodeError as error:
-        raise ProtocolError(f"the reply to GetGlobalState cannot be read: {error}") from None
-    if reply.retType != common.RetType.SUCCEED:
-        raise refusal("its state", reply.retType, reply.errCode, reply.retMsg)
-    return reply.s2c
+    state: get_global_state.S2C = read_reply(get_global_state.Response, body, "GetGlobalState", "its state")
+    return state
 
 
 def _version(version: int, call: Call) -> Finding:
@@ -72,7 +65,8 @@ def _login(state: get_global_state.S2C) -> Finding:
         return Finding(True, "logged in to the quote servers")
     kind = state.programStatus.type
     status = common.ProgramStatusType(kind).name if kind in list(common.ProgramStatusType) else str(kind)
-    told = f" ({state.programStatus.strExtDesc})" if state.programStatus.strExtDesc else ""
+    said = read_text(state.programStatus, "strExtDesc")
+    told = f" ({said})" if said else ""
     return Finding(
         False,
         f"not logged in to the quote servers: program status {status}{told}",

@@ -75,10 +75,11 @@ class Fetcher:
 
     def _fetch(self, key: PageKey, claim: _Claim | None) -> Steps[tuple[bytes, Content]]:
         """Ask OpenD. A request that was cut off is repeated once; so is one that met the limit, a window later."""
+        request = _Request(key, claim, self._timeout)
         cut = limited = False
         while True:
             try:
-                body = yield from self._budget.spend(key, claim)
+                body = yield from self._budget.spend(request)
                 return body, Content.read(key, body)
             except LinkCut:
                 if cut:
@@ -88,6 +89,25 @@ class Fetcher:
                 if limited or not (yield from self._budget.exhaust(key)):
                     raise
                 limited = True
+                request = _Request(key, claim, self._timeout)
+
+
+class _Request:
+    """One request. Sent again, it has what is left of its time: the caller waits for an answer, not for an attempt."""
+
+    def __init__(self, key: PageKey, claim: _Claim | None, seconds: float) -> None:
+        self.key, self.claim = key, claim
+        self._left = seconds
+
+    def send(self) -> Steps[bytes]:
+        if self.claim is not None:
+            self.claim.hold()  # renewed: it now outlasts the request
+        begun = time.monotonic()
+        try:
+            body: bytes = yield Exchange(self.key, max(self._left, 0.0))
+        finally:
+            self._left -= time.monotonic() - begun
+        return body
 
 
 class _Unmetered:
@@ -96,12 +116,9 @@ class _Unmetered:
     def close(self) -> None:
         pass
 
-    def spend(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
+    def spend(self, request: _Request) -> Steps[bytes]:
         """Send a request; gives the body of its reply."""
-        if claim is not None:
-            claim.hold()  # renewed: it now outlasts the request
-        body: bytes = yield Exchange(key)
-        return body
+        return request.send()
 
     def exhaust(self, key: PageKey) -> Steps[bool]:
         """OpenD says that its limit for a call is used up: whether the request can be repeated a window later."""
@@ -123,20 +140,21 @@ class _Metered(_Unmetered):
     def close(self) -> None:
         self._budget.close()
 
-    def spend(self, key: PageKey, claim: _Claim | None) -> Steps[bytes]:
-        slot = yield from self._reserve(key, claim)
+    def spend(self, request: _Request) -> Steps[bytes]:
+        rate = self._rate(request.key)
+        slot = yield from self._reserve(request, rate)
         try:
-            body = yield from super().spend(key, claim)
+            body = yield from request.send()
         except BaseException as error:
             if isinstance(error, _ClaimLost) or (
                 isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
             ):
                 self._budget.cancel(slot)  # nothing was sent
             else:
-                self._budget.settle(slot, self._rate(key))
+                self._budget.settle(slot, rate)
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
-            self._budget.settle(slot, self._rate(key))
+            self._budget.settle(slot, rate)
         return body
 
     def exhaust(self, key: PageKey) -> Steps[bool]:
@@ -144,14 +162,14 @@ class _Metered(_Unmetered):
         self._budget.exhaust(bucket, self._rate(key))
         return True
 
-    def _reserve(self, key: PageKey, claim: _Claim | None) -> Steps[Slot]:
-        bucket = yield from self._bucket(key)
+    def _reserve(self, request: _Request, rate: Rate) -> Steps[Slot]:
+        bucket = yield from self._bucket(request.key)
         while True:
-            slot = self._budget.reserve(bucket, self._rate(key), self._settings.timeout)
+            slot = self._budget.reserve(bucket, rate, self._settings.timeout)
             if isinstance(slot, Slot):
                 return slot
-            if claim is not None:
-                claim.renew()
+            if request.claim is not None:
+                request.claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
 
     def _bucket(self, key: PageKey) -> Steps[str]:

@@ -8,12 +8,10 @@ from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal
 
-from google.protobuf.message import DecodeError
-
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.planner import Cut, Row
-from opend_si.refusals import refusal
+from opend_si.replies import read_reply, read_text
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
 from opend_si_schema import common
@@ -135,10 +133,7 @@ class Content:
             ProtocolError: the bytes are no reply to this call.
 
         """
-        reply = _parse(key.call, body)
-        if reply.retType != common.RetType.SUCCEED:
-            raise refusal(str(key), reply.retType, reply.errCode, read_text(reply, "retMsg"))
-        s2c = reply.s2c
+        s2c = _read_s2c(key.call, body, str(key))
         next_key = read_text(s2c, "nextKey")
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
         attrs = {table: tuple(_read_value(s2c, column.field) for column in table.attrs) for table in key.call.tables}
@@ -259,7 +254,8 @@ class Page:
         """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""
         from google.protobuf.json_format import MessageToJson
 
-        return MessageToJson(_parse(self._call, self.body).s2c, indent=indent, ensure_ascii=False)
+        s2c = _read_s2c(self._call, self.body, self.symbol)
+        return MessageToJson(s2c, indent=indent, ensure_ascii=False)
 
     def __len__(self) -> int:
         return len(self.content)
@@ -309,17 +305,5 @@ def _read_value(message: Any, field: str) -> Any:
     return read_text(message, field) if isinstance(value, (str, bytes)) else value
 
 
-def read_text(message: Any, field: str) -> str:
-    """A text field, whatever bytes were sent for it: protobuf's runtimes differ on what is no UTF-8."""
-    try:
-        value = getattr(message, field)
-    except UnicodeDecodeError:
-        return "\ufffd"
-    return value if isinstance(value, str) else bytes(value).decode(errors="replace")
-
-
-def _parse(call: Call, body: bytes) -> Any:
-    try:
-        return call.response.FromString(body)
-    except (DecodeError, UnicodeDecodeError) as error:  # the second from pure Python protobuf
-        raise ProtocolError(f"the reply to {call.name} ({call.proto_id}) cannot be read: {error}") from None
+def _read_s2c(call: Call, body: bytes, asked: str) -> Any:
+    return read_reply(call.response, body, f"{call.name} ({call.proto_id})", asked)

@@ -28,6 +28,8 @@ from opend_si.errors import ProtocolError
 TOP, BOTTOM = math.inf, -math.inf
 # How often a walk begins again because rows were revised under it, before it gives up.
 MAX_RESTARTS = 5
+# Pages that one walk asks for at most. A daily series of four centuries is shorter; one without an end is made up.
+MAX_PAGES = 2000
 
 # The years 2 to 9998: every time zone has all of their days.
 _FIRST_DAY, _LAST_DAY = -62_104_060_800, 253_370_764_799
@@ -464,6 +466,8 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
         cursor = before.next
         if cursor is None or cursor in asked:
             raise ProtocolError(f"the cursor {cursor!r} leads in a circle: the walk would not end")
+        if len(asked) == MAX_PAGES:
+            raise ProtocolError(f"no end after {MAX_PAGES:,} pages: no history is that long")
         asked.add(cursor)
         behind = before.rows[-1].at
         # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.

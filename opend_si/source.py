@@ -26,6 +26,7 @@ from opend_si.notices import tell
 from opend_si.pages import Page, PageKey
 from opend_si.planner import (
     BOTTOM,
+    MAX_PAGES,
     MAX_RESTARTS,
     TOP,
     History,
@@ -282,6 +283,8 @@ class PageWalk:
         if page.source == "opend":
             if page.next in self._asked:
                 raise ProtocolError(f"{self._key}: the cursor {page.next!r} leads in a circle; the walk would not end")
+            if len(self._asked) == MAX_PAGES:
+                raise ProtocolError(f"{self._key}: no end after {MAX_PAGES:,} pages: no history is that long")
             self._asked.add(page.next)
         self._key = replace(self._key, next_key=page.next)
 

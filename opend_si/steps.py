@@ -22,9 +22,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Send the request for a page; the result is the body of the reply."""
+    """Send the request for a page; the result is the body of the reply, which has to come within so many seconds."""
 
     key: PageKey
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,6 +296,19 @@ def test_a_key_that_is_none_is_told_without_showing_it(s2c: dict[str, str], told
     assert not any(value and value in str(caught.value) for value in (*s2c.values(), AES_KEY, IV))
 
 
+def test_a_key_that_is_no_text_is_told() -> None:
+    session, asked = begin()
+    _, reply = hello(session, asked)
+    body = reply.SerializeToString().replace(AES_KEY.encode(), b"\xff" * len(AES_KEY))
+
+    def meet() -> None:
+        session.receive(encode_frame(Frame(INIT_CONNECT, asked.serial, body), key(1024)))
+        read_hello(body)
+
+    with pytest.raises(ProtocolError, match=r"InitConnect (has an AES key of|cannot be read)"):  # upb, pure Python
+        meet()
+
+
 def test_a_refused_init_connect_is_told_in_opends_words() -> None:
     session, asked = begin()
     refused = init_connect.Response(retType=-1, retMsg="not today", errCode=0).SerializeToString()

@@ -121,7 +121,7 @@ class Simulator:
 
     async def serve(self, started: Callable[[], object] = lambda: None) -> None:
         """Serve until cancelled. `started` is called when the port is open; `port` is then the real one."""
-        server = await asyncio.start_server(self._client, self.host, self.port)
+        server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         self._call, self._done = loop.call_soon_threadsafe, done.set
@@ -178,18 +178,19 @@ class Simulator:
         ended = asyncio.gather(*tasks, return_exceptions=True)
         ended.add_done_callback(lambda _: closed.set())
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            await _Conversation(self, self.connections, reader, writer).run()
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # the client left, or the simulator stops
-        finally:
-            self._tasks.discard(task)
-            writer.close()
+        task = asyncio.get_running_loop().create_task(_Conversation(self, self.connections, reader, writer).run())
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._leave(task, writer))  # also if it ends before it has begun
+
+    def _leave(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        self._tasks.discard(task)
+        writer.close()
+        if writer.transport.get_write_buffer_size():  # the client does not take it
+            writer.transport.abort()
+        if not task.cancelled():
+            task.result()
 
     def answer(self, proto_id: int, body: bytes) -> Any:
         """The reply to a request that is not about the connection itself."""
@@ -292,7 +293,7 @@ class _Conversation:
                     if not self._open and frame.proto_id != INIT_CONNECT:
                         return
                     await self._take(frame)
-        except ProtocolError:
+        except (ProtocolError, ConnectionError):  # the second: the client left
             return
         finally:
             for task in tuple(self._replies):
@@ -326,7 +327,7 @@ class _Conversation:
         for step in fault.deliver(self._encode(frame, reply)):
             if isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
-            elif isinstance(step, Close):
+            elif isinstance(step, Close) or self._writer.is_closing():
                 self._writer.close()
                 return
             else:

@@ -35,8 +35,10 @@ class AsyncioConnection:
         self._link: _Link | None = None
         self._opening: asyncio.Future[ShortInterestError | None] | None = None
 
-    async def request(self, proto_id: int, body: bytes, what: str = "") -> bytes:
+    async def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
         """Send a request, give the body of its reply. `what` it asks for, in the log's words.
+
+        It has `seconds` for that, the whole timeout if they are not given.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -44,7 +46,7 @@ class AsyncioConnection:
             ProtocolError: the bytes that came are not OpenD's.
 
         """
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        deadline = asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds)
         link = await self._open(deadline)
         try:
             serial, data = link.session.request(proto_id, body)

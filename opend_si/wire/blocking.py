@@ -49,8 +49,10 @@ class BlockingConnection:
         self._pid = os.getpid()
         self._link: _Link | None = None
 
-    def request(self, proto_id: int, body: bytes, what: str = "") -> bytes:
+    def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
         """Send a request, give the body of its reply. `what` it asks for, in the log's words.
+
+        It has `seconds` for that, the whole timeout if they are not given.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -59,7 +61,7 @@ class BlockingConnection:
             InvalidArgument, MissingExtra: the RSA key cannot be used.
 
         """
-        with self._opened() as (link, deadline):
+        with self._opened(seconds) as (link, deadline):
             try:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):
@@ -82,13 +84,14 @@ class BlockingConnection:
             return link.session.encryption
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[_Link, float]]:
+    def _opened(self, seconds: float | None = None) -> Iterator[tuple[_Link, float]]:
         """The link, this thread's alone, and until when all that is done with it has to end."""
         self._leave_parent()
-        deadline = time.monotonic() + self._timeout  # other threads' requests count: the wait has one bound
-        if not self._lock.acquire(timeout=self._timeout):
+        seconds = self._timeout if seconds is None else seconds
+        deadline = time.monotonic() + seconds  # other threads' requests count: the wait has one bound
+        if not self._lock.acquire(timeout=seconds):
             raise RequestTimeout(
-                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {self._timeout:g} s. See "
+                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {seconds:.3g} s. See "
                 "whether OpenD hangs, or raise `timeout`."
             )
         try:

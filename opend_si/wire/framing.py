@@ -61,7 +61,8 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes; yields the frames that they complete."""
-        self._buffer += data
+        if self._error is None:
+            self._buffer += data
         while (frame := self._next()) is not None:
             yield frame
 

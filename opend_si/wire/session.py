@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
-from google.protobuf.message import DecodeError
-
-from opend_si.errors import ProtocolError
-from opend_si.refusals import refusal
+from opend_si.errors import OpenDError, ProtocolError
+from opend_si.replies import read_reply, read_text
 from opend_si.wire.ciphers import ASKED_FOR, SPOKEN, AesCbc, Algorithm, Cipher, Plain, Rsa, connection_cipher
 from opend_si.wire.framing import PLAIN, Frame, FrameDecoder, encode_frame
-from opend_si_schema import common, init_connect
+from opend_si_schema import init_connect
 
 INIT_CONNECT = 1001
 GET_GLOBAL_STATE = 1002
@@ -117,21 +116,18 @@ class Session:
             self._decoder.cipher = PLAIN
             return
         try:
-            reply = init_connect.Response.FromString(hello)
-        except DecodeError:
-            return  # whoever reads the reply tells it
-        if reply.retType == common.RetType.SUCCEED:
-            s2c = reply.s2c
-            self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, s2c.connAESKey, s2c.aesCBCiv)
+            s2c = _hello_of(hello)
+        except (OpenDError, ProtocolError):
+            return  # whoever reads the hello tells it
+        secret, iv = read_text(s2c, "connAESKey"), read_text(s2c, "aesCBCiv")
+        self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, secret, iv)
 
 
 def read_hello(body: bytes) -> Server:
     """What OpenD answered to InitConnect."""
-    try:
-        reply = init_connect.Response.FromString(body)
-    except (DecodeError, UnicodeDecodeError) as error:  # the second from pure Python protobuf
-        raise ProtocolError(f"the reply to InitConnect cannot be read: {error}") from None
-    if reply.retType != common.RetType.SUCCEED:
-        raise refusal("the connection", reply.retType, reply.errCode, str(reply.retMsg))
-    s2c = reply.s2c
+    s2c = _hello_of(body)
     return Server(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
+
+
+def _hello_of(body: bytes) -> Any:
+    return read_reply(init_connect.Response, body, "InitConnect", "the connection")
