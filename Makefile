@@ -12,7 +12,7 @@ PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # A link, a heading or a name that is not there is an error.
 GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site/html
 
-.PHONY: demo test check docs notebook regenerate bench clean
+.PHONY: demo test check docs notebook regenerate bench fuzz clean
 
 demo: $(VENV)/base.stamp
 	@$(VENV)/bin/futu-si demo
@@ -45,6 +45,10 @@ regenerate: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(PY) -m benchmarks
 	$(PY) -m benchmarks.panel
+
+# make fuzz ARGS="replies --count 1000000" feeds one target.
+fuzz: $(VENV)/test.stamp
+	$(PY) -m fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) site

@@ -8,11 +8,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import futu_si
 from opend_si.cli.exits import MEANINGS
 from opend_si.simulator import Simulator
 from opend_si_schema.definitions import Rate
@@ -124,6 +126,23 @@ def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> 
         assert json.loads(console("get", "US.GME", "--json", **address).stdout)["nextKey"] == "10"
         assert console("get", "US.GME", **address).returncode == 0
         assert console("get", "US.GME", **address).returncode == 5
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(timeout=30) == 130
+
+
+def test_simulate_spoils_replies_if_it_is_asked_to() -> None:
+    with running("futu-si", "simulate", "--port", "0", "--rate", "off", "--chaos", "3") as serving:
+        assert serving.stdout is not None
+        port = int(serving.stdout.readline().rpartition(":")[2])
+        came: Counter[str] = Counter()
+        with futu_si.Client(port=port, mode="bypass", timeout=0.3) as client:
+            for _ in range(60):
+                try:
+                    came[f"{len(client.get_page('US.GME'))} rows"] += 1
+                except futu_si.ShortInterestError as error:
+                    came[type(error).__name__] += 1
+        assert came["10 rows"] > 20
+        assert came["ProtocolError"] > 5
         serving.send_signal(signal.SIGINT)
         assert serving.wait(timeout=30) == 130
 

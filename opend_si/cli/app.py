@@ -145,7 +145,10 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
 @click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
 @click.option("--rsa-key", type=click.Path(), help="RSA private key file: only encrypted clients are let in.")
-def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: float, rsa_key: str | None) -> None:
+@click.option("--chaos", type=int, metavar="SEED", help="Spoil half of the replies, in every way there is.")
+def simulate(
+    host: str, port: int, rate: str, cursor: Any, seed: int, latency: float, rsa_key: str | None, chaos: int | None
+) -> None:
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
     Prints its address on stdout when it listens, and runs until it is interrupted or terminated.
@@ -162,6 +165,10 @@ def simulate(host: str, port: int, rate: str, cursor: Any, seed: int, latency: f
         rsa_key=rsa_key,
     )
 
+    if chaos is not None:
+        from opend_si.simulator.chaos import Chaos
+
+        simulator.faults = Chaos(chaos)
     is_listening = False
 
     def started() -> None:
