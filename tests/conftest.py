@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -52,6 +53,16 @@ def face(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(request.param)
 
 
+def _one_of(names: tuple[str, str], request: pytest.FixtureRequest) -> str:
+    return names[crc32(request.node.name.encode()) % 2]
+
+
+@pytest.fixture
+def one_face(request: pytest.FixtureRequest) -> ModuleType:
+    """One of the two packages, always the same for a test: for laws of the engine, of which there is one."""
+    return importlib.import_module(_one_of(FACES, request))
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., Simulator]]:
     """Starts simulators (arguments as `Simulator` takes them) that stop with the test."""
@@ -72,7 +83,7 @@ def client(face: ModuleType, opend: Simulator) -> Iterator[Any]:
         yield client
 
 
-@pytest.fixture(params=COMMANDS)
+@pytest.fixture
 def console(request: pytest.FixtureRequest) -> Run:
-    """Runs the installed console script of each face."""
-    return partial(run_console, request.param)
+    """Runs an installed console script, of one face for one test and of the other for the next: they are one program."""
+    return partial(run_console, _one_of(COMMANDS, request))

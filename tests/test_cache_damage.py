@@ -28,6 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 @pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
+@pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "pages.sqlite3"
 

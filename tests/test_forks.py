@@ -13,6 +13,11 @@ from tests.caches import Process
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 def ask_again(link: Any, client: Any, face: ModuleType) -> None:
     link.send((len(client.get_page("HK.00700")), len(face.history("HK.00700", "2026-04-01"))))
 

@@ -21,6 +21,11 @@ KIND = "daily_short_volume"
 HK, US = "HK.00700", "US.AAPL"
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 @pytest.fixture(params=["timestamp", "offset"])
 def opend(request: pytest.FixtureRequest, start: Callable[..., Simulator]) -> Simulator:
     cursor: CursorStyle = request.param

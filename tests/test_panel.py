@@ -53,8 +53,7 @@ def bodies(draw: Any) -> bytes:
     pieces = []
     for _ in range(draw(st.sampled_from((1, 1, 2)))):
         reply = SHORT_INTEREST.response(retType=common.RetType.SUCCEED)
-        if draw(st.booleans()):
-            reply.s2c.SetInParent()
+        reply.s2c.SetInParent()  # a reply without content is none, and is not recorded
         for table in SHORT_INTEREST.tables:
             for values in draw(rows_of(table)):
                 known = {name: value for name, value in values.items() if value is not None}

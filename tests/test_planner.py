@@ -40,6 +40,11 @@ Start: TypeAlias = Callable[..., Simulator]
 Open: TypeAlias = Callable[..., Any]
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 def pages(rows: int) -> int:
     """Requests that so many rows cost."""
     return max(1, ceil(rows / PAGE))

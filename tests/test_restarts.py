@@ -18,6 +18,11 @@ from opend_si.sync import Patience, report_symbol
 CODES = [f"HK.{number:05d}" for number in range(1, 41)]
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 def universe() -> Universe:
     return Universe(symbols=CODES, most_rows=60)
 
