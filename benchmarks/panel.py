@@ -66,7 +66,12 @@ def make(cache: Path, symbols: int) -> None:
             for page in histories[number % _DIFFERENT]:
                 at += 1000
                 moved = page._replace(
-                    symbol=f"HK.{number:05d}", version=1, asked_at=at - 500, fetched_at=at, checked_at=at
+                    symbol=f"HK.{number:05d}",
+                    version=1,
+                    asked_at=at - 500,
+                    fetched_at=at,
+                    checked_at=at,
+                    body=_renumbered(page.body, number),
                 )
                 rows.append(moved.signed())
             store.add(SymbolRecord(tuple(rows)))
