@@ -12,7 +12,7 @@ PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # A link, a heading or a name that is not there is an error.
 GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site/html
 
-.PHONY: demo test check docs notebook regenerate bench fuzz clean
+.PHONY: demo test check docs notebook regenerate bench bench-compare fuzz clean
 
 demo: $(VENV)/base.stamp
 	@$(VENV)/bin/futu-si demo
@@ -42,9 +42,13 @@ notebook: $(VENV)/test.stamp
 regenerate: $(VENV)/test.stamp
 	$(PY) -m codegen $(ARGS)
 
+# Three minutes; ARGS=--write keeps the figures and writes them into docs/performance.md and README.md.
 bench: $(VENV)/test.stamp
-	$(PY) -m benchmarks
-	$(PY) -m benchmarks.panel
+	$(PY) -m benchmarks $(ARGS)
+
+# The same, against the figures that were kept, as shares of the floors.
+bench-compare: $(VENV)/test.stamp
+	$(PY) -m benchmarks --compare
 
 # make fuzz ARGS="replies --count 1000000" feeds one target.
 fuzz: $(VENV)/test.stamp

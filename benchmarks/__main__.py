@@ -1,80 +1,253 @@
-"""`python -m benchmarks`: measure and print."""
+"""`python -m benchmarks`: the published client and this package, on the same server in the same run, in turns.
+
+Prints a row a case: medians of both, our share of the published client's, the least that the answer takes (a bare socket, bare
+SQLite, protobuf's decoding and one DataFrame), and how many times that it takes here. `--write` keeps the figures and writes
+docs/performance.md and the README's; `--compare` holds them against those that were kept, as shares of the floor. Takes three
+minutes, one of them at OpenD's real limit.
+"""
+
+from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
 import futu_si
-from benchmarks.harness import Contender, import_seconds, simulator, surroundings, take_turns
+from benchmarks import budget, panel
+from benchmarks.contenders import CODE
+from benchmarks.figures import COMMITTED, Figure, Run, compare, table, written
+from benchmarks.harness import Contender, process_seconds, surroundings, take_turns
 from opend_si.cache import upkeep
 from opend_si.simulator import Simulator
+from opend_si_schema.calls import SHORT_INTEREST
 
-_ROW = "{:<34} {:>12} {:>12} {:>9} {:>9}"
-_PAGE_ROUNDS, _PAGE_CALLS = 20, 50
-_IMPORT_ROUNDS = 10
-_WALK_ROUNDS, _WALK_CALLS = 10, 5
+_PACKAGES = ("futu-api", "protobuf", "pandas", "pyarrow", "ptars")
+_STARTS, _PAGE_ROUNDS, _PAGE_CALLS, _WALK_ROUNDS, _WALK_CALLS = 10, 20, 50, 10, 5
+_SYMBOLS = 1000
+_WINDOWS = 2
+
+_FIRST_CALL = """
+import os, sys
+import {module} as quote
+context = quote.OpenQuoteContext(sys.argv[1], int(sys.argv[2]){settings})
+ret, _, frame = context.get_short_interest({code!r})
+context.close()
+os._exit(0 if ret == 0 and len(frame) == 10 else 1)
+"""
+_FIRST_FLOOR = "import os, sys; from benchmarks.contenders import floor; "
+_FIRST_FLOOR += "floor(sys.argv[1], int(sys.argv[2]))['page-10'](); os._exit(0)"
+# What speaking protobuf over a socket and keeping replies needs.
+_IMPORT_FLOOR = "import hashlib, socket, sqlite3, google.protobuf.message_factory"
+_NOTES = (
+    "The floor of a page or a history is a bare socket or a bare SQLite read, protobuf's decoding and one DataFrame; of an import, "
+    "protobuf, sqlite3, socket and hashlib; of requests, pages of 50 rows; of a panel, pandas reading it from Parquet; of bytes, "
+    "the replies as they came.",
+    "The published client keeps nothing: its recorded page and history are live ones, and it walks again for a new row. Its panel is "
+    "a loop over the recorded histories of this package and `pandas.concat`.",
+    "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
+    "file, which reads all that is recorded of the symbol once, and so does its floor. A history after a new row is on the disk when "
+    "it is answered (two fsyncs); its floor writes nothing.",
+)
 
 
-def main() -> int:
-    """Print one row a case: both contenders' medians, our share of the published client's, and the floor's."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("futu-api", "protobuf", "pandas"))
-    print(f"Python {platform.python_version()}, {versions}, {platform.system()} {platform.machine()}; medians\n")
-    print(_ROW.format("", "published", "this package", "ratio", "floor"))
+@click.command(help=__doc__)
+@click.option("--write", is_flag=True, help="Keep the figures, and write them into docs/performance.md and README.md.")
+@click.option("--compare", "is_compared", is_flag=True, help="Hold them against those that were kept.")
+@click.pass_context
+def main(context: click.Context, write: bool, is_compared: bool) -> None:
+    notes = list(_NOTES)
+    print("\n".join(table([])))
+    figures = []
     with surroundings() as environ:
-        _imports(environ)
-        _pages(environ)
-    print()
-    _storage()
-    return 0
+        os.environ.update(environ)
+        for figure in _measure(environ, notes):
+            figures.append(figure)
+            print(list(table([figure]))[1], flush=True)
+    run = Run(_machine(), _versions(), f"{datetime.now(UTC):%Y-%m-%d}", figures, notes)
+    print(f"\n{run.machine}; {run.versions}")
+    for note in notes:
+        print(f"- {note}")
+    if write:
+        run.save()
+        for path, text in written(run).items():
+            path.write_text(text, encoding="utf-8")
+    if is_compared:
+        print(f"\nas shares of the floor, {COMMITTED.name} of {Run.load().day} -> now")
+        lines = list(compare(run, Run.load()))
+        print("\n".join(line for line, _ in lines))
+        context.exit(int(any(is_worse for _, is_worse in lines)))
 
 
-def _imports(environ: dict[str, str]) -> None:
-    imports = import_seconds(("futu", "futu_si"), _IMPORT_ROUNDS, environ)
-    _report("import", imports["futu"], imports["futu_si"])
+def _machine() -> str:
+    found = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return f"{found[0] if found else platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
 
 
-def _pages(environ: dict[str, str]) -> None:
-    with simulator(environ) as (host, port):
-        published, ours, floor = (Contender(name, host, port, environ) for name in ("published", "ours", "floor"))
-        try:
-            for num in (10, 50):
-                case = f"page-{num}"
-                medians = take_turns({published: case, ours: case, floor: case}, _PAGE_ROUNDS, _PAGE_CALLS)
-                _report(f"live page of {num} rows, loopback", medians[published], medians[ours], medians[floor])
-            medians = take_turns({published: "page-50", ours: "recorded-50"}, _PAGE_ROUNDS, _PAGE_CALLS)
-            _report("recorded page of 50 rows", medians[published], medians[ours])
-            for name, case in (("history, live", "walk"), ("history, recorded", "recorded-walk")):
-                medians = take_turns({published: "walk", ours: case}, _WALK_ROUNDS, _WALK_CALLS)
-                _report(f"{name}, 713 rows", medians[published], medians[ours])
-        finally:
-            for contender in (published, ours, floor):
-                contender.close()
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def _report(case: str, published: float, ours: float, floor: float | None = None) -> None:
-    least = "" if floor is None else f"{floor * 1e3:.2f} ms"
-    print(_ROW.format(case, f"{published * 1e3:.2f} ms", f"{ours * 1e3:.2f} ms", f"{ours / published:.3f}", least))
+def _versions() -> str:
+    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    return f"Python {platform.python_version()}, {packages}"
 
 
-def _storage() -> None:
-    """Every page of the simulated market, recorded: the file against the replies as they came."""
+def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
+    with Simulator() as opend:
+        yield from _starts(opend, environ)
+        yield from _calls(opend, environ)
+        yield from _memory(opend, environ)
+    yield from _panel()
+    yield from _bytes(notes)
+    yield from _limits(environ, notes)
+
+
+def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+    def imports(code: str) -> Callable[[], list[float]]:
+        return lambda: [process_seconds(code, environ)]
+
+    cases = {"": "", "published": "import futu", "ours": "import futu_si", "floor": _IMPORT_FLOOR}
+    found = take_turns({name: imports(code) for name, code in cases.items()}, _STARTS)
+    yield _times("import", *(found[name] - found[""] for name in ("published", "ours", "floor")))
+
+    at = (opend.host, str(opend.port))
+    codes = {
+        "published": _FIRST_CALL.format(module="futu", settings="", code=CODE),
+        "ours": _FIRST_CALL.format(module="futu_si", settings=", mode='bypass'", code=CODE),
+    }
+    Path(environ["HOME"], "bench.sqlite3").touch()  # the floor's own; it is not read
+    measures = {name: (lambda code=code: [process_seconds(code, environ, *at)]) for name, code in codes.items()}
+    found = take_turns({**measures, "floor": lambda: [process_seconds(_FIRST_FLOOR, environ, *at)]}, _STARTS)
+    Path(environ["HOME"], "bench.sqlite3").unlink()
+    yield _times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
+
+
+@contextmanager
+def _contenders(opend: Simulator, environ: Mapping[str, str]) -> Iterator[dict[str, Contender]]:
+    made: dict[str, Contender] = {}
+    try:
+        for name in ("published", "ours", "floor"):
+            made[name] = Contender(name, opend.host, opend.port, environ)
+            if name == "ours":
+                made[name].seconds("recorded-walk", 1)  # what the floor reads, too
+        yield made
+    finally:
+        for contender in made.values():
+            contender.close()
+
+
+def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+    rows = len(opend.universe.rows(CODE) or ())
+    with _contenders(opend, environ) as contenders:
+
+        def turns(cases: Mapping[str, str], rounds: int, calls: int) -> list[float | None]:
+            def measure(name: str, case: str) -> Callable[[], list[float]]:
+                return lambda: contenders[name].seconds(case, calls)
+
+            found = take_turns({name: measure(name, case) for name, case in cases.items()}, rounds)
+            return [found.get(name) for name in ("published", "ours", "floor")]
+
+        for num in (10, 50):
+            case = f"page-{num}"
+            cases = dict.fromkeys(contenders, case)
+            yield _times(f"live page of {num} rows", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
+        for name, case, least in (
+            ("", "recorded-page", "recorded-page"),
+            (", anew", "recorded-page-anew", "recorded-walk"),
+        ):
+            cases = {"published": "page-50", "ours": case, "floor": least}
+            yield _times(f"recorded page of 50 rows{name}", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
+        cases = dict.fromkeys(contenders, "walk")
+        yield _times(f"live history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+        cases = {"published": "walk", "ours": "recorded-walk", "floor": "recorded-walk"}
+        yield _times(f"recorded history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+
+        def refresh(name: str, case: str) -> Callable[[], list[float]]:
+            def measure() -> list[float]:
+                opend.universe.publish(CODE)
+                return contenders[name].seconds(case, 1)
+
+            return measure
+
+        measures = {name: refresh(name, "walk" if name == "published" else "refresh") for name in contenders}
+        found = take_turns(measures, _WALK_ROUNDS)
+        yield _times("history after one new row", found["published"], found["ours"], found["floor"])
+
+        def requests(name: str, case: str) -> int:
+            opend.requests.clear()
+            contenders[name].seconds(case, 1)
+            return len(opend.requests)
+
+        opend.universe.publish(CODE)
+        pages = -(-len(opend.universe.rows(CODE) or ()) // 50)
+        yield Figure(
+            "history after one new row", "requests", requests("published", "walk"), requests("ours", "refresh"), 1
+        )
+        yield Figure(
+            "loop with the default page", "requests", requests("published", "loop"), requests("ours", "loop"), pages
+        )
+
+
+def _memory(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+    with _contenders(opend, environ) as contenders:
+        for contender in contenders.values():
+            contender.seconds("walk", _WALK_CALLS)
+        peaks = (contenders[name].peak() for name in ("published", "ours", "floor"))
+        yield Figure("most memory, live histories", "MiB", *peaks)
+
+
+def _panel() -> Iterator[Figure]:
+    told = panel.measure(_SYMBOLS, ("export", "loop", "panel", "parquet"))
+    seconds = (told[name]["seconds"] * 1e3 for name in ("loop", "panel", "parquet"))
+    yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", *seconds)
+
+
+def _bytes(notes: list[str]) -> Iterator[Figure]:
+    """The whole simulated market, recorded: the file against the replies as they came, and against Parquet."""
     with Simulator() as opend, tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "pages.sqlite3")
-        with futu_si.Client(opend.host, opend.port, mode="online", cache=cache) as client:
-            for code in opend.universe.symbols:
-                cursor = None
-                while True:
-                    page = client.get_page(code, cursor, 50)
-                    cursor = page.next
-                    if cursor is None:
-                        break
+        with futu_si.Client(opend.host, opend.port, cache=cache) as client:
+            client.sync(opend.universe.symbols)
+            files = [client.export(Path(folder, "data"), market=market) for market in ("HK", "US")]
         told = upkeep.info(cache)
-    print(
-        f"page cache: {told.pages} pages with {told.rows} rows, {told.bytes} bytes for {told.body_bytes} bytes of replies: "
-        f"{told.bytes / told.body_bytes:.3f}"
+        parquet = sum(Path(path).stat().st_size for paths in files for path in paths)
+    notes.append(f"Of the bytes a row: Parquet, which keeps no versions and no replies, has {parquet / told.rows:.1f}.")
+    yield Figure("page cache, bytes a row", "B", None, told.bytes / told.rows, told.body_bytes / told.rows)
+
+
+def _limits(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
+    """Twice as many requests as a window has room for: what the server had to refuse."""
+    rate = SHORT_INTEREST.rate
+    with Simulator(rate=rate) as opend:
+        contender = Contender("published", opend.host, opend.port, environ)
+        try:
+            contender.seconds("limit", 2 * rate.requests)
+        finally:
+            contender.close()
+        refused = sum(not request.accepted for request in opend.requests)
+    told = []
+    for processes, threads in ((1, 2), (8, 1)):
+        found = budget.at_the_limit(rate, processes, _WINDOWS, threads)
+        name = f"refusals at the real limit, {processes} process{'es' if processes > 1 else ''}"
+        yield Figure(name, "", refused if processes == 1 else None, found.refused, None)
+        told.append(f"{found.windows} from {processes}")
+    notes.append(
+        f"At OpenD's limit ({rate.requests} in {rate.seconds:g} s) windows took these requests: {', '.join(told)}."
     )
+
+
+def _times(name: str, published: float | None, ours: float | None, floor: float | None) -> Figure:
+    assert ours is not None
+    shown = [None if seconds is None else seconds * 1e3 for seconds in (published, floor)]
+    return Figure(name, "ms", shown[0], ours * 1e3, shown[1])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ four windows of 30 seconds. Takes a little over two minutes.
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 
 from benchmarks.together import ask_together
 from opend_si.simulator import Simulator
@@ -32,24 +33,40 @@ def _cold_page() -> bool:
     return len(opend.requests) == 1 and total.total() == 48
 
 
-def _windows(rate: Rate) -> bool:
-    pages = rate.requests * _WINDOWS // _PROCESSES
+@dataclass(frozen=True)
+class AtTheLimit:
+    """What the server saw: requests of each window, refusals, and seconds from the first to the last."""
+
+    windows: list[int]
+    refused: int
+    seconds: float
+    answers: dict[str, int]
+
+
+def at_the_limit(rate: Rate, processes: int, windows: int, threads: int = 1) -> AtTheLimit:
+    """Processes that keep asking for pages that nobody has, over so many windows."""
+    pages = rate.requests * windows // (processes * threads)
     with Simulator(rate=rate) as opend, tempfile.TemporaryDirectory() as home:
         environ = {
             "OPEND_SI_MODE": "bypass",
             "OPEND_SI_HOME": home,
             "OPEND_SI_RATE": f"{rate.requests}/{rate.seconds:g}",
         }
-        total = ask_together(_PROCESSES, opend.host, opend.port, "HK.00700", threads=1, pages=pages, **environ)
+        total = ask_together(processes, opend.host, opend.port, "HK.00700", threads=threads, pages=pages, **environ)
     begin = opend.requests[0].at
     counts = Counter(int((request.at - begin) // rate.seconds) for request in opend.requests)
     refused = sum(not request.accepted for request in opend.requests)
     took = opend.requests[-1].at - begin
+    return AtTheLimit([counts[number] for number in range(windows)], refused, took, dict(total))
+
+
+def _windows(rate: Rate) -> bool:
+    found = at_the_limit(rate, _PROCESSES, _WINDOWS)
     print(
-        f"{_PROCESSES} processes at {rate.requests} per {rate.seconds:g} s: {refused} refusals, requests per window "
-        f"{[counts[number] for number in range(_WINDOWS)]}, {took:.2f} s from first to last; answers {dict(total)}"
+        f"{_PROCESSES} processes at {rate.requests} per {rate.seconds:g} s: {found.refused} refusals, requests per window "
+        f"{found.windows}, {found.seconds:.2f} s from first to last; answers {found.answers}"
     )
-    return refused == 0 and all(counts[number] >= rate.requests - 1 for number in range(_WINDOWS))
+    return found.refused == 0 and all(count >= rate.requests - 1 for count in found.windows)
 
 
 if __name__ == "__main__":

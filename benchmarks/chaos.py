@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 import futu_si
-from benchmarks.memory import _resident
+from benchmarks.memory import resident
 from opend_si.errors import RequestTimeout, ShortInterestError
 from opend_si.pages import Page
 from opend_si.simulator import Simulator, Universe
@@ -183,7 +183,7 @@ class _Memory:
         if done < self._next:
             return
         self._next += self._every
-        now = _resident() / 1024
+        now = resident() / 1024
         self._first = now if self._first is None else self._first
         self.growth = now - self._first
         print(f"{done:>7,} calls: {now:7.1f} MiB", flush=True)

@@ -1,24 +1,34 @@
 """One contender: a process that makes a call as often as it is told and answers with the seconds each took.
 
-Run by `harness`, which writes `case count` lines to its standard input.
+Run by `harness`, which writes `case count` lines to its standard input. `published` is the published client as its
+documentation uses it, `ours` this package, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
+protobuf's own decoding, one DataFrame.
 """
+
+from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
+import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 CODE = "HK.00700"
+# The cache that `ours` records and `floor` reads.
+CACHE = "bench.sqlite3"
 
 Call = Callable[[], Any]
 
 
 def published(host: str, port: int) -> dict[str, Call]:
-    """The published client, as its documentation uses it."""
+    """The published client: each page is asked for, and whoever wants a history joins the frames."""
     import futu
+    import pandas as pd
 
     context = futu.OpenQuoteContext(host=host, port=port)
 
@@ -27,69 +37,128 @@ def published(host: str, port: int) -> dict[str, Call]:
         if ret != futu.RET_OK or len(frame) != num:
             raise RuntimeError(frame)
 
-    def walk() -> None:
-        next_key = None
+    def walk(**size: int) -> None:
+        next_key, frames = None, []
         while next_key != "-1":
-            ret, _, frame = context.get_short_interest(CODE, next_key=next_key, num=50)
+            ret, _, frame = context.get_short_interest(CODE, next_key=next_key, **size)
             if ret != futu.RET_OK:
                 raise RuntimeError(frame)
             next_key = frame.attrs["next_key"]
+            frames.append(frame)
+        pd.concat(frames, ignore_index=True)
 
-    return {"page-10": lambda: page(10), "page-50": lambda: page(50), "walk": walk}
+    return {
+        "page-10": lambda: page(10),
+        "page-50": lambda: page(50),
+        "walk": lambda: walk(num=50),
+        "loop": walk,
+        "limit": lambda: context.get_short_interest(CODE, num=50),
+    }
 
 
 def ours(host: str, port: int) -> dict[str, Call]:
-    """This package's drop-in call, frames made."""
+    """This package; pages by the call that the broker documents."""
     import futu_si
 
+    cache = Path(os.environ["HOME"], CACHE)
     live = futu_si.OpenQuoteContext(host, port, mode="bypass")
-    recorded = futu_si.OpenQuoteContext(host, port, mode="online", max_age=None)
-
+    recorded = futu_si.OpenQuoteContext(host, port, cache=cache, max_age=None)
     live_client = futu_si.Client(host, port, mode="bypass")
-    recorded_client = futu_si.Client(host, port, mode="online", max_age=None)
-
-    def history(client: futu_si.Client) -> None:
-        if client.history(CODE).empty:
-            raise RuntimeError(CODE)
+    recorded_client = futu_si.Client(host, port, cache=cache, max_age=None)
+    refreshing_client = futu_si.Client(host, port, cache=cache, max_age=0)
 
     def page(context: futu_si.OpenQuoteContext, num: int) -> None:
         ret, _, frame = context.get_short_interest(CODE, num=num)
         if ret != futu_si.RET_OK or frame is None or len(frame) != num:
             raise RuntimeError(frame)
 
+    def anew() -> None:
+        # What a new process finds: nothing is kept in memory.
+        with futu_si.OpenQuoteContext(host, port, cache=cache, max_age=None) as context:
+            page(context, 50)
+
+    def history(client: futu_si.Client) -> None:
+        if client.history(CODE).empty:
+            raise RuntimeError(CODE)
+
+    def loop() -> None:
+        # The sample's loop, with its default page, on a cold record.
+        path = Path(os.environ["HOME"], "loop.sqlite3")
+        path.unlink(missing_ok=True)
+        with futu_si.OpenQuoteContext(host, port, cache=path) as context:
+            next_key = None
+            while next_key != "-1":
+                ret, _, frame = context.get_short_interest(CODE, next_key=next_key)
+                if ret != futu_si.RET_OK or frame is None:
+                    raise RuntimeError(frame)
+                next_key = frame.attrs["next_key"]
+
     return {
         "page-10": lambda: page(live, 10),
         "page-50": lambda: page(live, 50),
-        "recorded-50": lambda: page(recorded, 50),
+        "recorded-page": lambda: page(recorded, 50),
+        "recorded-page-anew": anew,
         "walk": lambda: history(live_client),
         "recorded-walk": lambda: history(recorded_client),
+        "refresh": lambda: history(refreshing_client),
+        "loop": loop,
     }
 
 
 def floor(host: str, port: int) -> dict[str, Call]:
-    """What no Python client can go below: the same bytes over a bare blocking socket, nothing decoded."""
+    """The same answers with nothing looked at twice: no checks, no errors, no versions, one table."""
+    import pandas as pd
+
     from opend_si.pages import PageKey
     from opend_si.wire.framing import HEADER, Frame, encode_frame
     from opend_si.wire.session import Session
     from opend_si_schema.calls import SHORT_INTEREST
 
+    table = PageKey.check(SHORT_INTEREST, CODE).table
     link = socket.create_connection((host, port))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    cache = sqlite3.connect(f"file:{Path(os.environ['HOME'], CACHE)}?mode=ro", uri=True, isolation_level=None)
+    select_page = (
+        "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = '' AND num = 50 AND superseded_at = 0"
+    )
+    select_all = "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0"
+    owner = (SHORT_INTEREST.proto_id, CODE)
 
-    def exchange(request: bytes) -> None:
+    def exchange(request: bytes) -> bytes:
         link.sendall(request)
         reply = link.recv(1 << 16)
         while len(reply) < HEADER.size + HEADER.unpack_from(reply)[5]:
             reply += link.recv(1 << 16)
+        return reply[HEADER.size :]
+
+    def ask(num: int, cursor: str | None = None) -> bytes:
+        key = PageKey.check(SHORT_INTEREST, CODE, cursor, num)
+        return exchange(encode_frame(Frame(SHORT_INTEREST.proto_id, 2, key.request())))
+
+    def build(bodies: Sequence[bytes]) -> str:
+        items: list[Any] = []
+        for body in bodies:
+            s2c = SHORT_INTEREST.response.FromString(body).s2c
+            items += getattr(s2c, table.list_field)
+        pd.DataFrame({column.name: [getattr(item, column.field) for item in items] for column in table.columns})
+        return str(s2c.nextKey)
+
+    def walk() -> None:
+        bodies, cursor = [], None
+        while cursor != "-1":
+            bodies.append(ask(50, cursor))
+            cursor = SHORT_INTEREST.response.FromString(bodies[-1]).s2c.nextKey
+        build(bodies)
 
     exchange(Session().hello()[1])
-    requests = {
-        f"page-{num}": encode_frame(
-            Frame(SHORT_INTEREST.proto_id, 2, PageKey.check(SHORT_INTEREST, CODE, num=num).request())
-        )
-        for num in (10, 50)
+    return {
+        "page-10": lambda: build([ask(10)]),
+        "page-50": lambda: build([ask(50)]),
+        "recorded-page": lambda: build([cache.execute(select_page, owner).fetchone()[0]]),
+        "walk": walk,
+        "recorded-walk": lambda: build([body for (body,) in cache.execute(select_all, owner)]),
+        "refresh": lambda: build([ask(50), *(body for (body,) in cache.execute(select_all, owner))]),
     }
-    return {case: lambda request=request: exchange(request) for case, request in requests.items()}  # type: ignore[misc]
 
 
 def main() -> None:
@@ -99,12 +168,15 @@ def main() -> None:
     calls = {"published": published, "ours": ours, "floor": floor}[name](host, port)
     for line in sys.stdin:
         case, count = line.split()
-        call = calls[case]
         seconds = []
-        for _ in range(int(count)):
-            begin = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - begin)
+        if case == "peak":
+            seconds.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        else:
+            call = calls[case]
+            for _ in range(int(count)):
+                begin = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - begin)
         print(json.dumps(seconds), file=answers, flush=True)
     os._exit(0)  # the published client's threads would keep the process
 

@@ -1,5 +1,7 @@
 """Starts the simulator and the contenders, lets them take turns, and gathers medians."""
 
+from __future__ import annotations
+
 import json
 import os
 import statistics
@@ -7,50 +9,46 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 @contextmanager
 def surroundings() -> Iterator[dict[str, str]]:
     """An environment with a home of its own, for the published client's logs and for our files; no limit is kept."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPEND_")}
     with tempfile.TemporaryDirectory() as home:
-        yield {**os.environ, "HOME": home, "OPEND_SI_HOME": home, "OPEND_SI_RATE": "off"}
-
-
-@contextmanager
-def simulator(environ: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """A simulator without a limit in a process of its own: (host, port)."""
-    command = [str(Path(sys.executable).with_name("futu-si")), "simulate", "--port", "0", "--rate", "off"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ
-    ) as process:
-        assert process.stdout is not None
-        host, _, port = process.stdout.readline().strip().partition(":")
-        try:
-            yield host, port
-        finally:
-            process.terminate()
+        yield {**kept, "HOME": home, "OPEND_SI_HOME": home, "OPEND_SI_RATE": "off"}
 
 
 class Contender:
-    """A running contender."""
+    """A running contender: a process of its own."""
 
-    def __init__(self, name: str, host: str, port: str, environ: dict[str, str]) -> None:
+    def __init__(self, name: str, host: str, port: int, environ: Mapping[str, str]) -> None:
         self.name = name
         self._log = Path(environ["HOME"], f"{name}.log")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contenders", name, host, port],
+            [sys.executable, "-m", "benchmarks.contenders", name, host, str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("w"),
             text=True,
-            env=environ,
+            env=dict(environ),
         )
 
     def seconds(self, case: str, count: int) -> list[float]:
         """Make the case's call `count` times: the seconds of each."""
+        return self._ask(case, count)
+
+    def peak(self) -> float:
+        """The most memory that it has taken, in MiB."""
+        return self._ask("peak", 1)[0]
+
+    def _ask(self, case: str, count: int) -> list[float]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):  # it ended: it gives no answer, and its log says why
@@ -69,30 +67,25 @@ class Contender:
         self._process.stdout.close()
 
 
-def take_turns(cases: Mapping[Contender, str], rounds: int, count: int) -> dict[Contender, float]:
-    """Median seconds of each contender's case, measured in turns after one uncounted round."""
-    seconds: dict[Contender, list[float]] = {contender: [] for contender in cases}
+def take_turns(measures: Mapping[_T, Callable[[], list[float]]], rounds: int) -> dict[_T, float]:
+    """Medians of some measures, taken in turns after one uncounted round."""
+    seconds: dict[_T, list[float]] = {name: [] for name in measures}
     for turn in range(rounds + 1):
-        for contender, case in cases.items():
-            measured = contender.seconds(case, count)
+        for name, measure in measures.items():
+            found = measure()
             if turn:
-                seconds[contender] += measured
-    return {contender: statistics.median(values) for contender, values in seconds.items()}
+                seconds[name] += found
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def import_seconds(modules: Sequence[str], rounds: int, environ: dict[str, str]) -> dict[str, float]:
-    """Median wall seconds that importing each module adds to a bare interpreter, measured in turns."""
-    seconds: dict[str, list[float]] = {module: [] for module in ("", *modules)}
-    for turn in range(rounds + 1):
-        for module, values in seconds.items():
-            begin = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-c", f"import {module}" if module else ""],
-                check=True,
-                env=environ,
-                stdout=subprocess.DEVNULL,
-            )
-            if turn:
-                values.append(time.perf_counter() - begin)
-    bare = statistics.median(seconds.pop(""))
-    return {module: statistics.median(values) - bare for module, values in seconds.items()}
+def process_seconds(code: str, environ: Mapping[str, str], *arguments: str) -> float:
+    """Wall seconds of an interpreter that runs some code."""
+    begin = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        env=dict(environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - begin

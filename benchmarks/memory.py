@@ -23,7 +23,7 @@ def _serve(channel: Connection, symbols: list[str]) -> None:
     asyncio.run(simulator.serve(lambda: channel.send((simulator.host, simulator.port))))
 
 
-def _resident() -> int:
+def resident() -> int:
     """Resident memory of this process in KiB (Linux)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -43,7 +43,7 @@ def main() -> int:
         if report.error is not None:
             raise report.error
         if done % _EVERY == 0:
-            print(f"{done:>6} symbols: {_resident() / 1024:7.1f} MiB", flush=True)
+            print(f"{done:>6} symbols: {resident() / 1024:7.1f} MiB", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "pages.sqlite3")

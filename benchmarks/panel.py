@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -30,10 +31,7 @@ _ROUNDS = 5
 
 def main(symbols: int = 5000) -> int:
     """Print the figures."""
-    with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder, "pages.sqlite3")
-        make(cache, symbols)
-        told = {name: _measure(name, cache, Path(folder, "data")) for name in ("arrow", "export", "panel", "parquet")}
+    told = measure(symbols, ("arrow", "export", "panel", "parquet"))
     rows, table_bytes = told["arrow"]["rows"], told["arrow"]["bytes"]
     print(
         f"{symbols} symbols, {rows:,.0f} rows, {table_bytes / 1e6:.0f} MB as an Arrow table, Python {sys.version.split()[0]}"
@@ -50,6 +48,14 @@ def main(symbols: int = 5000) -> int:
         )
     print(f"panel against Parquet: {told['panel']['seconds'] / told['parquet']['seconds']:.2f}")
     return 0
+
+
+def measure(symbols: int, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The figures of some ways to have the table: seconds, most bytes, rows, and bytes of the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder, "pages.sqlite3")
+        make(cache, symbols)
+        return {name: _measure(name, cache, Path(folder, "data")) for name in names}
 
 
 def make(cache: Path, symbols: int) -> None:
@@ -121,11 +127,15 @@ def _one(name: str, cache: Path, data: Path) -> None:
                     return client.arrow_table()
                 case "panel":
                     return client.panel()
+                case "loop":
+                    return pd.concat([client.history(code) for code in codes], keys=codes, names=["symbol"])
                 case "parquet":
                     return pd.read_parquet(data / "market=HK" / f"{SHORT_INTEREST.name}.parquet")
             return client.export(data)
 
         client.panel(["HK.00000"])  # imports are not what is measured
+        with closing(Store(cache, may_write=False)) as store:
+            codes = store.symbols(SHORT_INTEREST.proto_id, "HK")
         before, times = _peak(), []
         for round_ in range(_ROUNDS):
             begun = time.perf_counter()

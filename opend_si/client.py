@@ -6,17 +6,17 @@ import atexit
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from opend_si.locks import ForkLock
 from opend_si.pages import Page
-from opend_si.questions import Questions
 from opend_si.settings import Settings
-from opend_si.source import PageWalk
 from opend_si.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.sync import Patience, Progress, SyncReport
-from opend_si.wire.blocking import BlockingConnection
 from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    from opend_si.source import PageWalk
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -26,6 +26,10 @@ class BlockingClient:
     """Answers from one OpenD, or from the record. Threads may share it."""
 
     def __init__(self, settings: Settings) -> None:
+        # The record and the wire are half of what there is to import: who imports a face may not need them yet.
+        from opend_si.questions import Questions
+        from opend_si.wire.blocking import BlockingConnection
+
         self._settings = settings
         self._ask = Questions(settings)
         self._connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)

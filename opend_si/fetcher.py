@@ -16,7 +16,7 @@ from opend_si.pages import Content, PageKey
 from opend_si.settings import Settings
 from opend_si.shelf import Answer, Shelf
 from opend_si.steps import Account, Exchange, Sleep, Steps
-from opend_si.wire.link import LinkCut
+from opend_si.wire.errors import LinkCut
 from opend_si_schema.definitions import Rate
 
 # Seconds between two looks at the budget: another process may give a slot back early.

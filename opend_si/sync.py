@@ -10,7 +10,7 @@ from opend_si.clock import now
 from opend_si.errors import ConnectionFailed, ShortInterestError
 from opend_si.planner import History, Walk
 from opend_si.steps import Exchange, Sleep, Steps
-from opend_si.wire.link import LinkCut
+from opend_si.wire.errors import LinkCut
 
 _T = TypeVar("_T")
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
 from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
+from opend_si.wire.errors import LinkCut
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, LinkCut, connect_failed, cut, hello_failed, silent
+from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, hello_failed, silent
 from opend_si.wire.session import Server, Session, read_hello
 
 

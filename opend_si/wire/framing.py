@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from opend_si.errors import ProtocolError
 from opend_si.wire.ciphers import Cipher, Plain
+from opend_si.wire.errors import BodyMismatch
 
 HEADER = struct.Struct("<2sIBBII20s8s")
 MAGIC = b"FT"
@@ -22,10 +23,6 @@ PLAIN = Plain()
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _VERSION = 0
 _RESERVED = bytes(8)
-
-
-class BodyMismatch(ProtocolError):
-    """A body does not come out as its SHA-1 says: it is damaged, or the two sides do not encrypt alike."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
-from opend_si.wire.framing import BodyMismatch
+from opend_si.wire.errors import BodyMismatch, LinkCut
 
 # Seconds for the TCP connection alone: OpenD is on this machine or near it.
 CONNECT_TIMEOUT = 3.0
-
-
-class LinkCut(ConnectionFailed):
-    """The link broke after a request was sent and before its reply came. Reading calls may be repeated."""
 
 
 def connect_failed(where: str, error: Exception) -> ConnectionFailed:
