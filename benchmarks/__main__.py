@@ -54,7 +54,7 @@ _NOTES = (
     "a loop over the recorded histories of this package and `pandas.concat`.",
     "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
     "file, which reads all that is recorded of the symbol once, and so does its floor. A history after a new row is on the disk when "
-    "it is answered (two fsyncs); its floor writes nothing.",
+    "it is answered (three transactions of SQLite); its floor writes nothing.",
 )
 
 

@@ -60,7 +60,7 @@ def decode(call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    data = _handler(call).list_to_record_batch(list(bodies)).column("s2c")
+    data = _handler(call).array_to_record_batch(pa.array(bodies, type=pa.binary())).column("s2c")
     lists = data.field(table.list_field)
     offsets = lists.offsets.to_numpy()
     rows = lists.values
