@@ -189,10 +189,10 @@ def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
         opend.universe.publish(CODE)
         pages = -(-len(opend.universe.rows(CODE) or ()) // 50)
         yield Figure(
-            "history after one new row", "requests", requests("published", "walk"), requests("ours", "refresh"), 1
+            "history after one new row, requests", "", requests("published", "walk"), requests("ours", "refresh"), 1
         )
         yield Figure(
-            "loop with the default page", "requests", requests("published", "loop"), requests("ours", "loop"), pages
+            "loop with the default page, requests", "", requests("published", "loop"), requests("ours", "loop"), pages
         )
 
 

@@ -122,7 +122,7 @@ class Content:
         self.next = next_key
         self._tables = tables
         self._attrs = attrs
-        self._frames: dict[str, pd.DataFrame] = {}
+        self._frames: dict[str, pd.DataFrame | None] = {}
 
     @classmethod
     def read(cls, key: PageKey, body: bytes) -> Content:
@@ -172,15 +172,19 @@ class Content:
         return tuple(map(Row, times, zip(*columns, strict=True)))
 
     def frame(self, market: str) -> pd.DataFrame:
-        """The rows of one market. A new frame each time; only the first is built."""
+        """The rows of one market, a new frame each time: the first is built and given away, the second kept and copied."""
         frame = self._frames.get(market)
-        if frame is None:
-            frame = make_frame(*next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ())))
-            frame.attrs["next_key"] = self.next or END
-            for table, values in self._attrs.items():
-                if table.market.prefix == market:
-                    frame.attrs.update(zip((column.name for column in table.attrs), values, strict=True))
-            self._frames[market] = frame
+        if frame is not None:
+            return copy_frame(frame)
+        frame = make_frame(*next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ())))
+        frame.attrs["next_key"] = self.next or END
+        for table, values in self._attrs.items():
+            if table.market.prefix == market:
+                frame.attrs.update(zip((column.name for column in table.attrs), values, strict=True))
+        if market not in self._frames:
+            self._frames[market] = None  # a page that came from OpenD is mostly asked once: its frame is not copied
+            return frame
+        self._frames[market] = frame
         return copy_frame(frame)
 
     def __len__(self) -> int:

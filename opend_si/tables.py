@@ -37,7 +37,7 @@ def _read_column(column: Column, items: Sequence[Any]) -> list[Any]:
         values = list(map(attrgetter(field), items))
     except ValueError as error:  # text that is not UTF-8
         raise ProtocolError(f"{column.name} cannot be read: {error}") from None
-    if column.dtype == "str" and not all(isinstance(value, str) for value in values):
+    if column.dtype == "str" and not {str}.issuperset(map(type, values)):
         raise ProtocolError(f"{column.name} cannot be read: it is no UTF-8 text")
     if column.dtype == "int64" and max(values, default=0) > _INT64_MAX:
         raise ProtocolError(f"{column.name} holds {max(values)}, more than a signed 64-bit integer")
