@@ -28,6 +28,7 @@ _INT64_MAX = 2**63 - 1
 
 def read_columns(table: Table, items: Sequence[Any]) -> Columns:
     """The columns of a reply's rows. `ProtocolError` for a value that no column can hold."""
+    items = list(items)  # one object a row, not one each time a column looks at it
     return tuple(_read_column(column, items) for column in table.columns)
 
 
@@ -72,8 +73,13 @@ def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
 def _build_frame(table: Table, columns: Columns) -> pd.DataFrame:
     import pandas as pd
 
-    data = {column.name: _array(column, values) for column, values in zip(table.columns, columns, strict=True)}
-    return pd.DataFrame(data, copy=False)
+    # Numbers for names, until it stands: pandas makes a new index of texts each time, and that takes longer than this.
+    data = {
+        place: _array(column, values) for place, (column, values) in enumerate(zip(table.columns, columns, strict=True))
+    }
+    frame = pd.DataFrame(data, index=pd.RangeIndex(len(columns[0])), copy=False)
+    frame.columns = _names(table).copy()
+    return frame
 
 
 def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int]) -> pd.DataFrame:
@@ -113,6 +119,13 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
             ),
         }
     )
+
+
+@cache
+def _names(table: Table) -> pd.Index[str]:
+    import pandas as pd
+
+    return pd.Index([column.name for column in table.columns])
 
 
 @cache
