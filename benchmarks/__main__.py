@@ -234,13 +234,13 @@ def _limits(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
             contender.close()
         refused = sum(not request.accepted for request in opend.requests)
     told = []
-    for processes, threads in ((1, 2), (8, 1)):
-        found = budget.at_the_limit(rate, processes, _WINDOWS, threads)
-        name = f"refusals at the real limit, {processes} process{'es' if processes > 1 else ''}"
+    for processes in (1, 8):
+        found = budget.at_the_limit(rate, processes, _WINDOWS)
+        name = f"sync at the limit, refusals, {processes} process{'es' if processes > 1 else ''}"
         yield Figure(name, "", refused if processes == 1 else None, found.refused, None)
         told.append(f"{found.windows} from {processes}")
     notes.append(
-        f"At OpenD's limit ({rate.requests} in {rate.seconds:g} s) windows took these requests: {', '.join(told)}."
+        f"At OpenD's limit ({rate.requests} in {rate.seconds:g} s) windows of a sync took these requests: {', '.join(told)}."
     )
 
 

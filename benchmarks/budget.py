@@ -1,7 +1,7 @@
 """`python -m benchmarks.budget`: many processes at OpenD's strict limit, counted at the simulator's server.
 
-First 12 processes of 4 threads want the same cold page; then 8 processes keep asking for pages that nobody has, over
-four windows of 30 seconds. Takes a little over two minutes.
+First 12 processes of 4 threads want the same cold page; then 8 processes sync symbols that nobody has, over four windows of
+30 seconds. Takes a little over two minutes.
 """
 
 import sys
@@ -9,8 +9,8 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 
-from benchmarks.together import ask_together
-from opend_si.simulator import Simulator
+from benchmarks.together import ask_together, sync_together
+from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
@@ -43,16 +43,17 @@ class AtTheLimit:
     answers: dict[str, int]
 
 
-def at_the_limit(rate: Rate, processes: int, windows: int, threads: int = 1) -> AtTheLimit:
-    """Processes that keep asking for pages that nobody has, over so many windows."""
-    pages = rate.requests * windows // (processes * threads)
-    with Simulator(rate=rate) as opend, tempfile.TemporaryDirectory() as home:
+def at_the_limit(rate: Rate, processes: int, windows: int) -> AtTheLimit:
+    """Processes that sync as many symbols as so many windows have room for, one page each."""
+    symbols = [f"HK.{number:05d}" for number in range(1, rate.requests * windows + 1)]
+    universe = Universe(symbols=symbols, most_rows=SHORT_INTEREST.page_size.maximum)
+    with Simulator(universe, rate=rate) as opend, tempfile.TemporaryDirectory() as home:
         environ = {
-            "OPEND_SI_MODE": "bypass",
+            "OPEND_SI_MODE": "online",
             "OPEND_SI_HOME": home,
             "OPEND_SI_RATE": f"{rate.requests}/{rate.seconds:g}",
         }
-        total = ask_together(processes, opend.host, opend.port, "HK.00700", threads=threads, pages=pages, **environ)
+        total = sync_together(processes, opend.host, opend.port, symbols, **environ)
     begin = opend.requests[0].at
     counts = Counter(int((request.at - begin) // rate.seconds) for request in opend.requests)
     refused = sum(not request.accepted for request in opend.requests)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
@@ -13,18 +14,29 @@ _ROOT = Path(__file__).parent.parent
 def ask_together(
     processes: int, host: str, port: int, code: str, *, threads: int, pages: int, **environ: str
 ) -> Counter[str]:
-    """Run `benchmarks.asker` in several processes at once: where all their pages came from."""
-    command = [sys.executable, "-m", "benchmarks.asker", host, str(port), code, str(threads), str(pages)]
+    """Ask for pages in several processes at once: where all of them came from."""
+    command = ["benchmarks.asker", host, str(port), code, str(threads), str(pages)]
+    return _run_together([command] * processes, environ)
+
+
+def sync_together(processes: int, host: str, port: int, codes: Sequence[str], **environ: str) -> Counter[str]:
+    """Sync symbols in several processes at once, each its share of them: what became of them."""
+    shares = (codes[number::processes] for number in range(processes))
+    return _run_together([["benchmarks.syncer", host, str(port), *share] for share in shares], environ)
+
+
+def _run_together(commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Counter[str]:
+    """Run modules with their arguments, which begin when all are ready; gives the sum of what they counted."""
     asking = [
         subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=_ROOT,
             env={**os.environ, "PYTHONWARNINGS": "error", **environ},
         )
-        for _ in range(processes)
+        for command in commands
     ]
     for process in asking:
         assert process.stdout is not None
