@@ -123,10 +123,8 @@ def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
         "published": _FIRST_CALL.format(module="futu", settings="", code=CODE),
         "ours": _FIRST_CALL.format(module="futu_si", settings=", mode='bypass'", code=CODE),
     }
-    Path(environ["HOME"], "bench.sqlite3").touch()  # the floor's own; it is not read
     measures = {name: (lambda code=code: [process_seconds(code, environ, *at)]) for name, code in codes.items()}
     found = take_turns({**measures, "floor": lambda: [process_seconds(_FIRST_FLOOR, environ, *at)]}, _STARTS)
-    Path(environ["HOME"], "bench.sqlite3").unlink()
     yield _times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
 
 

@@ -7,6 +7,7 @@ protobuf's own decoding, one DataFrame.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -117,7 +118,6 @@ def floor(host: str, port: int) -> dict[str, Call]:
     table = PageKey.check(SHORT_INTEREST, CODE).table
     link = socket.create_connection((host, port))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    cache = sqlite3.connect(f"file:{Path(os.environ['HOME'], CACHE)}?mode=ro", uri=True, isolation_level=None)
     select_page = (
         "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = '' AND num = 50 AND superseded_at = 0"
     )
@@ -134,6 +134,10 @@ def floor(host: str, port: int) -> dict[str, Call]:
     def ask(num: int, cursor: str | None = None) -> bytes:
         key = PageKey.check(SHORT_INTEREST, CODE, cursor, num)
         return exchange(encode_frame(Frame(SHORT_INTEREST.proto_id, 2, key.request())))
+
+    @functools.cache
+    def record() -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{Path(os.environ['HOME'], CACHE)}?mode=ro", uri=True, isolation_level=None)
 
     def build(bodies: Sequence[bytes]) -> str:
         items: list[Any] = []
@@ -154,10 +158,10 @@ def floor(host: str, port: int) -> dict[str, Call]:
     return {
         "page-10": lambda: build([ask(10)]),
         "page-50": lambda: build([ask(50)]),
-        "recorded-page": lambda: build([cache.execute(select_page, owner).fetchone()[0]]),
+        "recorded-page": lambda: build([record().execute(select_page, owner).fetchone()[0]]),
         "walk": walk,
-        "recorded-walk": lambda: build([body for (body,) in cache.execute(select_all, owner)]),
-        "refresh": lambda: build([ask(50), *(body for (body,) in cache.execute(select_all, owner))]),
+        "recorded-walk": lambda: build([body for (body,) in record().execute(select_all, owner)]),
+        "refresh": lambda: build([ask(50), *(body for (body,) in record().execute(select_all, owner))]),
     }
 
 

@@ -431,6 +431,22 @@ class _Changed(Exception):
         self.ledger, self.since = ledger, since
 
 
+class Cursors:
+    """The cursors that one walk has asked for: none of them twice, and not without end."""
+
+    def __init__(self) -> None:
+        self._asked: set[str] = set()
+
+    def follow(self, cursor: str | None) -> str:
+        """The cursor, now asked for; `ProtocolError` if it cannot lead to an end."""
+        if cursor is None or cursor in self._asked:
+            raise ProtocolError(f"the cursor {cursor!r} leads in a circle: the walk would not end")
+        if len(self._asked) == MAX_PAGES:
+            raise ProtocolError(f"no end after {MAX_PAGES:,} pages: no history is that long")
+        self._asked.add(cursor)
+        return cursor
+
+
 def walk(ledger: Ledger, since: float, down_to: float, asked_at: int) -> Plan[Walk]:
     """All rows down to `down_to`, newest first, from a head that was checked at or after `since`.
 
@@ -453,7 +469,7 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
             raise _Changed(ledger, ledger.floor)
     rows, lo, last, trail = list(head.rows), head.lo, head, head
     oldest = head.checked_at  # of what the rows rest on
-    asked: set[str] = set()
+    cursors = Cursors()
     while lo > down_to:
         said = ledger.below(lo)
         if said is not None:
@@ -463,12 +479,7 @@ def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> P
         if not last.is_anchored:
             trail = ledger.end_of_generation(trail)
         before = last if last.is_anchored else trail
-        cursor = before.next
-        if cursor is None or cursor in asked:
-            raise ProtocolError(f"the cursor {cursor!r} leads in a circle: the walk would not end")
-        if len(asked) == MAX_PAGES:
-            raise ProtocolError(f"no end after {MAX_PAGES:,} pages: no history is that long")
-        asked.add(cursor)
+        cursor = cursors.follow(before.next)
         behind = before.rows[-1].at
         # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.
         reply = yield Fetch(cursor, behind, max(asked_at + 1, 0 if before.is_anchored else head.checked_at))

@@ -26,12 +26,11 @@ from opend_si.notices import tell
 from opend_si.pages import Page, PageKey
 from opend_si.planner import (
     BOTTOM,
-    MAX_PAGES,
     MAX_RESTARTS,
     TOP,
+    Cursors,
     History,
     Ledger,
-    Row,
     Walk,
     check_page,
     is_timestamp,
@@ -192,7 +191,7 @@ class PageSource:
             found: Walk = done.value
             return found
         except ProtocolError as error:
-            raise error if str(key) in str(error) else ProtocolError(f"{key}: {error}") from None
+            raise _naming(key, error) from None
 
     def _fetch(self, key: PageKey, asked_at: int, since: float, behind: int) -> Steps[Answer]:
         if self._shelf is None:
@@ -238,15 +237,22 @@ class PageWalk:
         self._source, self._mode, self._key = source, mode, key
         self._asked_at = 0
         self._behind: float = TOP
-        self._asked: set[str] = set()
+        self._cursors = Cursors()
         self._is_over = False
 
     def advance(self) -> Steps[Page | None]:
         """The next page; None at the end."""
+        try:
+            return (yield from self._advance())
+        except ProtocolError as error:
+            raise _naming(self._key, error) from None
+
+    def _advance(self) -> Steps[Page | None]:
         passed_by = 0
         while not self._is_over:
             page = yield from self._next()
-            rows = self._rows(page)
+            rows = page.content.rows(self._key.table)
+            check_page(rows, page.next, str(self._key))
             left = without_rows_from(page, self._key, self._behind)
             self._behind = min(self._behind, rows[-1].at if rows else BOTTOM)
             self._turn_to(page)
@@ -254,18 +260,10 @@ class PageWalk:
             if len(page) and not len(left) and page.next is not None:
                 passed_by += 1
                 if passed_by > MAX_RESTARTS:
-                    raise ProtocolError(f"{self._key}: the cursors do not lead further; the walk would not end")
+                    raise ProtocolError("the cursors do not lead further; the walk would not end")
                 continue
             return left
         return None
-
-    def _rows(self, page: Page) -> tuple[Row, ...]:
-        try:
-            rows = page.content.rows(self._key.table)
-        except ProtocolError as error:
-            raise ProtocolError(f"{self._key}: {error}") from None
-        check_page(rows, page.next, str(self._key))
-        return rows
 
     def _next(self) -> Steps[Page]:
         if self._behind == TOP:
@@ -281,12 +279,13 @@ class PageWalk:
             self._is_over = True
             return
         if page.source == "opend":
-            if page.next in self._asked:
-                raise ProtocolError(f"{self._key}: the cursor {page.next!r} leads in a circle; the walk would not end")
-            if len(self._asked) == MAX_PAGES:
-                raise ProtocolError(f"{self._key}: no end after {MAX_PAGES:,} pages: no history is that long")
-            self._asked.add(page.next)
+            self._cursors.follow(page.next)
         self._key = replace(self._key, next_key=page.next)
+
+
+def _naming(key: PageKey, error: ProtocolError) -> ProtocolError:
+    """The error; one that does not know its symbol is told with it."""
+    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")
 
 
 def _age(milliseconds: int) -> str:

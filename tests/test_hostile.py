@@ -362,7 +362,6 @@ def test_a_history_without_an_end_is_a_protocol_error(
     asker: Asker, opend: Simulator, monkeypatch: pytest.MonkeyPatch, cursor: str, told: str, asked: int
 ) -> None:
     monkeypatch.setattr("opend_si.planner.MAX_PAGES", 20)
-    monkeypatch.setattr("opend_si.source.MAX_PAGES", 20)
     days = count(times(opend)[0], -86_400)
     [table] = [table for table in SHORT_INTEREST.tables if table.market == HK]
 

@@ -1,4 +1,4 @@
-"""The wire: `framing`, `ciphers` and `session` know bytes and no sockets; `blocking` moves them over TCP.
+"""The wire: `framing`, `ciphers` and `session` know bytes and no sockets; `blocking` and `aio` move them over TCP.
 
-`keyfile` reads the RSA key for an encrypted link.
+`link` is what both have in common, `keyfile` reads the RSA key for an encrypted link.
 """
