@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from opend_si.cache.store import CURRENT, Recorded
+from opend_si.cache.store import CURRENT, Recorded, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ class Resolved:
     known_at: Ints
 
 
-def resolve(count: int, owners: Sequence[int], pages: Sequence[Recorded], decoded: Decoded) -> Resolved:
+def resolve(count: int, owners: Sequence[int], pages: Sequence[Row], decoded: Decoded) -> Resolved:
     """The rows of the plain ones among `count` symbols; `owners` are the numbers of the pages' symbols, ascending."""
     import numpy as np
 
@@ -65,7 +66,7 @@ def resolve(count: int, owners: Sequence[int], pages: Sequence[Recorded], decode
 class _Batch:
     """Arrays of one entry a page, a row as it was sent, or a different row; and which symbols are doubtful."""
 
-    def __init__(self, count: int, owners: Sequence[int], pages: Sequence[Recorded], decoded: Decoded) -> None:
+    def __init__(self, count: int, owners: Sequence[int], pages: Sequence[Row], decoded: Decoded) -> None:
         import numpy as np
 
         self.columns = decoded.columns
@@ -73,10 +74,10 @@ class _Batch:
         self.counts, self.leads_on = decoded.counts, decoded.leads_on
         self.starts = np.cumsum(self.counts) - self.counts
         self.is_empty = self.counts == 0
-        columns: dict[str, Any] = dict(zip(Recorded._fields, zip(*pages, strict=True), strict=True)) if pages else {}
-        self.is_head = np.array([next_key == "" for next_key in columns.get("next_key", ())], dtype=bool)
+        place = Recorded._fields.index
+        self.is_head = np.array([next_key == "" for next_key in map(itemgetter(place("next_key")), pages)], dtype=bool)
         self.behind, self.fetched, self.checked, superseded = (
-            np.array(columns.get(name, ()), dtype=np.int64)
+            np.fromiter(map(itemgetter(place(name)), pages), dtype=np.int64, count=len(pages))
             for name in ("behind", "fetched_at", "checked_at", "superseded_at")
         )
         self.is_current = superseded == CURRENT
@@ -84,21 +85,27 @@ class _Batch:
         self.is_doubtful = np.ones(count, dtype=bool)
         self.is_doubtful[self.symbols] = False
 
-    def doubt(self, pages: Flags) -> None:
+    def doubt(self, pages: Flags | Ints) -> None:
         self.is_doubtful[self.symbols[pages]] = True
+
+    def _page_of(self, rows: Ints) -> Ints:
+        """The pages that sent some rows."""
+        import numpy as np
+
+        return np.searchsorted(self.starts + self.counts, rows, "right")
 
     def look_at_rows(self) -> None:
         """Put all rows in order: by symbol and timestamp, those that came more than once side by side."""
         import numpy as np
 
         timestamps = self.columns["timestamp"]
-        holders = np.repeat(np.arange(len(self.counts)), self.counts)
         if timestamps.null_count:
-            self.is_doubtful[self.symbols[holders[timestamps.is_null().to_numpy(zero_copy_only=False)]]] = True
+            empty = np.flatnonzero(timestamps.is_null().to_numpy(zero_copy_only=False))
+            self.doubt(self._page_of(empty))
             timestamps = timestamps.fill_null(0)
         ats = timestamps.to_numpy()
-        unordered = (holders[1:] == holders[:-1]) & (ats[1:] >= ats[:-1])
-        self.is_doubtful[self.symbols[holders[1:][unordered]]] = True
+        rises = np.flatnonzero(ats[1:] >= ats[:-1]) + 1
+        self.doubt(self._page_of(np.setdiff1d(rises, self.starts)))
         self.doubt(self.is_empty & self.leads_on)
 
         # Page by page from the oldest, each from its end: that is the order already, unless pages overlap.
@@ -108,22 +115,21 @@ class _Batch:
         lengths = self.counts[order]
         ends = np.cumsum(lengths)
         sent = np.repeat(self.starts[order] + lengths - 1 + ends - lengths, lengths) - np.arange(len(ats))
-        symbols = np.repeat(self.symbols[order], lengths)
-        overlap = (symbols[1:] == symbols[:-1]) & (ats[sent[1:]] <= ats[sent[:-1]])
+        pages, symbols, ordered = np.repeat(order, lengths), np.repeat(self.symbols[order], lengths), ats[sent]
+        overlap = (symbols[1:] == symbols[:-1]) & (ordered[1:] <= ordered[:-1])
         if overlap.any():
             is_mixed = np.zeros(len(self.is_doubtful), dtype=bool)
             is_mixed[symbols[1:][overlap]] = True
-            mixed = is_mixed[symbols]
-            again = sent[mixed]
-            sent[mixed] = again[np.lexsort((ats[again], symbols[mixed]))]
-        ordered = ats[sent]
+            mixed = np.flatnonzero(is_mixed[symbols])
+            again = mixed[np.lexsort((ordered[mixed], symbols[mixed]))]
+            sent[mixed], pages[mixed], ordered[mixed] = sent[again], pages[again], ordered[again]
         is_new = np.ones(len(sent), dtype=bool)
         is_new[1:] = (symbols[1:] != symbols[:-1]) | (ordered[1:] != ordered[:-1])
 
         self.sent, self.groups = sent, np.flatnonzero(is_new)
         self.group_of = np.cumsum(is_new) - 1
         self.row_symbols, self.row_ats = symbols[self.groups], ordered[self.groups]
-        self.fetched_at = self.fetched[holders[sent]]
+        self.fetched_at = self.fetched[pages]
         # Each symbol's oldest and newest row, and each page's; a page without rows stands below the oldest.
         numbers = np.arange(len(self.is_doubtful))
         self.oldest = np.searchsorted(self.row_symbols, numbers, "left")

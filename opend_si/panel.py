@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opend_si.arrow import days, decode, need_arrow, table_schema
 from opend_si.batch import resolve
 from opend_si.cache.policy import Mode
-from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
+from opend_si.cache.store import BODY, CURRENT, Recorded, Row, Store, SymbolRecord
 from opend_si.clock import milliseconds
 from opend_si.dates import When, read_moment
 from opend_si.errors import CacheMiss, InvalidArgument
@@ -154,14 +154,14 @@ class _Build:
         import numpy as np
         import pyarrow as pa
 
-        pages: list[Recorded] = []
+        pages: list[Row] = []
         owners: list[int] = []
         for number, record in enumerate(records):
             if record.is_whole and not record.floor:  # otherwise not all that is left is trusted
-                rows = record.rows if self._as_of is None else _as_of(record.rows, self._as_of)
+                rows = record.sound if self._as_of is None else _as_of(record.rows, self._as_of)
                 pages += rows
                 owners += [number] * len(rows)
-        decoded = decode(self._call, self._table, [page.body for page in pages])
+        decoded = decode(self._call, self._table, [page[BODY] for page in pages])
         found = resolve(len(names), owners, pages, decoded)
         places = pa.array(found.rows)
         columns = {name: values.take(places) for name, values in decoded.columns.items()}
@@ -232,7 +232,7 @@ class _Build:
         return _Part(np.full(len(rows), number, dtype=np.int64), columns, known_at)
 
 
-def _as_of(rows: Sequence[Recorded], moment: int) -> list[Recorded]:
+def _as_of(rows: Sequence[Recorded], moment: int) -> Sequence[Row]:
     """What was recorded up to a moment, as it stood then."""
     return [
         row._replace(

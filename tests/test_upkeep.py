@@ -125,7 +125,7 @@ def test_while_others_record_a_sound_cache_is_sound(opend: Simulator, tmp_path: 
 def test_symbols_come_in_order_whatever_their_names(opend: Simulator, tmp_path: Path) -> None:
     """A damaged name may be empty, or be no symbol; each is read once all the same."""
     cache = record_some(opend, tmp_path / "pages.sqlite3")
-    names = ["", "A", "HK.00700", "Z", "é", "\uffff", "\U0001f600"]
+    names = ["", "A", "HK.00700", "HK.00700\0", "Z", "é", "\uffff", "\U0001f600"]
     with closing(sqlite3.connect(cache)) as connection, connection:
         connection.execute("DELETE FROM page WHERE symbol != 'US.AAPL'")
         for name in names:

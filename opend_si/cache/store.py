@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from opend_si.cache.database import Database, Layout, NothingRecorded
 from opend_si.cache.policy import MAX_TIMEOUT
@@ -72,7 +72,14 @@ _SELECT_CURRENT = """
         checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_at = 0 ORDER BY version DESC LIMIT 1
 """
-_SELECT_SYMBOL = """
+# Many symbols at once, in place of the dots: a statement for each takes a third longer.
+_SELECT_SYMBOLS = """
+    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
+        checksum, body FROM page
+    WHERE protocol = ? AND symbol IN (...)
+"""
+_SELECT_SEALS = "SELECT symbol, floor, digest FROM seal WHERE protocol = ? AND symbol IN (...)"
+_SELECT_IDS = """
     SELECT id, protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
         checksum, body
     FROM page WHERE protocol = ? AND symbol = ?
@@ -155,11 +162,11 @@ class Recorded(NamedTuple):
     @property
     def is_sound(self) -> bool:
         """Whether the row is what was written."""
-        return self.checksum == self._digest()
+        return _is_sound(self)
 
     def signed(self) -> Recorded:
         """The same row with its checksum."""
-        return self._replace(checksum=self._digest())
+        return self._replace(checksum=_digest(self))
 
     def checked(self, at: int, behind: int) -> Recorded:
         """The row after OpenD sent the same bytes again."""
@@ -173,15 +180,22 @@ class Recorded(NamedTuple):
         """The row after OpenD sent other bytes."""
         return self._replace(superseded_at=at).signed()
 
-    def _digest(self) -> bytes:
-        # repr separates fields and types without ambiguity, whatever a damaged row holds.
-        digest = hashlib.blake2b(repr(self[:_SIGNED]).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES)
-        digest.update(self.body if isinstance(self.body, bytes) else b"")
-        return digest.digest()
+
+# A row as SQLite gives it: what `Recorded` is made of.
+Row: TypeAlias = tuple[Any, ...]
+# Where a row has its symbol, its checksum, which covers all before it and the body, and its body.
+_SYMBOL, _CHECKSUM, BODY = map(Recorded._fields.index, ("symbol", "checksum", "body"))
 
 
-# How many fields, besides the body, a checksum covers: all before it.
-_SIGNED = Recorded._fields.index("checksum")
+def _is_sound(row: Row) -> bool:
+    return bool(row[_CHECKSUM] == _digest(row))
+
+
+def _digest(row: Row) -> bytes:
+    # repr separates fields and types without ambiguity, whatever a damaged row holds.
+    digest = hashlib.blake2b(repr(row[:_CHECKSUM]).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES)
+    digest.update(row[BODY] if isinstance(row[BODY], bytes) else b"")
+    return digest.digest()
 
 
 def _key(key: PageKey) -> tuple[int, str, str, int]:
@@ -193,17 +207,23 @@ class SymbolRecord:
     """All that is recorded of a symbol.
 
     Attributes:
-        rows: Every sound version of every page.
+        sound: Every sound version of every page, as the file has it. Plain tuples, for there can be very many: the garbage
+            collector soon leaves them alone, named ones never.
         damaged: Row ids of those that are not what was written.
         floor: Nothing that was last checked before this moment may be joined to anything: something of that time is lost.
         is_whole: Whether nothing has been lost since `floor`: the seal over all rows fits.
 
     """
 
-    rows: tuple[Recorded, ...] = ()
+    sound: tuple[Row, ...] = ()
     damaged: tuple[int, ...] = ()
     floor: int = 0
     is_whole: bool = True
+
+    @property
+    def rows(self) -> tuple[Recorded, ...]:
+        """Every sound version of every page."""
+        return tuple(map(Recorded._make, self.sound))
 
 
 class DamagedPage(CacheCorrupt):
@@ -259,9 +279,10 @@ class Store:
     def add(self, record: SymbolRecord) -> None:
         """Take over all that another store has of a symbol."""
         with self.database.writing() as connection:
-            connection.executemany(_INSERT, record.rows)
-            for protocol, symbol in {(row.protocol, row.symbol) for row in record.rows}:
-                newest = max(row.checked_at for row in record.rows)
+            rows = record.rows
+            connection.executemany(_INSERT, rows)
+            for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
+                newest = max(row.checked_at for row in rows)
                 _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
 
     def prune(self, before: int) -> int:
@@ -319,10 +340,10 @@ class Store:
         return self._read(lambda connection: [name for (name,) in connection.execute(_SELECT_NAMES, names)], [])
 
     def records(self, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
-        """All that is recorded of some symbols, as of one moment."""
+        """All that is recorded of some symbols, each named once, as of one moment."""
         try:
             with self.database.snapshot() as connection:
-                return [_read_symbol(connection, protocol, name) for name in symbols]
+                return _read_symbols(connection, protocol, symbols)
         except NothingRecorded:
             return [SymbolRecord()] * len(symbols)
 
@@ -350,13 +371,34 @@ def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]
     return Recorded._make(row) if row else None
 
 
+def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
+    def read(statement: str) -> list[Row]:
+        places = ", ".join("?" * len(symbols))
+        return connection.execute(statement.replace("...", places), (protocol, *symbols)).fetchall()
+
+    found: dict[str, list[Row]] = {name: [] for name in symbols}
+    for row in read(_SELECT_SYMBOLS):
+        found[row[_SYMBOL]].append(row)
+    seals = {name: (floor, digest) for name, floor, digest in read(_SELECT_SEALS)}
+    return [
+        _symbol_record(connection, (protocol, name), rows, *seals.get(name, _UNSEALED)) for name, rows in found.items()
+    ]
+
+
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> SymbolRecord:
-    found = connection.execute(_SELECT_SYMBOL, (protocol, symbol)).fetchall()
-    rows = [row for row in map(Recorded._make, [row[1:] for row in found]) if row.is_sound]
-    damaged = [] if len(rows) == len(found) else [row[0] for row in found if not Recorded._make(row[1:]).is_sound]
-    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or _UNSEALED
-    is_whole = not damaged and digest == _seal_digest(floor, (row.checksum for row in rows))
-    return SymbolRecord(tuple(rows), tuple(damaged), floor if is_whole else 0, is_whole)
+    return _read_symbols(connection, protocol, [symbol])[0]
+
+
+def _symbol_record(
+    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[Row], floor: int, digest: bytes
+) -> SymbolRecord:
+    sound, damaged = tuple(filter(_is_sound, found)), ()
+    if len(sound) < len(found):
+        damaged = tuple(
+            number for number, *row in connection.execute(_SELECT_IDS, owner).fetchall() if not _is_sound(tuple(row))
+        )
+    is_whole = not damaged and digest == _seal_digest(floor, [row[_CHECKSUM] for row in sound])
+    return SymbolRecord(sound, damaged, floor if is_whole else 0, is_whole)
 
 
 def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[int, bool]:
