@@ -10,6 +10,7 @@ from opend_si.dates import When
 from opend_si.kinds import call_of
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
+from opend_si.status import Status
 from opend_si.sync import Progress, SyncReport
 from opend_si_schema.calls import Kind
 
@@ -227,6 +228,22 @@ class AsyncClient(AsyncioClient):
             A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums.
         """
         return await self._sync(call_of(kind), codes, progress)
+
+    async def status(self, *, kind: Kind = "short_interest") -> Status:
+        """Where the client stands: what is recorded, whether OpenD answers, and what the rate budget has left.
+
+        It connects if need be, except offline, and spends no request of the limit.
+
+        Args:
+            kind: As for `get_page`: each has records and a limit of its own.
+
+        Returns:
+            A `Status`. OpenD away is no error here: it is in the status.
+
+        Raises:
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be read.
+        """
+        return await self._drive(self._ask.status(call_of(kind)))
 
     async def arrow_table(
         self,

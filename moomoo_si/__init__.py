@@ -21,7 +21,19 @@ Importing this package loads no pandas, writes nothing and starts nothing.
 
 from typing import TYPE_CHECKING
 
-from moomoo_si._client import Client, arrow_table, configure, export, history, panel, plot, revisions, screen, sync
+from moomoo_si._client import (
+    Client,
+    arrow_table,
+    configure,
+    export,
+    history,
+    panel,
+    plot,
+    revisions,
+    screen,
+    status,
+    sync,
+)
 from moomoo_si._quote import (
     OpenQuoteContext,
     get_daily_short_volume,
@@ -50,6 +62,7 @@ from opend_si.errors import (
     Unsupported,
 )
 from opend_si.pages import Page
+from opend_si.status import Status
 from opend_si.sync import SymbolReport, SyncReport
 from opend_si_schema.records import (
     HkDailyShortVolume,
@@ -85,6 +98,7 @@ __all__ = [
     "RequestTimeout",
     "ShortInterestError",
     "ShortInterestWarning",
+    "Status",
     "SymbolReport",
     "SyncReport",
     "UnknownSymbol",
@@ -102,6 +116,7 @@ __all__ = [
     "plot",
     "revisions",
     "screen",
+    "status",
     "sync",
     "with_changes",
 ]

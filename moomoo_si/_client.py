@@ -10,6 +10,7 @@ from opend_si.dates import When
 from opend_si.kinds import call_of
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
+from opend_si.status import Status
 from opend_si.sync import Progress, SyncReport
 from opend_si_schema.calls import Kind
 
@@ -225,6 +226,22 @@ class Client(BlockingClient):
         """
         return self._sync(call_of(kind), codes, progress)
 
+    def status(self, *, kind: Kind = "short_interest") -> Status:
+        """Where the client stands: what is recorded, whether OpenD answers, and what the rate budget has left.
+
+        It connects if need be, except offline, and spends no request of the limit.
+
+        Args:
+            kind: As for `get_page`: each has records and a limit of its own.
+
+        Returns:
+            A `Status`. OpenD away is no error here: it is in the status.
+
+        Raises:
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be read.
+        """
+        return self._drive(self._ask.status(call_of(kind)))
+
     def arrow_table(
         self,
         codes: Iterable[str] | None = None,
@@ -427,6 +444,11 @@ def revisions(code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
 def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest") -> SyncReport:
     """Bring many recorded histories up to date: `Client.sync` of the client that `configure` sets up."""
     return DEFAULT.get().sync(codes, progress, kind=kind)
+
+
+def status(*, kind: Kind = "short_interest") -> Status:
+    """Where the client that `configure` sets up stands: its `Client.status`."""
+    return DEFAULT.get().status(kind=kind)
 
 
 def arrow_table(

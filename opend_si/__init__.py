@@ -6,7 +6,7 @@
     wire                                          framing, encryption and the conversation with OpenD; both connections
     cache                                         the page store and the rate budget
     steps, fetcher, shelf, source, questions      a question's way through record, budget and wire, as steps
-    client, aio, dropin, sync, kinds              what the faces render on: they carry the steps out
+    client, aio, dropin, sync, status, kinds      what the faces render on: they carry the steps out
     arrow, batch, panel, export, screen           many symbols at once, from the record
     changes, chart                                what is made of a history or a panel
     doctor                                        whether OpenD is fit

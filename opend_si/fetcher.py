@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import suppress
 
-from opend_si.cache.budget import Budget, Slot
+from opend_si.cache.budget import Allowance, Budget, Slot
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.policy import Mode
 from opend_si.cache.store import Recorded
@@ -17,7 +17,7 @@ from opend_si.settings import Settings
 from opend_si.shelf import Answer, Shelf
 from opend_si.steps import Account, Exchange, Sleep, Steps
 from opend_si.wire.errors import LinkCut
-from opend_si_schema.definitions import Rate
+from opend_si_schema.definitions import Call, Rate
 
 # Seconds between two looks at the budget: another process may give a slot back early.
 _BUDGET_LOOK = 0.25
@@ -37,6 +37,10 @@ class Fetcher:
     def close(self) -> None:
         """Close the budget's file."""
         self._budget.close()
+
+    def allowance(self, call: Call) -> Steps[Allowance | None]:
+        """Connects, and says how many requests the budget has left; None: there is no limit."""
+        return self._budget.allowance(call)
 
     def unrecorded(self, key: PageKey, asked_at: int) -> Steps[Answer]:
         """Fetch a page, and keep nothing."""
@@ -120,6 +124,12 @@ class _Unmetered:
         """Send a request; gives the body of its reply."""
         return request.send()
 
+    def allowance(self, call: Call) -> Steps[Allowance | None]:
+        """What may be sent now."""
+        del call
+        yield Account()
+        return None
+
     def exhaust(self, key: PageKey) -> Steps[bool]:
         """OpenD says that its limit for a call is used up: whether the request can be repeated a window later."""
         del key
@@ -133,15 +143,15 @@ class _Metered(_Unmetered):
     def __init__(self, settings: Settings) -> None:
         self._budget, self._settings = Budget(settings.budget), settings
 
-    def _rate(self, key: PageKey) -> Rate:
+    def _rate(self, call: Call) -> Rate:
         rate = self._settings.rate
-        return rate if isinstance(rate, Rate) else key.call.rate
+        return rate if isinstance(rate, Rate) else call.rate
 
     def close(self) -> None:
         self._budget.close()
 
     def spend(self, request: _Request) -> Steps[bytes]:
-        rate = self._rate(request.key)
+        rate = self._rate(request.key.call)
         slot = yield from self._reserve(request, rate)
         try:
             body = yield from request.send()
@@ -157,13 +167,17 @@ class _Metered(_Unmetered):
             self._budget.settle(slot, rate)
         return body
 
+    def allowance(self, call: Call) -> Steps[Allowance | None]:
+        bucket = yield from self._bucket(call)
+        return self._budget.allowance(bucket, self._rate(call))
+
     def exhaust(self, key: PageKey) -> Steps[bool]:
-        bucket = yield from self._bucket(key)
-        self._budget.exhaust(bucket, self._rate(key))
+        bucket = yield from self._bucket(key.call)
+        self._budget.exhaust(bucket, self._rate(key.call))
         return True
 
     def _reserve(self, request: _Request, rate: Rate) -> Steps[Slot]:
-        bucket = yield from self._bucket(request.key)
+        bucket = yield from self._bucket(request.key.call)
         while True:
             slot = self._budget.reserve(bucket, rate, self._settings.timeout)
             if isinstance(slot, Slot):
@@ -172,10 +186,10 @@ class _Metered(_Unmetered):
                 request.claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
 
-    def _bucket(self, key: PageKey) -> Steps[str]:
+    def _bucket(self, call: Call) -> Steps[str]:
         """OpenD counts each account and protocol by itself."""
         account = yield Account()
-        return f"{account}/{key.call.proto_id}"
+        return f"{account}/{call.proto_id}"
 
 
 class _ClaimLost(Exception):

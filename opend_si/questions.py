@@ -17,6 +17,7 @@ from opend_si.pages import Page, PageKey
 from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
 from opend_si.source import PageSource, PageWalk
+from opend_si.status import Status
 from opend_si.steps import Steps
 from opend_si.sync import Patience, SymbolReport, report_symbol
 from opend_si.tables import make_history, make_revisions
@@ -86,6 +87,9 @@ class Questions:
             return (yield from self._source.history(_longest(call, code), BOTTOM, may_fall_back=False))
 
         return report_symbol(code if isinstance(code, str) else repr(code), walk, patience)
+
+    def status(self, call: Call) -> Steps[Status]:
+        return self._source.status(call)
 
     # From the record alone: there is nothing to wait for but the disk. What these need is imported when they are asked.
 

@@ -5,8 +5,9 @@ Looking into the record is short and done at once; what has to be waited for is 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.policy import Mode, fresh_since
@@ -20,6 +21,7 @@ from opend_si.errors import (
     InvalidArgument,
     ProtocolError,
     RequestTimeout,
+    ShortInterestError,
 )
 from opend_si.fetcher import Fetcher
 from opend_si.notices import tell
@@ -39,7 +41,9 @@ from opend_si.planner import (
 )
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Settings
 from opend_si.shelf import Answer, Shelf, Shelved, page_of, without_rows_from
+from opend_si.status import Status
 from opend_si.steps import Steps
+from opend_si_schema.definitions import Call
 
 
 class PageSource:
@@ -58,6 +62,21 @@ class PageSource:
         if self._shelf is not None:
             self._shelf.store.close()
         self._fetcher.close()
+
+    def status(self, call: Call) -> Steps[Status]:
+        """Look at the record and the budget, and connect; no request of a limit is spent."""
+        settings = self._settings
+        cache = None if settings.mode is Mode.BYPASS else settings.cache
+        here = settings.address, str(settings.mode), cache, _recorded(cache, call)
+        if settings.mode is Mode.OFFLINE:
+            return Status(*here)
+        try:
+            allowance = yield from self._fetcher.allowance(call)
+        except ShortInterestError as error:
+            return Status(*here, error=error)
+        if allowance is None:
+            return Status(*here, is_connected=True)
+        return Status(*here, is_connected=True, requests_left=allowance.requests, wait=allowance.wait)
 
     # Pages ------------------------------------------------------------------------------------------------------------
 
@@ -281,6 +300,14 @@ class PageWalk:
         if page.source == "opend":
             self._cursors.follow(page.next)
         self._key = replace(self._key, next_key=page.next)
+
+
+def _recorded(cache: Path | None, call: Call) -> int:
+    """Of how many symbols something is recorded."""
+    if cache is None:
+        return 0
+    with closing(Store(cache, may_write=False)) as store:
+        return sum(len(store.symbols(call.proto_id, table.market.prefix)) for table in call.tables)
 
 
 def _naming(key: PageKey, error: ProtocolError) -> ProtocolError:

@@ -52,7 +52,7 @@ def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Sett
         assert isinstance(step, Sleep), "it does not send"
         assert step.budget is None
         if when == "right before it sends":
-            assert budget.taken(f"7/{SHORT_INTEREST.proto_id}") == 0, "its slot is free again"
+            assert budget.allowance(f"7/{SHORT_INTEREST.proto_id}", rate).requests == 1, "its slot is free again"
         store.record(Recorded.reply(key, body, asked_at, asked_at + 2, 0), thorough=False)
         while now() < asked_at + 2:
             time.sleep(0.001)

@@ -136,7 +136,7 @@ def test_each_kind_has_its_own_budget(
 
     with closing(Budget(Settings.resolve().budget)) as budget:
         for call in (SHORT_INTEREST, DAILY_SHORT_VOLUME):
-            assert budget.taken(f"10000000/{call.proto_id}") == 2
+            assert budget.allowance(f"10000000/{call.proto_id}", call.rate).requests == call.rate.requests - 2
 
 
 def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path) -> None:

@@ -147,7 +147,10 @@ def test_no_more_slots_are_out_than_the_rate_allows(tmp_path_factory: pytest.Tem
                 elif step == "cancel":
                     budget.cancel(slot)
                     taken -= 1
-            assert budget.taken("account/3249") == taken
+            allowed = budget.allowance("account/3249", rate)
+            assert allowed.requests == rate.requests - taken
+            assert (allowed.wait == 0) == (taken < rate.requests)
+            assert 0 <= allowed.wait <= rate.seconds + 10.0
         assert isinstance(budget.reserve("other/3249", rate, timeout=10.0), Slot)
     finally:
         budget.close()

@@ -44,6 +44,14 @@ class Slot:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many requests may be sent now, and after how many seconds the next may, if none."""
+
+    requests: int
+    wait: float
+
+
 class Budget:
     """The budget file. If it cannot be used its `CacheError` is the caller's: without it nothing may be sent."""
 
@@ -93,13 +101,16 @@ class Budget:
                 [(bucket, now, free_at)] * max(rate.requests - taken, 0),
             )
 
-    def taken(self, bucket: str) -> int:
-        """How many slots are taken now."""
+    def allowance(self, bucket: str, rate: Rate) -> Allowance:
+        """What may be sent now. Nothing is taken for it."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM slot WHERE bucket = ? AND free_at >= ?", (bucket, time.monotonic())
+            now = time.monotonic()
+            taken, first = connection.execute(
+                "SELECT count(*), min(free_at) FROM slot WHERE bucket = ? AND free_at >= ? AND taken_at <= ?",
+                (bucket, now, now),
             ).fetchone()
-            return int(row[0])
+        left = max(rate.requests - int(taken), 0)
+        return Allowance(left, 0.0 if left else float(first - now))
 
     def close(self) -> None:
         self._database.close()
