@@ -8,10 +8,12 @@ settlement date (FINRA). Weekdays stand for business days, and one of them is le
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from opend_si.clock import milliseconds
 from opend_si.errors import InvalidArgument
 from opend_si_schema.definitions import Market, Schedule
 
@@ -39,6 +41,28 @@ def read_moment(name: str, value: object, market: Market) -> datetime:
     if isinstance(moment, datetime):
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)
     return datetime.combine(moment + timedelta(days=1), time(), zone) - timedelta(milliseconds=1)
+
+
+def read_midnight(name: str, value: object, market: Market) -> int:
+    """The timestamp of the rows of the day that `value` names."""
+    with _in_range(name, value):
+        return midnight(read_day(name, value, market), market)
+
+
+def read_milliseconds(name: str, value: object, market: Market) -> int:
+    """The moment that `value` names, as the record keeps it."""
+    with _in_range(name, value):
+        return milliseconds(read_moment(name, value, market))
+
+
+@contextmanager
+def _in_range(name: str, value: object) -> Iterator[None]:
+    try:
+        yield
+    except InvalidArgument:
+        raise
+    except (OverflowError, ValueError) as error:  # at the ends of the calendar
+        raise InvalidArgument(f"{name} is {value!r}, which is out of range: {error}") from None
 
 
 def _read(name: str, value: object) -> date | datetime:

@@ -15,8 +15,7 @@ from opend_si.arrow import days, decode, need_arrow, table_schema
 from opend_si.batch import resolve
 from opend_si.cache.policy import Mode
 from opend_si.cache.store import BODY, CURRENT, Recorded, Row, Store, SymbolRecord
-from opend_si.clock import milliseconds
-from opend_si.dates import When, read_moment
+from opend_si.dates import When, read_milliseconds
 from opend_si.errors import CacheMiss, InvalidArgument
 from opend_si.notices import tell
 from opend_si.pages import Content, PageKey
@@ -45,7 +44,7 @@ def arrow_table(
         raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
     with closing(Store(settings.cache, may_write=False)) as store:
         table, names = _choose(store, call, codes, market)
-        looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, table.market))
+        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, table.market)
         build = _Build(call, table, looking_back)
         for first in range(0, len(names), _BATCH):
             batch = names[first : first + _BATCH]

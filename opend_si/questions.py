@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.policy import Mode
-from opend_si.clock import milliseconds
-from opend_si.dates import When, midnight, read_day, read_moment
+from opend_si.dates import When, read_midnight, read_milliseconds
 from opend_si.errors import InvalidArgument
 from opend_si.pages import Page, PageKey
 from opend_si.planner import BOTTOM, TOP
@@ -48,14 +47,9 @@ class Questions:
     def history(self, call: Call, code: object, start: object, end: object, as_of: object) -> Steps[pd.DataFrame]:
         key = _longest(call, code)
         market = key.symbol.market
-        try:
-            down_to = BOTTOM if start is None else midnight(read_day("start", start, market), market)
-            up_to = TOP if end is None else midnight(read_day("end", end, market), market)
-            looking_back = None if as_of is None else milliseconds(read_moment("as_of", as_of, market))
-        except InvalidArgument:
-            raise
-        except (OverflowError, ValueError) as error:  # days at the ends of the calendar
-            raise InvalidArgument(f"start {start!r}, end {end!r} or as_of {as_of!r} is out of range: {error}") from None
+        down_to = BOTTOM if start is None else read_midnight("start", start, market)
+        up_to = TOP if end is None else read_midnight("end", end, market)
+        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
         found, known = yield from self._source.history(key, down_to, looking_back)
         rows = [row for row in found.rows if row.at <= up_to]
         return make_history(key.table, rows, [known.known_at(row) for row in rows])

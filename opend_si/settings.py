@@ -202,7 +202,7 @@ def _path(name: str, value: object) -> Path:
         raise InvalidArgument(f"{name} is {value!r}: it takes a path")
     try:
         return Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
-    except (RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:  # the current folder may be gone
         raise InvalidArgument(f"{name} is {value!r}: it takes a path ({error})") from None
 
 

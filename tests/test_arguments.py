@@ -1,5 +1,6 @@
 """Bad input is refused before a request is spent, with a text that says what is right."""
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -91,6 +92,16 @@ def test_a_wrong_setting_is_refused_when_it_is_set(face: ModuleType, settings: d
         face.Client(**settings)
     with pytest.raises(face.InvalidArgument, match=told):
         face.configure(**settings)
+
+
+def test_a_path_from_a_folder_that_is_gone_is_refused(
+    face: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(face.InvalidArgument, match=r"^cache is 'pages\.sqlite3': it takes a path"):
+        face.Client(cache="pages.sqlite3")
 
 
 def test_the_environment_goes_before_the_default_and_an_argument_before_both(

@@ -7,9 +7,10 @@ faces and with both kinds of cursor.
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from math import ceil, nan
 from pathlib import Path
 from time import time_ns
@@ -24,12 +25,12 @@ from hypothesis import strategies as st
 
 import futu_si
 from opend_si.cache.store import Store, SymbolRecord
-from opend_si.dates import may_have_news
-from opend_si.errors import ProtocolError
+from opend_si.dates import may_have_news, read_midnight, read_milliseconds
+from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.planner import BOTTOM, Fetch, Ledger, Row, Statement, Walk, check_page, walk
 from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
-from opend_si_schema.calls import HK, SHORT_INTEREST, US
+from opend_si_schema.calls import HK, MARKETS, SHORT_INTEREST, US
 from opend_si_schema.definitions import Market
 from tests.processes import ROOT
 
@@ -480,6 +481,24 @@ def test_what_is_no_day_costs_no_request(ask: Open, face: ModuleType, opend: Sim
         with pytest.raises(face.InvalidArgument, match=rf"^{name} is "):
             ask().history(CODE, **{name: wrong})
     assert spent(opend) == 0
+
+
+def test_the_ends_of_the_calendar_are_days_or_are_refused(ask: Open, face: ModuleType, opend: Simulator) -> None:
+    client = ask()
+    everything = client.history(CODE)
+    pd.testing.assert_frame_equal(client.history(CODE, start="0001-01-01", end="9999-12-31"), everything)
+    spent(opend)
+    for question in (partial(client.history, CODE), client.panel, client.screen):
+        with pytest.raises(face.InvalidArgument, match=r"^as_of is '9999-12-31', which is out of range"):
+            question(as_of="9999-12-31")
+    assert spent(opend) == 0
+
+
+@given(when=st.dates() | st.datetimes() | st.datetimes(timezones=st.timezones()), market=st.sampled_from(MARKETS))
+def test_any_moment_is_read_or_refused_by_its_name(when: date, market: Market) -> None:
+    for read in (read_midnight, read_milliseconds):
+        with suppress(InvalidArgument):
+            assert isinstance(read("start", when, market), int)
 
 
 def swapped(reply: Any) -> None:
