@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from opend_si.arrow import ArrowTable, Flags, Ints
 
-# Symbols that are read and decoded at once: enough to keep the arrays long, and their replies few in memory.
-_BATCH = 250
+# Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory. How many
+# pages a symbol has is known from the ones before; so many symbols are read first.
+_PAGES, _FIRST = 3500, 25
 # How many symbols a text names.
 _SHOWN = 5
 
@@ -46,9 +47,12 @@ def arrow_table(
         table, names = _choose(store, call, codes, market)
         looking_back = None if as_of is None else read_milliseconds("as_of", as_of, table.market)
         build = _Build(call, table, looking_back)
-        for first in range(0, len(names), _BATCH):
-            batch = names[first : first + _BATCH]
-            build.add(batch, store.records(call.proto_id, batch))
+        done, size = 0, _FIRST
+        while batch := names[done : done + size]:
+            records = store.records(call.proto_id, batch)
+            build.add(batch, records)
+            done += len(batch)
+            size = max(1, _PAGES * len(batch) // max(1, sum(len(record.sound) for record in records)))
         if build.incomplete:
             _tell_incomplete(store, call, build.incomplete, is_asked=codes is not None)
     return build.finish()

@@ -284,10 +284,14 @@ def test_the_schema_says_what_each_column_is(client: Any, opend: Simulator) -> N
     assert table.schema.field("date").type == pa.date32()
 
 
-def test_symbols_stay_in_order_over_batches(client: Any, opend: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pages", [1, 5, 20])
+def test_symbols_stay_in_order_over_batches(
+    client: Any, opend: Simulator, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
     make_awkward(client, opend)
     at_once = client.panel(HK)
-    monkeypatch.setattr("opend_si.panel._BATCH", 1)
+    monkeypatch.setattr("opend_si.panel._FIRST", 1)
+    monkeypatch.setattr("opend_si.panel._PAGES", pages)
     pd.testing.assert_frame_equal(client.panel(HK), at_once)
     assert np.all(at_once["symbol"].cat.codes.to_numpy()[1:] >= at_once["symbol"].cat.codes.to_numpy()[:-1])
 
