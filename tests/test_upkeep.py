@@ -139,6 +139,10 @@ def test_symbols_come_in_order_whatever_their_names(opend: Simulator, tmp_path: 
     assert len(list(upkeep.verify(cache))) == 4 * len(names)
     found = upkeep.info(cache)
     assert (found.symbols, found.versions) == (1, 4 * len(names) + 1)
+    with closing(Store(cache, may_write=False)) as store:  # many at once: a NUL finds nothing, and nobody else's
+        records = store.records(3249, names)
+    assert [len(record.damaged) for record in records] == [int("\0" not in name) for name in names]
+    assert not any(record.sound for record in records)
 
 
 # Handing on -----------------------------------------------------------------------------------------------------------
