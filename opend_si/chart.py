@@ -231,7 +231,7 @@ class _Series:
         is_number = np.isfinite(values)
         days, values = days[is_number], values[is_number]
         gaps = 1 + np.flatnonzero(np.diff(days).astype(int) > 2 * _USUAL_DAYS[table.schedule])
-        days, values = np.insert(days, gaps, days[gaps - 1] + 1), np.insert(values, gaps, np.nan)
+        days, values = np.insert(days, gaps, days[gaps - 1] + np.timedelta64(1, "D")), np.insert(values, gaps, np.nan)
         edged = np.pad(np.isnan(values), 1, constant_values=True)
         return cls(days, values, np.flatnonzero(edged[:-2] & ~edged[1:-1] & edged[2:]))
 
