@@ -300,6 +300,7 @@ def _dress_second(axes: Axes, color: str) -> None:
 
 
 def _dress_dates(axes: Axes, days: Days, usual_days: int) -> None:
+    import numpy as np
     from matplotlib.dates import AutoDateLocator
     from matplotlib.ticker import FuncFormatter
 
@@ -308,7 +309,7 @@ def _dress_dates(axes: Axes, days: Days, usual_days: int) -> None:
         return
     axes.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=10))  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(FuncFormatter(_DayText(axes.xaxis)))
-    edge = max((days[-1] - days[0]).astype(int) // 100, usual_days // 2)
+    edge = max((days[-1] - days[0]) // 100, np.timedelta64(usual_days // 2, "D"))
     axes.set_xlim(days[0] - edge, days[-1] + edge)
 
 
