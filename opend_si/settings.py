@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from opend_si.cache.policy import MAX_TIMEOUT, Mode
+from opend_si.cache.policy import BUDGET_FILE, MAX_TIMEOUT, PAGES_FILE, Mode
 from opend_si.errors import InvalidArgument
 from opend_si_schema.definitions import Rate
 
@@ -103,8 +103,8 @@ class Settings:
             rsa_key=_pick_rsa_key(env, rsa_key),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
             mode=_pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE),
-            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / "pages.sqlite3"),
-            budget=home / "budget.sqlite3",
+            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / PAGES_FILE),
+            budget=home / BUDGET_FILE,
             max_age=_pick_max_age(env, max_age),
             rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
             on_wait=_callback("on_wait", on_wait),

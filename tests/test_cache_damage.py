@@ -275,6 +275,42 @@ def test_a_file_that_is_not_ours_is_refused_and_untouched(
     assert opend.requests == []
 
 
+NO_DATABASES = {
+    "a note": b"my notes\n",
+    "Parquet": b"PAR1" + random.Random(0).randbytes(9000) + b"PAR1",
+    "noise": random.Random(1).randbytes(5000),
+}
+
+
+@pytest.mark.parametrize("mode", ["online", "refresh", "offline"])
+@pytest.mark.parametrize("what", NO_DATABASES)
+def test_a_users_file_that_was_named_by_mistake_is_refused_and_untouched(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, what: str, mode: str
+) -> None:
+    mine = cache.with_name("mine.txt")
+    mine.write_bytes(NO_DATABASES[what])
+    with (
+        open_client(mode, mine) as client,
+        pytest.raises(face.CacheVersionMismatch, match=r"mine\.txt is a file of another"),
+    ):
+        client.get_page("HK.00700", num=50)
+    assert mine.read_bytes() == NO_DATABASES[what]
+    assert [path.name for path in mine.parent.iterdir() if path.is_file()] == ["mine.txt"]
+    assert opend.requests == []
+
+
+@pytest.mark.parametrize("damage", ["zeros", "zeros in the first 1024 bytes", "noise behind the header"])
+def test_whatever_its_name_a_damaged_cache_is_set_aside(
+    open_client: OpenClient, opend: Simulator, cache: Path, damage: str
+) -> None:
+    own = record_some(opend, cache).rename(cache.with_name("shorts.db"))
+    own.write_bytes(DAMAGES[damage](own.read_bytes()))
+    with told() as texts, open_client("online", own) as client:
+        assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
+    assert len(texts) == 1
+    assert len(beside(own)) == 1
+
+
 def write_and_stay(link: Any, path: Path) -> None:
     """Another program at work: what it wrote last is in its WAL only."""
     connection = sqlite3.connect(path, isolation_level=None)

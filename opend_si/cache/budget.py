@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opend_si.cache.database import Database, Layout
+from opend_si.cache.policy import BUDGET_FILE
 from opend_si_schema.definitions import Rate
 
 # "OPSB": marks the file as ours.
 LAYOUT = Layout(
     "rate budget",
+    BUDGET_FILE,
     0x4F505342,
     (
         """

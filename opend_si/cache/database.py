@@ -28,6 +28,9 @@ _FORK_SECONDS = 10
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
 
+# How each SQLite file begins, and where in it `application_id` stands (https://sqlite.org/fileformat2.html, 1.3).
+_MAGIC, _MARK_AT = b"SQLite format 3\0", 68
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # What only a damaged file gives. Nothing else may be taken for damage: online a damaged file is set aside.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -51,11 +54,16 @@ class NothingRecorded(CacheMiss):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file of ours looks like: its mark, and the steps from each version to the next."""
+    """What a file of ours looks like: its mark, and the steps from each version to the next.
+
+    `file` is its usual name; `named_by` are the variables that can name another.
+    """
 
     what: str
+    file: str
     application_id: int
     migrations: tuple[str, ...]
+    named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
 
     @property
     def version(self) -> int:
@@ -194,13 +202,31 @@ class Database:
             return CacheError(
                 f"{what} cannot be used ({error}). See its folder, its permissions and the free space on its disk."
             )
+        if kind == sqlite3.SQLITE_NOTADB and not self._was_ours():
+            return self._foreign()
         if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
             return CacheCorrupt(f"{what} is damaged ({error}).")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return CacheError(
             f"{what} cannot be used (SQLite {sqlite3.sqlite_version} says {name}: {error}). It was left as it is; if it "
-            "stays so, name another file with OPEND_SI_CACHE or OPEND_SI_HOME."
+            f"stays so, name another place with {' or '.join(self._layout.named_by)}."
         )
+
+    def _was_ours(self) -> bool:
+        """Whether a file that SQLite does not take for a database was one of ours: its name says so, or what is left of its head.
+
+        Any other may be a user's, who named the wrong file. No lock is lost by reading it here: there are none on what is no database.
+        """
+        if self.path.name == self._layout.file:
+            return True
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(_PAGE_BYTES)
+        except OSError:
+            return True
+        mark = self._layout.application_id.to_bytes(4, "big")
+        is_blank = not head.strip(b"\0")  # what a disk leaves of a file that it lost
+        return is_blank or head.startswith(_MAGIC) or head[_MARK_AT:][:4] == mark or b"CREATE TABLE" in head
 
     def _lacks_tables(self, connection: sqlite3.Connection | None) -> bool:
         """Whether a statement of ours failed because the file's tables are not those that it was made with."""
@@ -257,7 +283,7 @@ class Database:
         except OSError as error:
             raise CacheError(
                 f"The {self._layout.what} {self.path} cannot be created ({error.strerror}). See its folder and permissions, "
-                "or name another place with OPEND_SI_HOME or OPEND_SI_CACHE."
+                f"or name another place with {' or '.join(self._layout.named_by)}."
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -342,8 +368,7 @@ class Database:
 
     def _foreign(self) -> CacheVersionMismatch:
         return CacheVersionMismatch(
-            f"{self.path} is a database of another program; it was left as it is. Name another file for the "
-            f"{self._layout.what}."
+            f"{self.path} is a file of another program; it was left as it is. Name another file for the {self._layout.what}."
         )
 
     def _absent(self) -> NothingRecorded:

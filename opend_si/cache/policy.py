@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from opend_si.errors import InvalidArgument
 
+# What the files are called, unless the user names another page cache.
+PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from opend_si.cache.database import Database, Layout, NothingRecorded
-from opend_si.cache.policy import MAX_TIMEOUT
+from opend_si.cache.policy import MAX_TIMEOUT, PAGES_FILE
 from opend_si.errors import CacheCorrupt, CacheMiss
 from opend_si.pages import PageKey
 
 # "OPSI": marks the file as ours.
 LAYOUT = Layout(
     "page cache",
+    PAGES_FILE,
     0x4F505349,
     (
         """
@@ -62,6 +63,7 @@ LAYOUT = Layout(
         ) STRICT, WITHOUT ROWID
         """,
     ),
+    named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME"),
 )
 # superseded_at of the newest version.
 CURRENT = 0

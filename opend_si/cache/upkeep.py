@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from opend_si.cache.policy import PAGES_FILE
 from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
@@ -251,7 +252,7 @@ def _new_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(target, error) from None
     with scratch as folder:
-        half = Path(folder, "pages.sqlite3")
+        half = Path(folder, PAGES_FILE)
         yield half
         try:
             with half.open("rb+") as file:
