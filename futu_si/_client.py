@@ -170,8 +170,8 @@ class Client(BlockingClient):
             code: Symbol, as for `get_page`.
             start: First day, included; the walk stops when it is reached. None: as far as OpenD goes.
             end: Last day, included. None: the newest.
-            as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day means its
-                end. None: now.
+            as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day, and a text to
+                the second, means its end. None: now.
             kind: As for `get_page`.
 
         Days and moments are texts such as `2026-04-30`, dates, datetimes or pandas Timestamps; what has no time zone is

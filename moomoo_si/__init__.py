@@ -122,6 +122,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """With `AsyncClient`, which is not here before it is asked for."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """`AsyncClient` when it is asked for: it imports asyncio."""
     if name == "AsyncClient":

@@ -57,7 +57,7 @@ class AsyncioClient:
             yield page
 
     async def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
-        symbols = self._ask.symbols(codes)
+        symbols = await self._run(self._ask.symbols, codes)
         report, patience = SyncReport(), Patience()
         for symbol in symbols:
             report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience)))
@@ -80,8 +80,8 @@ class AsyncioClient:
 
     async def _perform(self, step: Step) -> object:
         match step:
-            case Exchange(key, seconds):
-                return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
+            case Exchange(key, seconds, begin_by):
+                return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
             case Account():
                 return (await self._connection.server()).user_id
             case Sleep(seconds, budget):

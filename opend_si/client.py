@@ -13,6 +13,7 @@ from opend_si.pages import Page
 from opend_si.settings import Settings
 from opend_si.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.sync import Patience, Progress, SyncReport
+from opend_si.wire.errors import TooLate
 from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ class BlockingClient:
 
     def _perform(self, step: Step) -> object:
         match step:
-            case Exchange(key, seconds):
+            case Exchange(key, seconds, begin_by):
+                if time.monotonic() > begin_by:
+                    raise TooLate
                 return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
             case Account():
                 return self._connection.server.user_id

@@ -7,6 +7,7 @@ settlement date (FINRA). Weekdays stand for business days, and one of them is le
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
@@ -21,6 +22,7 @@ from opend_si_schema.definitions import Market, Schedule
 When: TypeAlias = str | date | datetime
 
 _WEEK = timedelta(days=7)
+_TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 # Business days between a row's date and its publication.
 _DELAY: dict[Schedule, int] = {"daily": 1, "weekly": 5, "semimonthly": 7}
 _MARGIN = 1
@@ -35,8 +37,10 @@ def read_day(name: str, value: object, market: Market) -> date:
 
 
 def read_moment(name: str, value: object, market: Market) -> datetime:
-    """The moment that `value` names: a day means its end, a time without a zone is the market's."""
+    """The moment that `value` names: a day and a text to the second mean their ends, a time without a zone is the market's."""
     moment = _read(name, value)
+    if isinstance(value, str) and isinstance(moment, datetime) and _TO_THE_SECOND.search(value):
+        moment = moment.replace(microsecond=999_000)  # moments are printed to the second, and may be given back
     zone = ZoneInfo(market.timezone)
     if isinstance(moment, datetime):
         return moment if moment.tzinfo else moment.replace(tzinfo=zone)

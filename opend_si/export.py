@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opend_si.arrow import need_arrow
 from opend_si.dates import When
-from opend_si.errors import InvalidArgument, MissingExtra
+from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra
 from opend_si.files import put_in_place
+from opend_si.notices import tell
 from opend_si.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
 from opend_si_schema.definitions import Call
@@ -58,7 +59,17 @@ def export(
         markets: Sequence[str | None] = recorded_markets(settings, call) or [None]
     else:
         markets = [market]
-    return [_write(call, arrow_table(settings, call, codes, one, as_of), put, form) for one in markets]
+    written: list[str] = []
+    for one in markets:
+        try:
+            table = arrow_table(settings, call, codes, one, as_of)
+        except CacheMiss as error:
+            if len(markets) == 1 or (one == markets[-1] and not written):
+                raise
+            tell(f"{error} Of {one} nothing was written.")
+        else:
+            written.append(_write(call, table, put, form))
+    return written
 
 
 def _write(call: Call, table: ArrowTable, put: _Put, kind: Format) -> str:
@@ -107,7 +118,7 @@ def _tell_pandas(table: ArrowTable) -> ArrowTable:
 
 def _open_data_set(to: str | os.PathLike[str]) -> _Put:
     """What writes a file of the data set at `to`; `InvalidArgument` or `MissingExtra` if there is nothing that can."""
-    if not isinstance(to, (str, os.PathLike)) or not os.fspath(to):
+    if not isinstance(to, (str, os.PathLike)) or not os.fspath(to) or "\0" in str(to):
         raise InvalidArgument(f"path is {to!r}: it takes a folder, or a URL that fsspec knows")
     if not isinstance(to, str) or "://" not in to:
         folder = Path(to)

@@ -16,11 +16,13 @@ from opend_si.pages import Content, PageKey
 from opend_si.settings import Settings
 from opend_si.shelf import Answer, Shelf
 from opend_si.steps import Account, Exchange, Sleep, Steps
-from opend_si.wire.errors import LinkCut
+from opend_si.wire.errors import LinkCut, NotSent, TooLate
 from opend_si_schema.definitions import Call, Rate
 
 # Seconds between two looks at the budget: another process may give a slot back early.
 _BUDGET_LOOK = 0.25
+# Seconds after which a request is not begun any more: its slot and its right to fetch are counted from before.
+_SLACK = 1.0
 # Seconds between two looks for the page that another thread or process is fetching; it doubles up to the last.
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.08
 
@@ -62,12 +64,12 @@ class Fetcher:
         claim = _Claim(shelf.store, key, self._timeout)
         pause = _FIRST_LOOK
         while True:
-            while not claim.take():
-                yield Sleep(pause)
-                pause = min(2 * pause, _LAST_LOOK)
-                if (answer := theirs()) is not None:
-                    return answer
             try:
+                while not claim.take():
+                    yield Sleep(pause)
+                    pause = min(2 * pause, _LAST_LOOK)
+                    if (answer := theirs()) is not None:
+                        return answer
                 if (answer := theirs()) is not None:  # it came between the first look and the claim
                     return answer
                 body, content = yield from self._fetch(key, claim)
@@ -85,6 +87,8 @@ class Fetcher:
             try:
                 body = yield from self._budget.spend(request)
                 return body, Content.read(key, body)
+            except TooLate:
+                continue  # nothing was sent; what gave the right to it may have lapsed, and is taken anew
             except LinkCut:
                 if cut:
                     raise
@@ -108,7 +112,11 @@ class _Request:
             self.claim.hold()  # renewed: it now outlasts the request
         begun = time.monotonic()
         try:
-            body: bytes = yield Exchange(self.key, max(self._left, 0.0))
+            seconds = max(self._left, 0.0)
+            body: bytes = yield Exchange(self.key, seconds, begun + min(seconds, _SLACK))
+        except TooLate:
+            begun = time.monotonic()  # that was not OpenD's time
+            raise
         finally:
             self._left -= time.monotonic() - begun
         return body
@@ -156,9 +164,8 @@ class _Metered(_Unmetered):
         try:
             body = yield from request.send()
         except BaseException as error:
-            if isinstance(error, _ClaimLost) or (
-                isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
-            ):
+            is_unsent = isinstance(error, (_ClaimLost, TooLate, NotSent))
+            if is_unsent or (isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)):
                 self._budget.cancel(slot)  # nothing was sent
             else:
                 self._budget.settle(slot, rate)

@@ -89,7 +89,7 @@ def _check_cursor(next_key: object) -> str:
         raise InvalidArgument(
             f"next_key {next_key[:40]!r} is none that OpenD gives; pass the previous page's as it came"
         )
-    return next_key
+    return str.__str__(next_key)  # plain: what is recorded says how its text is written
 
 
 def _check_num(call: Call, num: object) -> int:
@@ -310,4 +310,4 @@ def _read_value(message: Any, field: str) -> Any:
 
 
 def _read_s2c(call: Call, body: bytes, asked: str) -> Any:
-    return read_reply(call.response, body, f"{call.name} ({call.proto_id})", asked)
+    return read_reply(call.response, body, f"{call.name} ({call.proto_id}), asked for {asked},", asked)

@@ -53,8 +53,9 @@ def arrow_table(
             build.add(batch, records)
             done += len(batch)
             size = max(1, _PAGES * len(batch) // max(1, sum(len(record.sound) for record in records)))
-        if build.incomplete:
-            _tell_incomplete(store, call, build.incomplete, is_asked=codes is not None)
+        if build.incomplete:  # of nothing no table is made: an export would replace a full one by it
+            needed = codes is not None or len(build.incomplete) == len(names)
+            _tell_incomplete(store, call, build.incomplete, is_needed=needed)
     return build.finish()
 
 
@@ -99,7 +100,7 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
     """The table, and the symbols in order."""
     tables = sorted(call.tables, key=lambda table: table.market.prefix)
     known = {table.market.prefix: table for table in tables}
-    if market is not None and market not in known:
+    if market is not None and not (isinstance(market, str) and market in known):
         raise InvalidArgument(f"market is {market!r}: it takes {' or '.join(known)}")
     if codes is None:
         recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in ([market] if market else known)}
@@ -111,7 +112,11 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
         if len(there) > 1:
             raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
         return known[there[0]], recorded[there[0]]
-    keys = [PageKey.check(call, code) for code in ([codes] if isinstance(codes, str) else codes)]
+    try:
+        given = [codes] if isinstance(codes, str) else list(codes)
+    except TypeError:
+        raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
+    keys = [PageKey.check(call, code) for code in given]
     symbols = [key.symbol for key in keys]
     markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
     if len(markets) != 1:
@@ -123,10 +128,10 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
     return known[markets.pop()], sorted({str(symbol) for symbol in symbols})
 
 
-def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_asked: bool) -> None:
+def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_needed: bool) -> None:
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     text = f"{call.title} of {shown} is not completely recorded in {store.path}"
-    if is_asked:
+    if is_needed:
         raise CacheMiss(f"{text}. Bring it up to date with sync.")
     tell(f"{text}, and left out. Bring it up to date with sync.")
 
@@ -218,7 +223,10 @@ class _Build:
         import numpy as np
         import pyarrow as pa
 
-        key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
+        try:
+            key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
+        except InvalidArgument:  # a damaged name
+            return None
         ledger = make_ledger(key, record, lambda page, row: Content.read(page, row.body))
         if self._as_of is not None:
             ledger = ledger.up_to(self._as_of)

@@ -368,7 +368,9 @@ class History:
         self._first_seen: dict[int, int] = {}
         self.changes: list[Change] = []
         # A page that was sent twice says twice what it says.
-        told = [(time, said) for said in statements for time in {said.fetched_at, said.checked_at}]
+        told = [
+            (time, said) for said in statements for time in {said.fetched_at, max(said.fetched_at, said.checked_at)}
+        ]
         for time, said in sorted(told, key=lambda entry: entry[0]):
             for row in said.rows:
                 seen = self._known.get(row.at)

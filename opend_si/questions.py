@@ -49,6 +49,8 @@ class Questions:
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
         up_to = TOP if end is None else read_midnight("end", end, market)
+        if up_to < down_to:
+            raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
         looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
         found, known = yield from self._source.history(key, down_to, looking_back)
         rows = [row for row in found.rows if row.at <= up_to]
@@ -72,6 +74,7 @@ class Questions:
             raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
         # What is no text is reported like any other bad symbol; it may not even be hashable.
         wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(given)}
+        self._source.need_record()  # before a request is spent
         return list(wanted.values())
 
     def symbol(self, call: Call, code: object, patience: Patience) -> Steps[SymbolReport]:

@@ -46,6 +46,11 @@ _KINDS = (
     ),
     _Kind(
         OpenDError,
+        ("nextkey",),
+        "A cursor is the `next` of the page before, as it came.",
+    ),
+    _Kind(
+        OpenDError,
         ("nn_protoret_timeout", "nn_protoret_svrfailed", "nn_protoret_bydisconn", "网络中断"),
         "OpenD's back end did not answer: try again in a moment. If it persists, a missing quote right can be the cause.",
     ),

@@ -178,11 +178,14 @@ def _default_home() -> Path:
     # Data, not cache: systems empty cache folders, and a recorded history cannot be had again.
     from platformdirs import user_data_path
 
-    return user_data_path(_APPLICATION, appauthor=False)
+    try:
+        return user_data_path(_APPLICATION, appauthor=False)
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise InvalidArgument(f"there is no folder for the files ({error}): name one with OPEND_SI_HOME") from None
 
 
 def _host(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise InvalidArgument(f"{name} is {value!r}: it takes the name or address of the machine that runs OpenD")
     return value.strip()
 
@@ -201,9 +204,13 @@ def _path(name: str, value: object) -> Path:
     if not isinstance(value, (str, os.PathLike)) or not str(value).strip() or "\0" in str(value):
         raise InvalidArgument(f"{name} is {value!r}: it takes a path")
     try:
-        return Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
-    except (OSError, RuntimeError, ValueError) as error:  # the current folder may be gone
+        path = Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
+        os.fsencode(path)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # the current folder may be gone
         raise InvalidArgument(f"{name} is {value!r}: it takes a path ({error})") from None
+    if not path.name:
+        raise InvalidArgument(f"{name} is {value!r}: it takes a path, and this is the root of all")
+    return path
 
 
 def _key_file(name: str, value: object) -> Path:

@@ -107,6 +107,11 @@ class Shelved:
         self._current = current
         self._cuts: Memory[tuple[str, int], tuple[Cut, Page]] = Memory(MAX_CUTS)
 
+    @property
+    def trusted(self) -> Ledger:
+        """What pages that are fetched now may be joined to: nothing, where something was lost."""
+        return self.ledger if self.is_whole else Ledger()
+
     def page(self, key: PageKey, since: float, behind: int = 0) -> Page | None:
         """The page that OpenD would send, if what was checked at or after `since` tells it.
 
@@ -187,7 +192,7 @@ def _statement(key: PageKey, recorded: Recorded, content: Content, behind: int, 
         behind=behind,
         rows=rows,
         next=content.next,
-        asked_at=recorded.asked_at,
+        asked_at=min(recorded.asked_at, checked_at),  # what is dated by a clock that was set back dates nothing else
         fetched_at=recorded.fetched_at,
         checked_at=checked_at,
         superseded_at=recorded.superseded_at,

@@ -103,7 +103,7 @@ class PageSource:
                 raise shelved.damage(key, shelf.store.path) or shelf.store.miss(key)
             return page
         try:
-            return (yield from self._fetch_page(key, shelf, shelved.ledger, asked_at, since, behind))
+            return (yield from self._fetch_page(key, shelf, shelved.trusted, asked_at, since, behind))
         except (ConnectionFailed, RequestTimeout) as error:
             page = self._replayed(key, shelved, behind)
             if self._settings.mode is Mode.REFRESH or page is None:
@@ -124,7 +124,9 @@ class PageSource:
     ) -> Steps[Page]:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
         style = ledger.is_anchored
-        is_cuttable = style is True and is_timestamp(key.next_key) if key.next_key else style is not False
+        # A cursor behind no row that is known is asked for as it is: nothing tells what it leads to.
+        is_known = style is True and is_timestamp(key.next_key) and ledger.row_before(key.next_key) > 0
+        is_cuttable = is_known if key.next_key else style is not False
         if key.num < key.call.page_size.maximum and is_cuttable:
             # What is fresh of the rows wanted is not fetched again.
             top = float(key.next_key) if key.next_key else TOP
@@ -174,6 +176,11 @@ class PageSource:
         # What was fetched may be more than what could be recorded.
         return found, shelf.symbol(key).ledger.history(found.ledger, as_of)
 
+    def need_record(self) -> None:
+        """`CacheError` where nothing that is fetched could be kept."""
+        if self._shelf is not None:
+            self._shelf.store.need_writable()
+
     def recorded_history(self, key: PageKey) -> History:
         """How the recorded values of a symbol came to be known."""
         if self._shelf is None:
@@ -184,7 +191,7 @@ class PageSource:
         self, key: PageKey, shelf: Shelf, shelved: Shelved, down_to: float, asked_at: int, may_fall_back: bool
     ) -> Steps[Walk]:
         # To refresh is to ask for every page again.
-        ledger = Ledger() if self._settings.mode is Mode.REFRESH else shelved.ledger
+        ledger = Ledger() if self._settings.mode is Mode.REFRESH else shelved.trusted
         try:
             return (yield from self._walk(key, ledger, down_to, asked_at, self._fresh_since(key, asked_at)))
         except (ConnectionFailed, RequestTimeout) as error:

@@ -22,10 +22,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Send the request for a page; the result is the body of the reply, which has to come within so many seconds."""
+    """Send the request for a page; the result is the body of the reply, which has to come within so many seconds.
+
+    It is begun before the monotonic clock shows `begin_by`, or not at all: then the result is `TooLate`.
+    """
 
     key: PageKey
     seconds: float
+    begin_by: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from opend_si.cache.budget import Budget
 from opend_si.settings import Settings
 from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.faults import Wait
+from opend_si.steps import Exchange
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
@@ -116,6 +118,7 @@ def test_both_clients_have_the_same_methods_and_documentation(face: ModuleType) 
         assert ours.parameters == theirs.parameters
         assert inspect.iscoroutinefunction(overlapping[name]) or name == "pages"
     assert inspect.signature(face.Client).parameters == inspect.signature(face.AsyncClient).parameters
+    assert set(dir(face)) >= set(face.__all__)
 
 
 def test_requests_overlap_on_one_connection(face: ModuleType, opend: Simulator, at: dict[str, Any]) -> None:
@@ -348,3 +351,62 @@ print("done")
     begun = time.monotonic()
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert time.monotonic() - begun < 60
+
+
+def test_a_silent_request_lets_the_others_on_its_connection_be_answered(
+    face: ModuleType, opend: Simulator, at: dict[str, Any]
+) -> None:
+    codes = [symbol for symbol in opend.universe.symbols if opend.universe.rows(symbol)][:6]
+
+    async def ask() -> None:
+        async with client_of(face, at, timeout=1) as client:
+            await client.get_page(codes[0], num=50)
+            opend.latency = 0.6
+            opend.faults.append(faults.silence())
+            silent = asyncio.create_task(client.get_page(codes[1], num=50))
+            await asyncio.sleep(0.6)
+            others = [asyncio.create_task(client.get_page(code, num=50)) for code in codes[2:]]
+            with pytest.raises(face.RequestTimeout):
+                await silent
+            assert all(page.source == "opend" for page in await asyncio.gather(*others))
+            opend.latency = 0.0
+            await client.get_page(codes[1], num=50)
+
+    run(ask)
+    asked = [request.symbol for request in opend.requests]
+    assert sorted(asked) == sorted([*codes, codes[1]])
+
+
+def test_a_request_that_the_event_loop_held_up_takes_a_new_slot(
+    face: ModuleType, start: Callable[..., Simulator], at: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its slot has been given to another meanwhile: sent on the old one, OpenD would see too many."""
+    rate = Rate(2, 1.0)
+    monkeypatch.setenv("OPEND_SI_RATE", f"{rate.requests}/{rate.seconds}")
+    opend = start(rate=rate)
+    settings = {**at, "host": opend.host, "port": opend.port, "timeout": 0.5}
+
+    async def ask() -> None:
+        async with client_of(face, settings) as client:
+            await client.status()  # connected
+            loop, perform = asyncio.get_running_loop(), client._perform
+
+            async def held_up(step: Any) -> Any:
+                if isinstance(step, Exchange) and not opend.requests:
+                    loop.call_soon(time.sleep, 2.0)
+                    await asyncio.sleep(0)
+                return await perform(step)
+
+            client._perform = held_up
+            with ThreadPoolExecutor(1) as pool:
+                others = loop.run_in_executor(pool, ask_others)
+                await asyncio.gather(client.get_page(CODE), client.get_page(OTHER), others)
+
+    def ask_others() -> None:
+        time.sleep(1.7)  # the slots of the others have lapsed
+        with face.Client(**settings) as client:
+            for code in ("US.GME", "HK.00005"):
+                client.get_page(code)
+
+    run(ask)
+    assert [request.accepted for request in opend.requests] == [True] * 4

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -359,3 +360,24 @@ def test_info_counts_what_is_there(face: ModuleType, opend: Simulator, cache: Pa
     assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 150)
     assert (told.path, told.bytes) == (cache, cache.stat().st_size)
     assert (told.oldest, told.newest) == (first.fetched_at, last.fetched_at)
+
+
+def test_a_cursor_of_another_kind_of_text_is_the_same_cursor(face: ModuleType, opend: Simulator, cache: Path) -> None:
+    class Text(str):
+        def __repr__(self) -> str:
+            return "?"
+
+    with face.Client(opend.host, opend.port, mode="online", cache=cache) as client:
+        following = client.get_page("HK.00700", num=50).next
+        pages = [client.get_page("HK.00700", kind(following), num=50) for kind in (np.str_, Text, str)]
+    assert [page.source for page in pages] == ["opend", "cache", "cache"]
+    assert len(opend.requests) == 2
+    assert list(upkeep.verify(cache)) == []
+
+
+def test_a_cursor_that_nobody_sent_costs_one_request(face: ModuleType, opend: Simulator, cache: Path) -> None:
+    with face.Client(opend.host, opend.port, mode="online", cache=cache) as client:
+        client.sync(["HK.00700"])
+        opend.requests.clear()
+        client.get_page("HK.00700", "1700000000", num=10)
+    assert [(request.next_key, request.num) for request in opend.requests] == [("1700000000", 10)]

@@ -8,6 +8,7 @@ and nothing is touched. A file that is another program's or a newer release's is
 import random
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from pandas.testing import assert_frame_equal
 
 from benchmarks import damage
 from opend_si.cache import upkeep
@@ -550,3 +552,74 @@ def test_of_a_copy_that_is_damaged_at_random_no_wrong_page_is_answered(
     for seed in range(part, COPIES, PARTS):
         for finding in damage.ask_of_copy(seed, recording, opend, tmp_path, face.Client):
             assert finding.outcome is not damage.Outcome.WRONG, finding.text
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_name_that_is_damaged_hides_its_page_and_no_other(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, mode: str
+) -> None:
+    """The name stands in the row and in the index: either may be damaged, so that they differ, or names are out of order."""
+    with open_client("online", cache) as client:
+        client.sync(["HK.00001", "HK.00005"])
+        expected = {code: client.history(code) for code in ("HK.00001", "HK.00005")}
+    whole = cache.read_bytes()
+    places = [place for place in range(len(whole)) if whole[place:].startswith(b"HK.00001")]
+    assert len(places) > 3
+    for place in places[:: max(1, len(places) // 8)]:
+        for offset, mask in ((1, 1), (3, 1), (7, 4), (7, 0x31)):  # HJ.00001, HK.10001, HK.00005, a NUL
+            cache.write_bytes(xor(whole, place + offset, mask))
+            with open_client(mode, cache) as client, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for code, frame in expected.items():
+                    with suppress(face.CacheMiss, face.CacheCorrupt):
+                        assert_frame_equal(
+                            client.history(code).drop(columns="known_at"), frame.drop(columns="known_at")
+                        )
+                with suppress(face.CacheMiss, face.CacheCorrupt):
+                    panel = client.panel(market="HK").drop(columns="known_at")
+                    for code, rows in panel.groupby("symbol", observed=True):
+                        assert rows["close_price"].tolist() == expected[str(code)]["close_price"].tolist()
+                    assert not panel.duplicated(["symbol", "date"]).any()
+            list(upkeep.verify(cache))
+
+
+@pytest.mark.parametrize("max_age", [None, 0])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE page SET body = x'00' WHERE next_key = ''",
+        "UPDATE page SET body = x'00' WHERE next_key != ''",
+        "DELETE FROM page WHERE id = 3",
+        "DELETE FROM seal",
+    ],
+)
+def test_online_a_damaged_history_is_walked_anew_at_once(
+    open_client: OpenClient, opend: Simulator, cache: Path, statement: str, max_age: float | None
+) -> None:
+    with open_client("online", cache) as client:
+        expected = client.history("HK.00700").drop(columns="known_at")
+    cost = len(opend.requests)
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        connection.execute(statement)
+    opend.requests.clear()
+    with open_client("online", cache, max_age=max_age) as client:
+        assert_frame_equal(client.history("HK.00700").drop(columns="known_at"), expected)
+        assert len(opend.requests) == cost
+        assert len(client.get_page("HK.00700", num=10)) == 10
+        assert len(opend.requests) == cost + (max_age == 0)
+    assert_sound(cache)
+    with open_client("offline", cache) as client:
+        assert_frame_equal(client.history("HK.00700").drop(columns="known_at"), expected)
+
+
+def test_online_a_page_of_a_damaged_symbol_costs_one_request(
+    open_client: OpenClient, opend: Simulator, cache: Path
+) -> None:
+    with open_client("online", cache) as client:
+        client.history("HK.00700")
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        connection.execute("UPDATE page SET body = x'00'")
+    opend.requests.clear()
+    with open_client("online", cache) as client:
+        assert len(client.get_page("HK.00700", num=10)) == 10
+    assert len(opend.requests) == 1

@@ -261,7 +261,7 @@ def meet_damage(link: Any, face: ModuleType, opend: Simulator, folder: Path, cod
     for number in range(DAMAGED):
         link.send("ready")
         link.recv()
-        cache = folder / f"{number}.sqlite3"
+        cache = folder / f"{number}" / "pages.sqlite3"
         with told() as texts, face.Client(opend.host, opend.port, mode="online", cache=cache, timeout=10) as client:
             page = client.get_page(code, num=50)
         link.send((page.body, texts))
@@ -275,7 +275,8 @@ def test_processes_that_meet_a_damaged_file_at_once_set_it_aside_once(
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(meet_damage, face, opend, tmp_path, code)) for code in codes]
         for number in range(DAMAGED):
-            cache = tmp_path / f"{number}.sqlite3"
+            cache = tmp_path / f"{number}" / "pages.sqlite3"
+            cache.parent.mkdir()
             cache.write_bytes(b"no database" * 1000)
             for process in processes:
                 assert process.hear() == "ready"

@@ -87,12 +87,10 @@ def test_export_takes_a_format_a_market_and_a_moment(recorded: dict[str, str], t
     done = run_console("futu-si", "export", str(tmp_path), "--format", "csv", "--market", "US", **recorded)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}\n", "")
     assert len(pd.read_csv(file)) == 180
-    past = run_console(
-        "futu-si", "export", f"file://{tmp_path}/past", "--as-of", "2001-01-01", "--market", "US", **recorded
-    )
-    assert (past.returncode, past.stderr.count("\n")) == (0, 1)
-    assert pq.read_table(past.stdout.rstrip("\n"), partitioning=None).num_rows == 0
-    assert "US.AAPL, US.BRK.B, US.GME is not completely recorded" in past.stderr
+    past = "export", f"file://{tmp_path}/past", "--as-of", "2001-01-01", "--market", "US"
+    told = "US.AAPL, US.BRK.B, US.GME is not completely recorded"
+    assert_ended(run_console("futu-si", *past, **recorded), 3, "futu-si: ", told)
+    assert not (tmp_path / "past").exists()
 
 
 def test_what_cannot_be_exported_is_one_line_and_an_exit_code(recorded: dict[str, str], tmp_path: Path) -> None:
@@ -225,8 +223,7 @@ def test_what_cannot_be_screened_is_one_line_and_an_exit_code(recorded: dict[str
         assert (done.returncode, done.stdout) == (2, "")
         assert name in done.stderr
     past = run_console("moomoo-si", "screen", "--market", "US", "--as-of", "2001-01-01", "--csv", **recorded)
-    assert (past.returncode, len(past.stdout.splitlines()), past.stderr.count("\n")) == (0, 1, 1)
-    assert "US.AAPL, US.BRK.B, US.GME is not completely recorded" in past.stderr
+    assert_ended(past, 3, "moomoo-si: ", "US.AAPL, US.BRK.B, US.GME is not completely recorded")
 
 
 # plot ------------------------------------------------------------------------------------------------------------------

@@ -120,8 +120,10 @@ def test_bytes_that_opend_does_not_send_are_an_error_and_the_next_call_works(
     client: Any, face: ModuleType, opend: Simulator, fault: Callable[[], Fault]
 ) -> None:
     opend.faults.append(fault())
-    with pytest.raises(face.ProtocolError):
+    with pytest.raises(face.ProtocolError, match=r"HK\.00700") as caught:
         client.get_page("HK.00700")
+    if fault is not faults.undecodable:  # that came as it should, and cannot be read
+        assert f"{opend.host}:{opend.port}" in str(caught.value)
     assert len(client.get_page("HK.00700")) == 10
 
 

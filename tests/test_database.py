@@ -1,6 +1,8 @@
 """How the errors of a file are told apart: what only damage gives is damage, what the caller raised stays the caller's."""
 
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -134,3 +136,34 @@ def test_a_snapshot_sees_one_state_of_the_file(database: Database, path: Path) -
         other.execute("INSERT INTO note (text) VALUES ('new')")
     with database.snapshot() as connection:
         assert connection.execute(count).fetchone() == (2,)
+
+
+def test_an_interrupt_while_it_waits_for_another_leaves_no_transaction(path: Path) -> None:
+    """SQLite goes on waiting under a signal: Python tells it when the transaction has begun."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with (
+            closing(Database(path, LAYOUT)) as database,
+            closing(sqlite3.connect(path, check_same_thread=False)) as other,
+        ):
+            with database.writing() as connection:
+                connection.execute("INSERT INTO note (text) VALUES ('first')")
+            for use in (database.writing, database.snapshot):
+                other.execute("BEGIN EXCLUSIVE")
+                ending = threading.Timer(0.3, other.commit)
+                ending.start()
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(KeyboardInterrupt), use() as connection:
+                    connection.execute("SELECT * FROM note").fetchall()
+                ending.join()
+                with database.reading() as connection:
+                    assert not connection.in_transaction
+            with database.writing() as connection:
+                connection.execute("INSERT INTO note (text) VALUES ('second')")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

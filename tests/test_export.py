@@ -399,6 +399,30 @@ for limit in map(int, limits):
 
 
 @formats
+def test_what_is_not_completely_recorded_replaces_nothing(
+    one_face: ModuleType, start: Callable[..., Simulator], tmp_path: Path, form: str
+) -> None:
+    opend, files = start(universe=Universe(most_rows=ROWS)), tmp_path / "files"
+    at = {"host": opend.host, "port": opend.port, "mode": "online"}
+    with one_face.Client(**at, cache=tmp_path / "whole.sqlite3") as client:
+        client.sync(["HK.00700", "US.AAPL"])
+        written = [Path(path) for path in client.export(files, form)]
+    before = [path.read_bytes() for path in written]
+    with one_face.Client(**at, cache=tmp_path / "pages.sqlite3") as client:
+        client.get_page("HK.00700")
+        for market in ("HK", None):
+            with pytest.raises(one_face.CacheMiss, match=r"HK\.00700 is not completely recorded"):
+                client.export(files, form, market)
+        for question in (client.panel, client.arrow_table, client.screen):
+            with pytest.raises(one_face.CacheMiss, match="sync"):
+                question()
+        client.sync(["US.AAPL"])
+        with pytest.warns(one_face.ShortInterestWarning, match="Of HK nothing was written"):
+            assert client.export(files, form) == [str(path) for path in written if "market=US" in str(path)]
+    assert written[0].read_bytes() == before[0]
+
+
+@formats
 def test_a_process_that_dies_in_the_middle_leaves_the_old_file(
     plain: Any, record: Path, form: str, tmp_path: Path
 ) -> None:

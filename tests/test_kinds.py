@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from opend_si.cache import upkeep
 from opend_si.cache.budget import Budget
 from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import CursorStyle
@@ -151,3 +152,9 @@ def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path
     assert len(history.stdout.splitlines()) == 121
     assert console("revisions", HK, "--kind", KIND, **kept).returncode == 0
     assert console("get", HK, "--kind", "x", **kept).returncode == 2
+
+
+def test_a_symbol_of_two_kinds_is_one_symbol(client: Any) -> None:
+    for kind in ("short_interest", KIND):
+        client.history(HK, kind=kind)
+    assert upkeep.info(client._settings.cache).symbols == 1

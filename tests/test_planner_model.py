@@ -242,6 +242,8 @@ class Model(RuleBasedStateMachine):
     def ask_for_the_history_of_now(self, face: ModuleType, asking: Asking, part: Part) -> None:
         mode, past, truth = asking[0], self.past, self.truth()
         start, end = (truth[place % len(truth)] if truth and place is not None else None for place in part)
+        if start is not None and end is not None:
+            start, end = sorted((start, end))
         frame = self.ask_for_history(face, asking, start, end)
         if mode == "bypass":
             return

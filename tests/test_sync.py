@@ -1,6 +1,7 @@
 """A sync of what users pass, and how its report reads."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,3 +55,35 @@ def test_a_report_counts_one_as_one() -> None:
     assert str(SyncReport()) == "0 symbols: 0 rows, 0 new, 0 revised, 0 requests"
     many = SyncReport([SymbolReport("US.AAPL", 1000, 2, 0, 20), SymbolReport("US.GME", 223)])
     assert str(many) == "2 symbols: 1,223 rows, 2 new, 0 revised, 20 requests"
+
+
+@pytest.mark.parametrize("client", ["Client", "AsyncClient"])
+def test_where_nothing_can_be_kept_a_sync_spends_nothing(
+    face: ModuleType, start: Callable[..., Simulator], tmp_path: Path, client: str
+) -> None:
+    opend = start()
+    (tmp_path / "file").touch()
+    at = {"host": opend.host, "port": opend.port, "mode": "online", "cache": tmp_path / "file" / "pages.sqlite3"}
+
+    def ask() -> None:
+        with face.Client(**at) as asking:
+            asking.sync(["HK.00700"])
+
+    async def ask_and_wait() -> None:
+        async with face.AsyncClient(**at) as asking:
+            await asking.sync(["HK.00700"])
+
+    with pytest.raises(face.CacheError, match="pages"):
+        ask() if client == "Client" else asyncio.run(ask_and_wait())
+    assert opend.requests == []
+
+
+def test_a_damaged_cache_is_set_aside_before_a_sync(
+    face: ModuleType, start: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    opend, cache = start(), tmp_path / "pages.sqlite3"
+    cache.write_bytes(bytes(5000))
+    with face.Client(opend.host, opend.port, mode="online", cache=cache) as asking:
+        with pytest.warns(face.ShortInterestWarning, match="moved"):
+            assert asking.sync(["HK.00700"]).ok
+        assert len(asking.panel()) > 0

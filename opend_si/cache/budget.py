@@ -36,6 +36,7 @@ LAYOUT = Layout(
         CREATE INDEX slot_bucket ON slot (bucket, free_at)
         """,
     ),
+    if_damaged=" Remove it half a minute after the last request: it holds the times of those alone.",
 )
 
 
@@ -44,6 +45,7 @@ class Slot:
     """The right to send one request."""
 
     id: int
+    bucket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,16 @@ class Budget:
                 "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", (bucket, now, longest)
             )
             assert cursor.lastrowid is not None
-            return Slot(cursor.lastrowid)
+            return Slot(cursor.lastrowid, bucket)
 
     def settle(self, slot: Slot, rate: Rate) -> None:
         """The reply has come, or never will: the slot is free a window from now."""
         with self._database.writing() as connection:
-            connection.execute("UPDATE slot SET free_at = ? WHERE id = ?", (time.monotonic() + rate.seconds, slot.id))
+            now = time.monotonic()
+            connection.execute(
+                "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at) VALUES (?, ?, ?, ?)",  # it may have lapsed
+                (slot.id, slot.bucket, now, now + rate.seconds),
+            )
 
     def cancel(self, slot: Slot) -> None:
         """Nothing was sent: the slot is free now."""

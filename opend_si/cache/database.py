@@ -56,7 +56,7 @@ class NothingRecorded(CacheMiss):
 class Layout:
     """What a file of ours looks like: its mark, and the steps from each version to the next.
 
-    `file` is its usual name; `named_by` are the variables that can name another.
+    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then.
     """
 
     what: str
@@ -64,6 +64,7 @@ class Layout:
     application_id: int
     migrations: tuple[str, ...]
     named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
+    if_damaged: str = ""
 
     @property
     def version(self) -> int:
@@ -137,8 +138,8 @@ class Database:
             if connection.in_transaction:  # inside another
                 yield connection
                 return
-            connection.execute("BEGIN")
             try:
+                connection.execute("BEGIN")  # an interrupt meanwhile is told when it has begun
                 yield connection
             finally:
                 if connection.in_transaction:
@@ -148,14 +149,19 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A connection inside a write transaction: all of it or nothing."""
         with self.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def touch(self) -> None:
+        """Write what is there already: an error now, where the file cannot be written."""
+        with self.writing() as connection:
+            connection.execute(f"PRAGMA user_version = {self._layout.version}")
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -205,7 +211,7 @@ class Database:
         if kind == sqlite3.SQLITE_NOTADB and not self._was_ours():
             return self._foreign()
         if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
-            return CacheCorrupt(f"{what} is damaged ({error}).")
+            return CacheCorrupt(f"{what} is damaged ({error}).{self._layout.if_damaged}")
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         return CacheError(
             f"{what} cannot be used (SQLite {sqlite3.sqlite_version} says {name}: {error}). It was left as it is; if it "

@@ -53,6 +53,14 @@ class GuardedStore:
         """Changes whenever the file does; None where that cannot be told."""
         return self._guarded(self._store.stamp, None)
 
+    def need_writable(self) -> None:
+        """`CacheError` where nothing that is fetched could be kept."""
+        try:
+            self._store.database.touch()
+        except CacheCorrupt as error:
+            self._set_aside(error)
+            self._store.database.touch()
+
     @property
     def path(self) -> Path:
         return self._store.path

@@ -342,7 +342,8 @@ class Store:
     def symbols(self, protocol: int, market: str) -> list[str]:
         """The symbols of a market of which something is recorded, in order."""
         names = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
-        return self._read(lambda connection: [name for (name,) in connection.execute(_SELECT_NAMES, names)], [])
+        # Out of a damaged index a name may come twice, or out of order.
+        return self._read(lambda connection: sorted({name for (name,) in connection.execute(_SELECT_NAMES, names)}), [])
 
     def records(self, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
         """All that is recorded of some symbols, each named once, as of one moment."""
@@ -385,7 +386,8 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
     asked = protocol, json.dumps(symbols)
     found: dict[str, list[Row]] = {name: [] for name in symbols}
     for row in connection.execute(_SELECT_SYMBOLS, asked).fetchall():
-        if row[_SYMBOL] in found:  # for SQLite a NUL, which only a damaged name can have, ends a text in JSON
+        # A damaged row may have another name than the index, and a NUL in a damaged name ends it for SQLite in JSON.
+        if row[_SYMBOL] in found:
             found[row[_SYMBOL]].append(row)
     seals = {name: seal for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
     return [

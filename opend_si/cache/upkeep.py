@@ -62,7 +62,8 @@ def info(path: Path) -> CacheInfo:
 
     Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
     """
-    symbols = pages = versions = rows = body_bytes = 0
+    pages = versions = rows = body_bytes = 0
+    symbols: set[str] = set()
     oldest: int | None = None
     newest: int | None = None
     with _opened(path) as store:
@@ -76,12 +77,13 @@ def info(path: Path) -> CacheInfo:
                 if row.superseded_at == CURRENT:
                     pages += 1
                     dates.update(record.timestamp for record in Content.read(key_of(row), row.body).records)
-            symbols += any(row.superseded_at == CURRENT for row in found.record.rows)
+            if any(row.superseded_at == CURRENT for row in found.record.rows):
+                symbols.add(found.symbol)  # it may have records of several kinds
             rows += len(dates)
     return CacheInfo(
         path=path,
         bytes=_size(path),
-        symbols=symbols,
+        symbols=len(symbols),
         pages=pages,
         versions=versions,
         rows=rows,

@@ -7,15 +7,17 @@ request, and so is one that belongs to an event loop that has ended.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+import time
 from pathlib import Path
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
 from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import LinkCut
+from opend_si.wire.errors import LinkCut, TooLate
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, hello_failed, silent
+from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.session import Server, Session, read_hello
 
 
@@ -34,12 +36,16 @@ class AsyncioConnection:
         self._where = f"{host}:{port}"
         self._rsa_key, self._asked_for = rsa_key, asked_for
         self._link: _Link | None = None
+        self._retired: set[_Link] = set()
         self._opening: asyncio.Future[ShortInterestError | None] | None = None
 
-    async def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
+    async def request(
+        self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None, begin_by: float = math.inf
+    ) -> bytes:
         """Send a request, give the body of its reply. `what` it asks for, in the log's words.
 
-        It has `seconds` for that, the whole timeout if they are not given.
+        It has `seconds` for that, the whole timeout if they are not given; `TooLate` if `begin_by` has passed before it is
+        sent, because the event loop was kept busy.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -49,18 +55,20 @@ class AsyncioConnection:
         """
         deadline = asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds)
         link = await self._open(deadline)
+        if time.monotonic() > begin_by:
+            raise TooLate
         try:
             serial, data = link.session.request(proto_id, body)
             with logged(serial, proto_id, what):
                 async with asyncio.timeout_at(deadline):
                     return await link.exchange(serial, data)
         except TimeoutError:
-            # It took the request and is silent: what else waits on this link is tried again on another.
-            self._drop(link)
+            # It took the request and is silent. What else waits for replies on this link is not asked for twice.
+            self._retire(link)
             raise silent(self._where) from None
-        except ProtocolError:
+        except ProtocolError as error:
             self._drop(link)
-            raise
+            raise garbled(self._where, what, error) from error
 
     async def server(self) -> Server:
         """What OpenD says of itself; opens the link if need be."""
@@ -69,6 +77,9 @@ class AsyncioConnection:
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""
         self._drop()
+        for link in self._retired:
+            link.close()
+        self._retired.clear()
         await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     def _drop(self, link: _Link | None = None) -> None:
@@ -78,6 +89,13 @@ class AsyncioConnection:
             link.close()
         if link is self._link:
             self._link = None
+
+    def _retire(self, link: _Link) -> None:
+        """Send no more over a link; it is closed when the last request under way on it has ended."""
+        if link is self._link:
+            self._link = None
+        link.retire()
+        self._retired = {other for other in {*self._retired, link} if not other.is_closed}
 
     async def _open(self, deadline: float) -> _Link:
         """The link; tasks that find none wait for the one that opens it, and share its error."""
@@ -144,6 +162,7 @@ class _Link(asyncio.Protocol):
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._abandoned: set[int] = set()  # their replies are still to come, and nobody wants them
         self._error: Exception | None = None
+        self._is_retired = False
 
     def is_usable(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether a request can be sent in this event loop."""
@@ -163,6 +182,18 @@ class _Link(asyncio.Protocol):
             del self._waiting[serial]
             if not reply.done() or reply.cancelled():
                 self._abandoned.add(serial)
+            if self._is_retired and not self._waiting:
+                self.close()
+
+    def retire(self) -> None:
+        """Close when nobody waits for a reply any more."""
+        self._is_retired = True
+        if not self._waiting:
+            self.close()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._transport is None
 
     def close(self) -> None:
         self._fail(LinkCut(f"The link to OpenD at {self._where} was closed under a request."))

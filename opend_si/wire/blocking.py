@@ -11,16 +11,17 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from opend_si.errors import ProtocolError, RequestTimeout
 from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import LinkCut
+from opend_si.wire.errors import LinkCut, NotSent
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, hello_failed, silent
+from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.session import Server, Session, read_hello
 
 _CHUNK = 64 * 1024
@@ -67,6 +68,9 @@ class BlockingConnection:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):
                     return link.exchange(serial, data, deadline)
+            except ProtocolError as error:
+                self._drop()
+                raise garbled(f"{self._host}:{self._port}", what, error) from error
             except BaseException:
                 # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
                 self._drop()
@@ -91,7 +95,7 @@ class BlockingConnection:
         seconds = self._timeout if seconds is None else seconds
         deadline = time.monotonic() + seconds  # other threads' requests count: the wait has one bound
         if not self._lock.acquire(timeout=seconds):
-            raise RequestTimeout(
+            raise NotSent(
                 f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {seconds:.3g} s. See "
                 "whether OpenD hangs, or raise `timeout`."
             )
@@ -185,11 +189,23 @@ class _Link:
         return left
 
 
+def _first_of(addresses: Sequence[tuple[Any, ...]], until: float) -> socket.socket:
+    """A connection to the first address that takes one; the last one's error if none does."""
+    last = len(addresses) - 1
+    for place, (*_, address) in enumerate(addresses):
+        try:
+            return socket.create_connection(address[:2], timeout=max(0.001, until - time.monotonic()))
+        except OSError:
+            if place == last or time.monotonic() >= until:
+                raise
+    raise AssertionError("a name without addresses is an error of its own")
+
+
 def _connect(host: str, port: int, deadline: float) -> socket.socket:
     where = f"{host}:{port}"
-    wait = max(0.001, min(CONNECT_TIMEOUT, deadline - time.monotonic()))
+    until = min(time.monotonic() + CONNECT_TIMEOUT, deadline)  # for all addresses of a name together
     try:
-        link = socket.create_connection((host, port), timeout=wait)
+        link = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until)
     except (UnicodeError, OSError) as error:
         raise connect_failed(where, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
@@ -15,9 +16,21 @@ def connect_failed(where: str, error: Exception) -> ConnectionFailed:
     """The error to raise for one that ended the attempt to connect."""
     if isinstance(error, UnicodeError):
         return ConnectionFailed(f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD.")
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return ConnectionFailed(
+            f"No connection to OpenD at {where} could be made ({_reason(error)}). Close some files."
+        )
     return ConnectionFailed(
         f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
         "OPEND_HOST and OPEND_PORT."
+    )
+
+
+def garbled(where: str, what: str, error: ProtocolError) -> ProtocolError:
+    """The error for a request to which something came that is none of OpenD's protocol; `what` was asked for."""
+    asked = f"{what}: " if what else ""
+    return ProtocolError(
+        f"{asked}OpenD at {where} sent what it should not: {error}. Ask again; if it stays so, see what listens there."
     )
 
 
