@@ -2,12 +2,7 @@
 
 import io
 import json
-import os
-import pty
-import re
 import subprocess
-import sys
-import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +14,7 @@ import pytest
 import futu_si
 from opend_si.simulator import Simulator, Universe
 from tests.processes import COMMANDS, Run, at, run_console, without
+from tests.test_cli_output import on_terminal
 
 SYMBOLS = ["HK.00001", "HK.00005", "HK.00700", "US.AAPL", "US.BRK.B", "US.GME"]
 
@@ -131,26 +127,6 @@ def test_screen_is_a_table_in_a_pipe(recorded: dict[str, str], client: futu_si.C
     lines = done.stdout.splitlines()
     assert lines[0] == "short interest by change percent"
     assert [line.split()[0] for line in lines[-2:]] == client.screen("HK", top=2)["symbol"].tolist()
-
-
-def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> list[str]:
-    """The lines that a terminal shows, colors and the like taken out."""
-    terminal, theirs = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, width))
-    script = str(Path(sys.executable).with_name(command))
-    settings = {**os.environ, **environ, "TERM": "xterm"}
-    settings.pop("COLUMNS", None)
-    with subprocess.Popen([script, *arguments], stdout=theirs, env=settings) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(terminal, 1 << 16)
-            except OSError:  # how a terminal ends
-                break
-    os.close(terminal)
-    assert process.returncode == 0
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
 
 
 @pytest.mark.parametrize(

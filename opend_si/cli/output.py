@@ -14,10 +14,11 @@ from opend_si.pages import Page
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
 
 Format = Literal["table", "csv", "json"]
-# Columns for a table that goes into a file or a pipe: nothing there folds lines.
-_PIPE_WIDTH = 500
+# More columns than any table has.
+_ENDLESS = 100_000
 
 
 def print_page(page: Page, form: Format) -> None:
@@ -45,25 +46,40 @@ def print_csv(frame: pd.DataFrame) -> None:
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
-    """Print a frame as a table for people: the date once, thousands marked, missing values as a dash."""
+    """Print a frame as a table for people: the date once, thousands marked, missing values as a dash.
+
+    No cell is cut: where a terminal is too narrow the headings are folded, and if that is not enough lines run past its edge.
+    Files and pipes fold nothing.
+    """
     from rich.console import Console
+
+    console = Console()
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    table = _table(frame, title, " ")
+    endless = console.options.update(max_width=_ENDLESS)
+    if is_terminal and console.measure(table, options=endless).maximum > console.width:
+        table = _table(frame, title, "\n")
+    console.width = console.measure(table, options=endless).maximum  # else cells would be cut, of which nobody learns
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+
+
+def _table(frame: pd.DataFrame, title: str, between: str) -> Table:
+    """The frame's table, with something between the words of a heading."""
     from rich.table import Table
     from rich.text import Text
 
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    console = Console(width=None if is_terminal else _PIPE_WIDTH)
     # Texts, not strings: rich would read what came from outside as its markup.
     table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False)
     shown = [name for name in frame.columns if name not in ("timestamp", "timestamp_str" if "date" in frame else "")]
     for name in shown:
         is_text = frame[name].dtype.kind in "OTUM" or frame[name].dtype == "category"
-        header = Text("date" if name == "timestamp_str" else name.replace("_", " "))
-        table.add_column(header, justify="left" if is_text else "right")
+        header = Text("date" if name == "timestamp_str" else name.replace("_", between))
+        table.add_column(header, justify="left" if is_text else "right", no_wrap=True)
     for row in frame[shown].itertuples(index=False):
         table.add_row(*(Text(_cell(value)) for value in row))
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+    return table
 
 
 def _cell(value: object) -> str:

@@ -74,9 +74,7 @@ def screen(
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.screen(market, by, top, as_of)
     if form is None:
-        # A heading takes no more room than its longest word: else a terminal would cut numbers instead.
-        shown = frame[_for_people(frame.attrs["market"], by)]
-        frame = shown.rename(columns={name: name.replace("_", "\n") for name in shown.columns})
+        frame = frame[_for_people(frame.attrs["market"], by)]
     write_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}")
 
 
