@@ -32,7 +32,7 @@ def test_history_prints_all_rows_oldest_first(console: Run, opend: Simulator, ke
     assert [list(rows[0])[place] for place in (0, -1)] == ["date", "known_at"]
     assert len(opend.requests) == 15
     part = console("history", "HK.00700", "--start", "2026-04-01", "--end", "2026-04-24", "--json", **kept, **at(opend))
-    assert [row["date"][:10] for row in json.loads(part.stdout)] == [
+    assert [row["date"] for row in json.loads(part.stdout)] == [
         "2026-04-02",
         "2026-04-10",
         "2026-04-17",

@@ -1,5 +1,6 @@
 """What the console prints: whole numbers on any terminal, and JSON as programs expect it."""
 
+import json
 import os
 import pty
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,57 @@ def test_revisions_are_whole_on_a_narrow_terminal(
     assert console("get", "US.AAPL", **environ).returncode == 0
     opend.universe.revise("US.AAPL", 0, avgDailyShareVolume=9_876_543_210)
     assert console("get", "US.AAPL", **environ).returncode == 0
-    row = on_terminal("futu-si", "revisions", "US.AAPL", width=30, **environ)[-1].split()
-    assert row[:4] == ["2026-04-30", "avg_daily_share_volume", "31204052", "9876543210"]
-    assert len(row) == 6
+    *row, day, time = on_terminal("futu-si", "revisions", "US.AAPL", width=30, **environ)[-1].split()
+    assert row == ["2026-04-30", "avg_daily_share_volume", "31204052", "9876543210"]
+    assert_is_now(f"{day} {time}", "%Y-%m-%d %H:%M:%SZ")
+
+
+def assert_is_now(told: str, form: str) -> None:
+    """It is a moment of this test, in UTC."""
+    moment = datetime.strptime(told, form).replace(tzinfo=UTC)
+    assert timedelta(minutes=-1) < moment - datetime.now(UTC) < timedelta(minutes=1)
+
+
+def test_a_moment_tells_its_zone_on_any_clock(console: Run, environ: dict[str, str]) -> None:
+    elsewhere = {**environ, "TZ": "Asia/Hong_Kong"}
+    table = console("history", "US.AAPL", **elsewhere).stdout
+    assert_is_now(" ".join(table.splitlines()[-1].split()[-2:]), "%Y-%m-%d %H:%M:%SZ")
+    rows = json.loads(console("history", "US.AAPL", "--json", **elsewhere).stdout)
+    assert_is_now(rows[-1]["known_at"], "%Y-%m-%dT%H:%M:%S.%fZ")
+    assert re.fullmatch(r".*\.\d{3}Z", rows[-1]["known_at"])
+    csv = console("history", "US.AAPL", "--csv", **elsewhere).stdout
+    assert csv.splitlines()[-1].endswith("+00:00")
+
+
+def test_json_has_the_shortest_numbers_days_as_days_and_null(
+    console: Run, start: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    universe = Universe(most_rows=2)
+    universe.revise("US.AAPL", 1, closePrice=135.77, lastClosePrice=0.1 + 0.2, daysToCover=None, sharesShort=None)
+    universe.revise("US.AAPL", 0, closePrice=135.77, sharesShort=2**53 + 1)
+    environ = {"OPEND_SI_MODE": "refresh", "OPEND_SI_HOME": str(tmp_path / "kept"), **at(start(universe=universe))}
+    told = console("history", "US.AAPL", "--json", **environ).stdout
+    older, newer = json.loads(told)
+    days = [row.timestampStr for row in universe.rows("US.AAPL") or ()]
+    assert [newer["date"], older["date"]] == days
+    assert '"close_price": 135.77,' in told
+    assert '"last_close_price": 0.30000000000000004,' in told
+    assert (older["days_to_cover"], older["shares_short"], newer["shares_short"]) == (None, None, 2**53 + 1)
+    ranked = console("screen", "--by", "close_price", "--json", OPEND_SI_HOME=environ["OPEND_SI_HOME"]).stdout
+    (latest,) = json.loads(ranked)
+    assert (latest["symbol"], latest["date"], latest["known_at"]) == ("US.AAPL", days[0], newer["known_at"])
+    assert '"close_price": 135.77,' in ranked
+    assert latest["change"] is None
+    universe.revise("US.AAPL", 0, closePrice=None, sharesShort=5)
+    assert console("history", "US.AAPL", **environ).returncode == 0
+    revised = json.loads(console("revisions", "US.AAPL", "--json", **environ).stdout)
+    assert [[row[name] for name in ("date", "column", "before", "after")] for row in revised] == [
+        [days[0], "shares_short", 2**53 + 1, 5],
+        [days[0], "close_price", 135.77, None],
+    ]
+    assert {row["seen_at"][-1] for row in revised} == {"Z"}
+
+
+def test_json_of_no_rows_is_an_empty_list(console: Run, environ: dict[str, str]) -> None:
+    assert console("history", "US.AAPL", "--start", "2030-01-01", "--json", **environ).stdout == "[]\n"
+    assert console("revisions", "US.AAPL", "--json", **environ).stdout == "[]\n"

@@ -118,7 +118,7 @@ def test_screen_gives_programs_all_columns(console: Run, recorded: dict[str, str
     rows = json.loads(told.stdout)
     assert [list(row) for row in rows] == [list(frame)] * 2
     assert [row["shares_short"] for row in rows] == frame["shares_short"].tolist()
-    assert [row["date"][:10] for row in rows] == frame["date"].dt.strftime("%Y-%m-%d").tolist()
+    assert [row["date"] for row in rows] == frame["date"].dt.strftime("%Y-%m-%d").tolist()
 
 
 def test_screen_is_a_table_in_a_pipe(recorded: dict[str, str], client: futu_si.Client) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +34,9 @@ def print_page(page: Page, form: Format) -> None:
 def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
     """Print a frame on stdout."""
     if form == "json":
-        click.echo(frame.to_json(orient="records", date_format="iso", indent=2, force_ascii=False, double_precision=15))
+        # pandas writes 135.77 as 135.77000000000001, and a day as a moment.
+        rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif form == "csv":
         print_csv(frame)
     else:
@@ -83,15 +86,30 @@ def _table(frame: pd.DataFrame, title: str, between: str) -> Table:
 
 
 def _cell(value: object) -> str:
-    import pandas as pd
-
-    if value is None or value is pd.NA or value != value:  # NaN differs from itself
+    if _is_missing(value):
         return "–"
     if isinstance(value, str):
         return value
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}" if value.tzinfo else f"{value:%Y-%m-%d}"
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if value.tzinfo else f"{value:%Y-%m-%d}"
     return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it: a day as `YYYY-MM-DD`, a moment with milliseconds and `Z`, what is missing as null."""
+    if _is_missing(value):
+        return None
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        return f"{value:%Y-%m-%d}"
+    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
+def _is_missing(value: object) -> bool:
+    import pandas as pd
+
+    return value is None or value is pd.NA or value != value  # NaN and NaT differ from themselves
 
 
 def note(text: str) -> None:
