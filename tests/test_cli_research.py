@@ -89,6 +89,18 @@ def test_export_takes_a_format_a_market_and_a_moment(recorded: dict[str, str], t
     assert not (tmp_path / "past").exists()
 
 
+def test_export_takes_a_kind(start: Callable[..., Simulator], tmp_path: Path) -> None:
+    environ = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path / "kept"), **at(start())}
+    kind = ("--kind", "daily_short_volume")
+    assert_ended(run_console("futu-si", "export", str(tmp_path), *kind, **environ), 3, "sync")
+    assert run_console("futu-si", "sync", "US.AAPL", *kind, **environ).returncode == 0
+    file = tmp_path / "market=US" / "daily_short_volume.parquet"
+    done = run_console("futu-si", "export", str(tmp_path), *kind, **environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{file}\n", "")
+    assert "total_shares_short" in pq.read_schema(file).names
+    assert run_console("futu-si", "export", str(tmp_path / "short interest"), **environ).returncode == 3
+
+
 def test_what_cannot_be_exported_is_one_line_and_an_exit_code(recorded: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     blocked = {**recorded, **without(tmp_path, "s3fs")}

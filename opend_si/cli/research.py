@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
+from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, write_frame
 from opend_si_schema.calls import MARKETS, SHORT_INTEREST
 
@@ -93,14 +93,17 @@ def _for_people(market: str, by: str) -> list[str]:
 @click.argument("path")
 @click.option("--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
 @_market
+@kind_option
 @_as_of
 @_cache
 @click.pass_obj
-def export(brand: Brand, /, path: str, form: str, market: str | None, as_of: str | None, cache: str | None) -> None:
+def export(
+    brand: Brand, /, path: str, form: str, market: str | None, kind: str, as_of: str | None, cache: str | None
+) -> None:
     """Write all recorded histories into a data set at PATH, a folder or a URL: PATH/market=HK/... Needs the extra arrow.
 
     Nothing is fetched: sync first.
     """
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        for file in client.export(path, form, market, as_of=as_of):
+        for file in client.export(path, form, market, as_of=as_of, kind=kind):
             click.echo(file)
