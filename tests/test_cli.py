@@ -156,7 +156,10 @@ def test_simulate_ends_quietly_also_where_a_shell_started_it_in_the_background(
         assert serving.stdout is not None
         assert serving.stderr is not None
         assert serving.stdout.readline().startswith("127.0.0.1:")
-        assert [serving.stderr.readline().split()[0] for _ in range(2)] == ["Simulator", "Use"]
+        told = [serving.stderr.readline() for _ in range(3)]
+        assert [line.split()[0] for line in told] == ["Simulator", "Its", "Use"]
+        assert "made up" in told[1]
+        assert "OPEND_SI_HOME=" in told[1]
         serving.send_signal(sent)
         assert "".join(serving.communicate(timeout=30)).strip() == ""
         assert serving.returncode == 130

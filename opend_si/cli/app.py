@@ -151,7 +151,8 @@ def simulate(
 ) -> None:
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
-    Prints its address on stdout when it listens, and runs until it is interrupted or terminated.
+    Prints its address on stdout when it listens, and runs until it is interrupted or terminated. Made-up rows are best
+    recorded apart from OpenD's: set OPEND_SI_HOME to a folder of their own for the commands that ask it.
     """
     from opend_si.simulator import Simulator, Universe
 
@@ -177,6 +178,10 @@ def simulate(
         click.echo(f"{simulator.host}:{simulator.port}")
         note(
             f"Simulator with {counted(len(simulator.universe.symbols), 'symbol')}: {', '.join(simulator.universe.symbols)}"
+        )
+        note(
+            "Its rows are made up: record them apart from OpenD's, with OPEND_SI_HOME=<some folder> in front of the commands "
+            "that ask it."
         )
         key = f" OPEND_RSA_KEY={rsa_key}" if rsa_key else ""
         note(f"Use it: OPEND_PORT={simulator.port}{key}. Stop it: Ctrl-C.")
