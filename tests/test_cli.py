@@ -192,6 +192,37 @@ def test_an_argument_that_cannot_be_is_said_in_words(console: Run, arguments: li
     assert done.stderr.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["get", "US.AAPL", "--json", "--csv"], "--csv and --json"),
+        (["get", "US.AAPL", "--offline", "--refresh"], "--offline and --refresh"),
+        (["get", "US.AAPL", "--no-cache", "--offline"], "--no-cache and --offline"),
+        (["history", "US.AAPL", "--csv", "--parquet", "x"], "--csv and --parquet"),
+        (["history", "US.AAPL", "--parquet", "x", "--json"], "--json and --parquet"),
+        (["history", "US.AAPL", "--refresh", "--no-cache"], "--no-cache and --refresh"),
+        (["revisions", "US.AAPL", "--csv", "--json"], "--csv and --json"),
+        (["sync", "US.AAPL", "--csv", "--json"], "--csv and --json"),
+        (["screen", "--csv", "--json"], "--csv and --json"),
+        (["plot", "US.AAPL", "--out", "x.png", "--refresh", "--offline"], "--offline and --refresh"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
+)
+def test_options_that_contradict_each_other_are_named(
+    console: Run, opend: Simulator, arguments: list[str], told: str
+) -> None:
+    done = console(*arguments, **at(opend))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.split(": ")[1:] == [f"{told} exclude each other\n"]
+    assert opend.requests == []
+
+
+def test_an_option_may_be_given_twice(console: Run, opend: Simulator) -> None:
+    once = console("get", "US.AAPL", "--csv", "--no-cache", **at(opend))
+    twice = console("get", "US.AAPL", "--csv", "--no-cache", "--csv", "--no-cache", **at(opend))
+    assert (twice.returncode, twice.stdout) == (0, once.stdout)
+
+
 # Prints a page as each form does, reports, and what is no data: everything that can meet a full disk.
 PRINTING = [
     *(

@@ -234,6 +234,17 @@ def test_plot_draws_a_part_from_the_record(recorded: dict[str, str], tmp_path: P
     assert file.read_bytes().startswith(b"<?xml")
 
 
+def test_that_there_is_nothing_to_draw_is_said(recorded: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "chart.png"
+    limits = ("--start", "2030-01-01", "--end", "2031-01-01", "--offline")
+    done = run_console("futu-si", "plot", "US.AAPL", "--out", str(file), *limits, **recorded)
+    assert (done.returncode, done.stdout) == (0, "")
+    told = [f"US.AAPL drawn to {file}", "OpenD has no rows for US.AAPL from 2030-01-01 until 2031-01-01"]
+    assert done.stderr.splitlines()[-2:] == told
+    done = run_console("futu-si", "plot", "US.AAPL", "--out", str(file), "--offline", **recorded)
+    assert done.stderr == f"US.AAPL drawn to {file}\n"
+
+
 def test_what_cannot_be_drawn_is_one_line_and_an_exit_code(opend: Simulator, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     chart = str(tmp_path / "chart.png")

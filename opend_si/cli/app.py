@@ -19,7 +19,7 @@ from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.history import history, revisions
-from opend_si.cli.options import EPILOG, Brand, Number, cache_options, kind_option, opend_options
+from opend_si.cli.options import EPILOG, Brand, Number, cache_options, form_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, print_page
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
@@ -79,8 +79,7 @@ def main() -> None:
 @click.option("--num", type=int, default=SHORT_INTEREST.page_size.default, show_default=True, help="Rows, 1 to 50.")
 @click.option("--next-key", help="Cursor that the page before gave.")
 @kind_option
-@click.option("--json", "form", flag_value="json", help="Print what OpenD sent as JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@form_options("Print what OpenD sent as JSON.")
 @cache_options
 @opend_options
 @click.pass_obj

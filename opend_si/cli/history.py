@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import click
 
 from opend_si.cache import upkeep
-from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
-from opend_si.cli.output import Format, WaitNotice, note, print_frame, write_frame
+from opend_si.cli.options import EPILOG, Brand, cache_options, exclude_others, form_options, kind_option, opend_options
+from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame, write_frame
 from opend_si.errors import CacheMiss, MissingExtra
 from opend_si.files import put_in_place
 from opend_si.kinds import call_of
@@ -24,9 +25,13 @@ from opend_si.sync import counted
 @click.option("--end", help="Last day.")
 @click.option("--as-of", help="Answer as of this moment, from what had been recorded by then.")
 @kind_option
-@click.option("--json", "form", flag_value="json", help="Print JSON: a list of rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
-@click.option("--parquet", type=click.Path(dir_okay=False, path_type=Path), help="Write a Parquet file instead.")
+@form_options("Print JSON: a list of rows.")
+@click.option(
+    "--parquet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=partial(exclude_others, "form"),
+    help="Write a Parquet file instead.",
+)
 @cache_options
 @opend_options
 @click.pass_obj
@@ -58,15 +63,13 @@ def history(
         _write_parquet(frame, parquet)
         note(f"{counted(len(frame), 'row')} written to {parquet}")
     if frame.empty:
-        limits = [f" {word} {day}" for word, day in (("from", start), ("until", end), ("as of", as_of)) if day]
-        note(f"OpenD has no rows for {code}{''.join(limits)}")
+        note_no_rows(code, start, end, as_of)
 
 
 @click.command(epilog=EPILOG, short_help="Print what was revised.")
 @click.argument("code")
 @kind_option
-@click.option("--json", "form", flag_value="json", help="Print JSON: a list of values.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@form_options("Print JSON: a list of values.")
 @click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
 @click.pass_obj
 def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache: str | None) -> None:

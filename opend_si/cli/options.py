@@ -6,7 +6,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ from opend_si.cli import exits
 from opend_si.errors import InvalidArgument
 from opend_si.settings import DEFAULT_PORT, PUBLICATION, WaitCallback
 from opend_si_schema.calls import CALLS
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exits.MEANINGS.items()) + "."
 
@@ -54,6 +56,36 @@ def _read_max_age(_context: click.Context, _option: click.Parameter, value: str 
         raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
 
 
+def exclude_others(group: str, context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """A callback (its group filled in): of the options of a group one is given. click would take the last, and not say so."""
+    if value not in (None, False):
+        before = context.meta.setdefault(f"{__name__}.{group}", option)
+        if before is not option:
+            raise InvalidArgument(" and ".join(sorted((before.opts[0], option.opts[0]))) + " exclude each other")
+    return value
+
+
+def _flag(option: str, argument: str, value: str, help_text: str) -> Callable[[_Command], _Command]:
+    """A flag that makes an argument of the command a value; the argument's other flags exclude it."""
+
+    def choose(context: click.Context, flag: click.Parameter, is_given: bool) -> None:
+        context.params.setdefault(argument, None)
+        if exclude_others(argument, context, flag, is_given):
+            context.params[argument] = value
+
+    # Of a name of its own: of options that share one, click tells only which came last.
+    return click.option(option, is_flag=True, expose_value=False, callback=choose, help=help_text)
+
+
+def form_options(of_json: str, of_csv: str = "Print CSV.") -> Callable[[_Command], _Command]:
+    """`--json` and `--csv`: the argument `form`, None if neither is given."""
+
+    def add(command: _Command) -> _Command:
+        return _flag("--json", "form", "json", of_json)(_flag("--csv", "form", "csv", of_csv)(command))
+
+    return add
+
+
 kind_option = click.option(
     "--kind",
     type=click.Choice([call.name for call in CALLS]),
@@ -73,9 +105,9 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
         ),
         click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
-        click.option("--no-cache", "mode", flag_value="bypass", help="Read and record nothing."),
-        click.option("--refresh", "mode", flag_value="refresh", help="Fetch and record, whatever is recorded."),
-        click.option("--offline", "mode", flag_value="offline", help="Answer from what is recorded; open no socket."),
+        _flag("--no-cache", "mode", "bypass", "Read and record nothing."),
+        _flag("--refresh", "mode", "refresh", "Fetch and record, whatever is recorded."),
+        _flag("--offline", "mode", "offline", "Answer from what is recorded; open no socket."),
     ):
         command = option(command)
     return command

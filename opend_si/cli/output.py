@@ -117,6 +117,12 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def note_no_rows(code: str, start: str | None, end: str | None, as_of: str | None) -> None:
+    """Tell that there are none within the limits that were asked for."""
+    limits = [f" {word} {day}" for word, day in (("from", start), ("until", end), ("as of", as_of)) if day]
+    note(f"OpenD has no rows for {code}{''.join(limits)}")
+
+
 class WaitNotice:
     """Says on stderr, once a wait, that the rate budget makes a call wait."""
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
-from opend_si.cli.output import Format, WaitNotice, note, write_frame
+from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
+from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, write_frame
 from opend_si_schema.calls import MARKETS, SHORT_INTEREST
 
 # Columns of a screen's table.
@@ -49,6 +49,8 @@ def plot(
     except OSError as error:
         raise click.ClickException(f"cannot write {out}: {error.strerror or error}") from None
     note(f"{code} drawn to {out}")
+    if any(text.get_text().startswith("no rows") for axes in figure.axes for text in axes.texts):  # so says the picture
+        note_no_rows(code, start, end, as_of)
 
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
@@ -56,8 +58,7 @@ def plot(
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
 @_as_of
-@click.option("--json", "form", flag_value="json", help="Print JSON: a list of rows.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV.")
+@form_options("Print JSON: a list of rows.")
 @_cache
 @click.pass_obj
 def screen(

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, cache_options, kind_option, opend_options
+from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
 from opend_si.cli.output import WaitNotice, note, print_csv
 from opend_si.errors import InvalidArgument
 from opend_si.sync import SymbolReport, SyncReport, counted
@@ -25,8 +25,7 @@ _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 @click.argument("codes", nargs=-1)
 @click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
 @kind_option
-@click.option("--json", "form", flag_value="json", help="Print the report of each symbol as JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print the report of each symbol as CSV.")
+@form_options("Print the report of each symbol as JSON.", "Print the report of each symbol as CSV.")
 @cache_options
 @opend_options
 @click.pass_obj
