@@ -216,12 +216,42 @@ def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Sim
         assert syncing.stderr.readline().startswith("1/2 US.AAPL: 223 rows")
         assert syncing.stderr.readline().startswith("waiting ")
         syncing.send_signal(signal.SIGINT)
-        told, _ = syncing.communicate(timeout=30)
+        told, noted = syncing.communicate(timeout=30)
     assert (syncing.returncode, told) == (130, "")
+    assert noted == "interrupted: 1 of 2 symbols done; run it again to go on\n"
     assert len(opend.requests) == 7
     done = run_console(command, "sync", "US.AAPL", "US.GME", **{**environ, "OPEND_SI_RATE": "off"})
     assert done.stdout == "2 symbols: 446 rows, 123 new, 0 revised, 3 requests\n"
     assert len(opend.requests) == 10
+
+
+def test_an_interrupted_bar_says_how_far_it_came(opend: Simulator, kept: dict[str, str]) -> None:
+    environ = {**kept, **at(opend), "OPEND_SI_RATE": "7/3600", "TERM": "xterm", "COLUMNS": "120"}
+    terminal, theirs = pty.openpty()
+    with running("futu-si", "sync", "US.AAPL", "HK.700", "US.GME", stderr=theirs, **environ) as syncing:
+        os.close(theirs)
+        shown = b""
+        while b"waiting " not in shown:
+            shown += os.read(terminal, 1 << 16)
+        syncing.send_signal(signal.SIGINT)
+        while True:
+            try:
+                shown += os.read(terminal, 1 << 16)
+            except OSError:  # how a terminal ends
+                break
+        assert syncing.wait(timeout=30) == 130
+    os.close(terminal)
+    # A symbol that failed is not done.
+    assert shown.decode().endswith("interrupted: 1 of 3 symbols done; run it again to go on\r\n")
+
+
+def test_a_sync_without_opend_names_the_doctor_once(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    done = console("sync", "US.AAPL", "US.GME", **kept, OPEND_PORT="1")
+    assert done.returncode == 8
+    *failed, hint = done.stderr.splitlines()
+    assert [line.split()[0] for line in failed] == ["1/2", "2/2"]
+    assert "doctor` checks the way to OpenD step by step" in hint
+    assert "doctor" not in console("sync", "US.NONE", **kept, **at(opend)).stderr
 
 
 def test_parquet_needs_an_extra_and_says_so(

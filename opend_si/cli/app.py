@@ -20,7 +20,7 @@ from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.history import history, revisions
 from opend_si.cli.options import EPILOG, Brand, Number, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import Format, WaitNotice, note, print_page
+from opend_si.cli.output import Format, WaitNotice, note, note_doctor, print_page
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
@@ -47,7 +47,7 @@ def run_app(command: str, package: str) -> int:
         note(f"{command}: {error}")
         code = exits.exit_code(error)
         if code == exits.UNREACHABLE:
-            note(f"{command}: `{command} doctor` checks the way to OpenD step by step.")
+            note_doctor(command)
         return code
     except (KeyboardInterrupt, click.Abort):
         return exits.INTERRUPTED

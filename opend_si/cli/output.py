@@ -123,6 +123,11 @@ def note_no_rows(code: str, start: str | None, end: str | None, as_of: str | Non
     note(f"OpenD has no rows for {code}{''.join(limits)}")
 
 
+def note_doctor(command: str) -> None:
+    """Tell who knows more when OpenD cannot be reached."""
+    note(f"{command}: `{command} doctor` checks the way to OpenD step by step.")
+
+
 class WaitNotice:
     """Says on stderr, once a wait, that the rate budget makes a call wait."""
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import WaitNotice, note, print_csv
+from opend_si.cli.output import WaitNotice, note, note_doctor, print_csv
 from opend_si.errors import InvalidArgument
 from opend_si.sync import SymbolReport, SyncReport, counted
 
@@ -41,9 +41,22 @@ def sync(
     if not wanted:
         raise click.UsageError("name symbols, or a file of them with --from")
     watch = _Bar(len(wanted)) if sys.stderr.isatty() else _Lines()
-    with watch.shown, brand.client(settings, watch.waiting) as client:
-        report = client.sync(wanted, watch.advance, kind=kind)
+    current = 0
+
+    def advance(report: SymbolReport, done: int, total: int) -> None:
+        nonlocal current
+        current += report.error is None
+        watch.advance(report, done, total)
+
+    try:
+        with watch.shown, brand.client(settings, watch.waiting) as client:
+            report = client.sync(wanted, advance, kind=kind)
+    except KeyboardInterrupt:
+        note(f"interrupted: {current:,} of {counted(len(wanted), 'symbol')} done; run it again to go on")
+        raise click.exceptions.Exit(exits.INTERRUPTED) from None
     _print(report, form)
+    if any(exits.exit_code(entry.error) == exits.UNREACHABLE for entry in report.failed if entry.error is not None):
+        note_doctor(brand.command)
     if not report.ok:
         raise click.exceptions.Exit(exits.INCOMPLETE)
 
