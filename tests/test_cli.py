@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import futu_si
@@ -45,6 +47,29 @@ def test_a_cursor_leads_on(console: Run, opend: Simulator) -> None:
     first = json.loads(console("get", "HK.00700", "--json", **at(opend)).stdout)
     second = json.loads(console("get", "HK.00700", "--json", "--next-key", first["nextKey"], **at(opend)).stdout)
     assert int(second["hkItemList"][0]["timestamp"]) < int(first["hkItemList"][-1]["timestamp"])
+
+
+def test_the_next_page_is_asked_for_with_what_was_given(console: Run, opend: Simulator, tmp_path: Path) -> None:
+    home = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path / "kept"), "OPEND_PORT": "1"}
+    file = tmp_path / "my pages.sqlite3"
+    at_opend = ["--host", opend.host, "--port", str(opend.port)]
+    given = ["HK.00700", "--num", "3", "--kind", "daily_short_volume", "--csv", "--cache", str(file), *at_opend]
+    times: list[int] = []
+    for _ in range(3):
+        done = console("get", *given, **home)
+        assert done.returncode == 0
+        times += pd.read_csv(io.StringIO(done.stdout))["timestamp"].tolist()
+        _, command, *given = shlex.split(done.stderr.removeprefix("next page: "))
+        assert command == "get"
+    assert given.count("--next-key") == 1
+    assert times == sorted({*times}, reverse=True)
+    assert len(times) == 9
+    offline = console("get", *given, "--offline", "--max-age", "5", "--timeout", "3", **home)
+    options = shlex.split(offline.stderr)
+    assert "--offline" in options
+    assert [options[options.index(name) + 1] for name in ("--max-age", "--timeout")] == ["5.0", "3.0"]
+    short = console("get", "HK.00700", **at(opend)).stderr.split()
+    assert short[2:-1] == [short[2], "get", "HK.00700", "--next-key"]
 
 
 def test_every_failure_has_its_exit_code_and_leaves_stdout_empty(console: Run, start: Callable[..., Simulator]) -> None:

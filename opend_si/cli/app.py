@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shlex
 import signal
 import sys
 import warnings
@@ -19,14 +20,23 @@ from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.history import history, revisions
-from opend_si.cli.options import EPILOG, Brand, Number, cache_options, form_options, kind_option, opend_options
+from opend_si.cli.options import (
+    EPILOG,
+    Brand,
+    Number,
+    cache_options,
+    form_options,
+    given_again,
+    kind_option,
+    opend_options,
+)
 from opend_si.cli.output import Format, WaitNotice, note, note_doctor, print_page
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 from opend_si.settings import DEFAULT_PORT, parse_rate
 from opend_si.sync import counted
-from opend_si_schema.calls import CALLS, SHORT_INTEREST
+from opend_si_schema.calls import SHORT_INTEREST
 
 
 def run_app(command: str, package: str) -> int:
@@ -96,8 +106,8 @@ def get(
     if not len(page):
         note(f"OpenD has no rows for {code}" + (f" behind next_key {next_key}" if next_key else ""))
     if page.next is not None:
-        named = "" if kind == CALLS[0].name else f" --kind {kind}"
-        note(f"next page: {brand.command} get {code}{named} --num {num} --next-key {page.next}")
+        words = [*given_again(click.get_current_context(), "next_key"), "--next-key", page.next]
+        note(f"next page: {shlex.join(words)}")
 
 
 for command in (history, revisions, sync, plot, screen, export, cache):

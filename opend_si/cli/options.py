@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from opend_si.cli import exits
 from opend_si.errors import InvalidArgument
@@ -84,6 +85,20 @@ def form_options(of_json: str, of_csv: str = "Print CSV.") -> Callable[[_Command
         return _flag("--json", "form", "json", of_json)(_flag("--csv", "form", "csv", of_csv)(command))
 
     return add
+
+
+def given_again(context: click.Context, *others: str) -> list[str]:
+    """The words of the command line that was given, without some of the command's arguments."""
+    words = context.command_path.split()
+    for option in context.command.params:
+        name = option.name or ""
+        if name in others or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(option, click.Option):
+            words.append(option.opts[0])
+        if name in context.params:  # a flag stands for itself
+            words.append(str(context.params[name]))
+    return words
 
 
 kind_option = click.option(
