@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import sqlite3
@@ -89,6 +90,25 @@ def test_every_failure_has_its_exit_code_and_leaves_stdout_empty(console: Run, s
         assert done.stderr
         assert "Traceback" not in done.stderr
         assert code in MEANINGS
+
+
+def test_errors_name_the_options_of_the_console(console: Run, opend: Simulator, tmp_path: Path) -> None:
+    recording = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path / "kept")}
+    no_key = str(tmp_path / "none.pem")
+    for arguments, environ, told in (
+        (["get", "HK.00700", "--port", "1"], {}, "--host and --port, or "),
+        (["get", "HK.00700", "--host", "no such machine"], {}, "--host"),
+        (["sync", "HK.00700", "--port", "1"], recording, "--host and --port, or "),
+        (["sync", "HK.00700", "--port", "1", "--json"], recording, "--host and --port, or "),
+        (["doctor", "--port", "1"], {}, "--host and --port, or "),
+        (["get", "HK.00700", "--rsa-key", no_key], at(opend), "--rsa-key or OPEND_RSA_KEY"),
+        (["doctor", "--rsa-key", no_key], at(opend), "--rsa-key or OPEND_RSA_KEY"),
+    ):
+        done = console(*arguments, **environ)
+        shown = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert told in shown, arguments
+        assert not re.search(r"\b(host|port|rsa_key)=", shown), arguments
 
 
 def test_help_names_every_exit_code_and_loads_no_pandas(console: Run) -> None:

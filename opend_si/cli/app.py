@@ -30,7 +30,7 @@ from opend_si.cli.options import (
     kind_option,
     opend_options,
 )
-from opend_si.cli.output import Format, WaitNotice, note, note_doctor, print_page
+from opend_si.cli.output import Format, WaitNotice, note, note_doctor, print_page, said
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
@@ -54,7 +54,7 @@ def run_app(command: str, package: str) -> int:
         error.show()
         return error.exit_code
     except ShortInterestError as error:
-        note(f"{command}: {error}")
+        note(f"{command}: {said(error)}")
         code = exits.exit_code(error)
         if code == exits.UNREACHABLE:
             note_doctor(command)
@@ -125,9 +125,9 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
     code = exits.OK
     settings = Settings.resolve(**{name: value for name, value in opend.items() if value is not None})
     for finding in examine(settings, SHORT_INTEREST):
-        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {said(finding.text)}")
         if not finding.ok:
-            click.echo(f"      {finding.advice}")
+            click.echo(f"      {said(finding.advice)}")
             code = exits.exit_code(finding.error) if finding.error else exits.REFUSED
     if code == exits.OK:
         click.echo(f"      Try: {brand.command} get {SHORT_INTEREST.tables[0].market.example}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from math import ceil
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Format = Literal["table", "csv", "json"]
+# What errors call settings that are options here; nothing follows the sign, as something does where a value is told.
+_ARGUMENT = re.compile(r"\b(host|port|rsa_key)=(?=[ ,])")
 # More columns than any table has.
 _ENDLESS = 100_000
 
@@ -110,6 +113,11 @@ def _is_missing(value: object) -> bool:
     import pandas as pd
 
     return value is None or value is pd.NA or value != value  # NaN and NaT differ from themselves
+
+
+def said(error: object) -> str:
+    """An error's text, with the console's options where it names a client's arguments."""
+    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))
 
 
 def note(text: str) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import WaitNotice, note, note_doctor, print_csv
+from opend_si.cli.output import WaitNotice, note, note_doctor, print_csv, said
 from opend_si.errors import InvalidArgument
 from opend_si.sync import SymbolReport, SyncReport, counted
 
@@ -122,7 +122,7 @@ class _Bar:
 
 def _line(report: SymbolReport) -> str:
     if report.error is not None:
-        return f"{report.symbol}: {report.error}"
+        return f"{report.symbol}: {said(report.error)}"
     return (
         f"{report.symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
         f"{counted(report.requests, 'request')}"
@@ -132,7 +132,7 @@ def _line(report: SymbolReport) -> str:
 def _print(report: SyncReport, form: str | None) -> None:
     rows = [{name: getattr(entry, name) for name in _FIELDS} for entry in report]
     for row in rows:
-        row["error"] = None if row["error"] is None else str(row["error"])
+        row["error"] = None if row["error"] is None else said(row["error"])
     if form == "json":
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif form == "csv":
