@@ -204,6 +204,7 @@ class Client(BlockingClient):
 
         Raises:
             InvalidArgument: `code` is no symbol, or the mode is bypass.
+            CacheMiss: Nothing of the symbol is recorded.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
         return self._run(self._ask.revisions, call_of(kind), code)

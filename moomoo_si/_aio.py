@@ -207,6 +207,7 @@ class AsyncClient(AsyncioClient):
 
         Raises:
             InvalidArgument: `code` is no symbol, or the mode is bypass.
+            CacheMiss: Nothing of the symbol is recorded.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
         return await self._run(self._ask.revisions, call_of(kind), code)

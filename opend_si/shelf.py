@@ -108,6 +108,11 @@ class Shelved:
         self._cuts: Memory[tuple[str, int], tuple[Cut, Page]] = Memory(MAX_CUTS)
 
     @property
+    def has_pages(self) -> bool:
+        """Whether any page of the symbol is recorded."""
+        return bool(self._current)
+
+    @property
     def trusted(self) -> Ledger:
         """What pages that are fetched now may be joined to: nothing, where something was lost."""
         return self.ledger if self.is_whole else Ledger()

@@ -185,7 +185,10 @@ class PageSource:
         """How the recorded values of a symbol came to be known."""
         if self._shelf is None:
             raise InvalidArgument("mode bypass has no record to look back on")
-        return self._shelf.symbol(key).ledger.history()
+        shelved = self._shelf.symbol(key)
+        if not shelved.has_pages:
+            raise shelved.damage(key, self._shelf.store.path) or self._shelf.store.miss(key)
+        return shelved.ledger.history()
 
     def _walk_or_recall(
         self, key: PageKey, shelf: Shelf, shelved: Shelved, down_to: float, asked_at: int, may_fall_back: bool

@@ -199,7 +199,7 @@ def test_that_there_are_no_rows_is_said(console: Run, opend: Simulator, kept: di
 def test_revisions_tells_none_from_never_recorded(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
     never = console("revisions", "US.AAPL", "--csv", **kept)
     assert (never.returncode, never.stdout, never.stderr.count("\n")) == (3, "", 1)
-    assert "Nothing of US.AAPL is recorded in" in never.stderr
+    assert "No short interest of US.AAPL is recorded" in never.stderr
     assert console("get", "HK.00700", **kept, **at(opend)).returncode == 0
     none = console("revisions", "HK.00700", "--csv", **kept)
     assert (none.returncode, none.stdout) == (0, "date,column,before,after,seen_at\n")

@@ -144,7 +144,7 @@ def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path
     kept = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path), **at(opend)}
     page = console("get", HK, "--kind", KIND, "--csv", **kept)
     assert page.stdout.splitlines()[0].split(",")[2] == "shares_traded"
-    assert f"get {HK} --kind {KIND} --num 10" in page.stderr
+    assert f"get {HK} --kind {KIND} --csv --next-key " in page.stderr
     table = console("get", HK, "--kind", KIND, **kept)
     assert table.stdout.startswith(f"{HK}  daily short volume")
     assert console("sync", HK, "--kind", KIND, **kept).stdout.startswith("1 symbol: 120 rows")

@@ -816,3 +816,13 @@ def test_by_the_publication_rule_nothing_is_asked_while_no_row_can_exist(
             assert_whole(client.history(code), opend, code)
         assert spent(opend) == requests, (code, age, max_age)
         old.unlink()
+
+
+def test_revisions_of_what_is_not_recorded_are_an_error_and_not_none(
+    ask: Open, face: ModuleType, opend: Simulator
+) -> None:
+    with pytest.raises(face.CacheMiss, match=f"No short interest of {CODE} is recorded"):
+        ask().revisions(CODE)
+    assert spent(opend) == 0
+    ask().history(CODE)
+    assert ask().revisions(CODE).empty

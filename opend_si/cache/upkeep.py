@@ -152,14 +152,6 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     return written
 
 
-def has_recorded(path: Path, code: str) -> bool:
-    """Whether there is anything of a symbol in a page cache, damaged or not."""
-    symbol = str(Symbol.parse(code))
-    with closing(Store(path, may_write=False)) as store:
-        records = (store.symbol(call.proto_id, symbol) for call in CALLS)
-        return any(record.rows or record.damaged for record in records)
-
-
 def key_of(row: Recorded) -> PageKey:
     """The key that a row was recorded under."""
     call = next((call for call in CALLS if call.proto_id == row.protocol), None)

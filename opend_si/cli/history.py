@@ -9,13 +9,11 @@ from typing import Any
 
 import click
 
-from opend_si.cache import upkeep
 from opend_si.cli.options import EPILOG, Brand, cache_options, exclude_others, form_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame, write_frame
-from opend_si.errors import CacheMiss, MissingExtra
+from opend_si.errors import MissingExtra
 from opend_si.files import put_in_place
 from opend_si.kinds import call_of
-from opend_si.settings import Settings
 from opend_si.sync import counted
 
 
@@ -76,8 +74,6 @@ def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache:
     """Print which recorded values of CODE OpenD sent differently later. Nothing is fetched."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.revisions(code, kind=kind)
-    if frame.empty and not upkeep.has_recorded(file := Settings.resolve(cache=cache).cache, code):
-        raise CacheMiss(f"Nothing of {code} is recorded in {file}. `{brand.command} history {code}` records it.")
     if form is None:
         print_frame(frame.astype({"before": str, "after": str}), f"{code}  revisions")
     else:
