@@ -15,6 +15,7 @@ from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from opend_si.clock import milliseconds
+from opend_si.clock import moment as as_moment
 from opend_si.errors import InvalidArgument
 from opend_si_schema.definitions import Market, Schedule
 
@@ -56,7 +57,9 @@ def read_midnight(name: str, value: object, market: Market) -> int:
 def read_milliseconds(name: str, value: object, market: Market) -> int:
     """The moment that `value` names, as the record keeps it."""
     with _in_range(name, value):
-        return milliseconds(read_moment(name, value, market))
+        found = milliseconds(read_moment(name, value, market))
+        as_moment(found)  # it is told as one, in UTC
+        return found
 
 
 @contextmanager

@@ -6,6 +6,7 @@ faces and with both kinds of cursor.
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -25,6 +26,7 @@ from hypothesis import strategies as st
 
 import futu_si
 from opend_si.cache.store import Store, SymbolRecord
+from opend_si.clock import moment
 from opend_si.dates import may_have_news, read_midnight, read_milliseconds
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.planner import BOTTOM, Fetch, Ledger, Row, Statement, Walk, check_page, walk
@@ -513,9 +515,10 @@ def test_the_ends_of_the_calendar_are_days_or_are_refused(ask: Open, face: Modul
 
 @given(when=st.dates() | st.datetimes() | st.datetimes(timezones=st.timezones()), market=st.sampled_from(MARKETS))
 def test_any_moment_is_read_or_refused_by_its_name(when: date, market: Market) -> None:
-    for read in (read_midnight, read_milliseconds):
-        with suppress(InvalidArgument):
-            assert isinstance(read("start", when, market), int)
+    with suppress(InvalidArgument):
+        assert isinstance(read_midnight("start", when, market), int)
+    with suppress(InvalidArgument):
+        assert moment(read_milliseconds("as_of", when, market)).tzinfo is UTC
 
 
 def swapped(reply: Any) -> None:
@@ -826,3 +829,31 @@ def test_revisions_of_what_is_not_recorded_are_an_error_and_not_none(
     assert spent(opend) == 0
     ask().history(CODE)
     assert ask().revisions(CODE).empty
+
+
+def test_what_a_clock_that_was_set_back_has_dated_is_asked_for_again_and_dates_nothing_else(
+    ask: Open, opend: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: real() + 3600)
+        client = ask()
+        client.history(CODE)
+        client.history(OTHER)
+        tick()
+        opend.universe.revise(CODE, 1, closePrice=1.0)
+        client.history(CODE)
+    assert len(ask("offline").revisions(CODE)) == 1
+    assert (ask("offline").history(OTHER)["known_at"].dt.year >= 2020).all()
+    for _ in range(2):
+        assert ask().history(CODE)["close_price"].iloc[-2] == 1.0
+
+
+@pytest.mark.parametrize(
+    "odd", [{"codes": 5}, {"codes": [5]}, {"market": ["HK"]}, {"market": 5}, {"codes": ["HK.00700", "US.AAPL"]}]
+)
+def test_what_names_no_table_is_refused(ask: Open, face: ModuleType, opend: Simulator, odd: dict[str, Any]) -> None:
+    for question in (ask().panel, ask().arrow_table, partial(ask().export, "files")):
+        with pytest.raises(face.InvalidArgument):
+            question(**odd)
+    assert spent(opend) == 0
