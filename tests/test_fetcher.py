@@ -74,3 +74,21 @@ def test_a_reply_is_dated_after_its_question_also_within_one_tick(settings: Sett
         assert answer.recorded.checked_at == asked_at + 1
     finally:
         shelf.store.close()
+
+
+def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) -> None:
+    class Interrupted(GuardedStore):
+        def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
+            assert super().claim(key, owner, seconds)
+            raise KeyboardInterrupt
+
+    key, asked_at, store = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), now(), Store(settings.cache)
+    fetcher, shelf = Fetcher(settings), Shelf(Interrupted(Store(settings.cache), Mode.ONLINE))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(fetcher.once(key, shelf, asked_at, asked_at + 1, 0))
+        assert store.claim(key, "another", 1)
+    finally:
+        fetcher.close()
+        shelf.store.close()
+        store.close()
