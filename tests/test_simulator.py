@@ -1,6 +1,7 @@
 """The simulator: OpenD's limit, its refusals, its cursors, and a market that moves when a test says so."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -85,6 +86,28 @@ def test_a_seed_gives_the_same_market_again_and_another_seed_another() -> None:
     first, again, other = (list(Universe(seed).rows("US.GME") or ()) for seed in (1, 1, 2))
     assert first == again
     assert first != other
+
+
+def test_the_made_up_rows_go_on_from_those_of_the_brokers_page() -> None:
+    universe = Universe()
+    universe.publish("HK.00700", 3)
+    rows = universe.rows("HK.00700") or ()
+    for newer, row in pairwise(rows[:60]):
+        for field in ("aggregatedShort", "aggregatedShortRatio", "closePrice"):
+            assert 0.7 < getattr(newer, field) / getattr(row, field) < 1.3, (row.timestampStr, field)
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_the_columns_of_a_made_up_row_agree(symbol: str) -> None:
+    rows = Universe().rows(symbol) or ()
+    for row in rows:
+        if symbol.startswith("US."):
+            assert row.daysToCover == pytest.approx(max(1, row.sharesShort / row.avgDailyShareVolume), abs=0.006)
+    short, percent = (
+        ("sharesShort", "shortPercent") if symbol.startswith("US.") else ("aggregatedShort", "aggregatedShortRatio")
+    )
+    issued = [getattr(row, short) / getattr(row, percent) for row in rows if getattr(row, percent) > 0.5]
+    assert max(issued) < 1.05 * min(issued)
 
 
 def test_a_publication_goes_in_front_and_a_revision_changes_one_row(start: Start) -> None:

@@ -1,7 +1,8 @@
 """What the simulator knows: the ten HK.00700 rows of the broker's page, and a synthetic market made from a seed.
 
-Synthetic values follow the units of the columns, so a call that is bound later has data at once. The same seed gives
-the same market on every machine. Publications and revisions are made from outside, as time passes at an exchange.
+Synthetic values follow the units of the columns, so a call that is bound later has data at once; prices move together, a
+percentage moves with its shares, and the sample's symbol goes on from the sample. The same seed gives the same market on
+every machine. Publications and revisions are made from outside, as time passes at an exchange.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from math import sin, tau
 from typing import Any
 from zlib import crc32
@@ -121,17 +123,34 @@ class Universe:
             return midnight(day, table.market)
         if column.dtype == "str":
             return day.isoformat()
-        # Prices of one security move together, the previous day's a day behind.
-        is_money = column.unit == table.market.currency
-        is_price = is_money and column.name.endswith("price")
-        path = self._path(symbol, column.unit if is_price else column.name)
-        place = path.at(day - timedelta(days=1) if is_price and column.name.startswith("last_") else day)
-        if column.dtype == "int64":
-            return int(2e6 * 45**place)
-        if is_money and not is_price:
-            return round(1e8 * 45**place, 2)
-        low, high = {"percent": (0.1, 12.0), "days": (0.5, 9.0)}.get(column.unit, (5.0, 600.0))
-        return round(low * (high / low) ** place, 2)
+        value = self._level(symbol, table, column, day)
+        if symbol == _SAMPLE_SYMBOL:
+            value *= self._joints[day > UNTIL].get("close_price" if _is_price(table, column) else column.name, 1.0)
+        return int(value) if column.dtype == "int64" else round(value, 2)
+
+    def _level(self, symbol: str, table: Table, column: Column, day: date) -> float:
+        shares = [other for other in table.columns if other.unit == "shares"]
+        if column.unit == "days" and len(shares) > 1:  # what is short, by the volume of an average day
+            short, traded = (self._level(symbol, table, other, day) for other in shares[:2])
+            return max(1.0, short / traded)
+        if _is_price(table, column):
+            low, times = 5.0, 120.0
+            day -= timedelta(days=column.name.startswith("last_"))
+        else:
+            low, times = {"percent": 0.1, "days": 1.0, table.market.currency: 1e8}.get(column.unit, 2e6), 45.0
+        return float(low * times ** self._path(symbol, _followed(table, column)).at(day))
+
+    @cached_property
+    def _joints(self) -> tuple[dict[str, float], dict[str, float]]:
+        """By what values of the sample's symbol are multiplied, by column: to end where the sample begins, and to go on from it."""
+        table, (newest, *_, oldest) = _table(SHORT_INTEREST, _SAMPLE_SYMBOL), _sample(SHORT_INTEREST)
+        columns = [column for column in table.columns if column.dtype != "str" and column.unit != "Unix seconds"]
+
+        def scales(row: Row) -> dict[str, float]:
+            levels = {column: self._level(_SAMPLE_SYMBOL, table, column, _date(row)) for column in columns}
+            return {column.name: getattr(row, column.field) / level for column, level in levels.items()}
+
+        return scales(oldest), scales(newest)
 
     def _path(self, symbol: str, name: str) -> _Path:
         key = f"{self._seed}/{symbol}/{name}"
@@ -164,6 +183,20 @@ class _Path:
 def _table(call: Call, symbol: str) -> Table:
     market = Symbol.parse(symbol).market
     return next(table for table in call.tables if table.market == market)
+
+
+def _is_price(table: Table, column: Column) -> bool:
+    return column.unit == table.market.currency and column.name.endswith("price")
+
+
+def _followed(table: Table, column: Column) -> str:
+    """Which path a column follows: prices move together, and a percentage moves with the shares that it is of."""
+    if _is_price(table, column):
+        return "price"
+    shares = [other.name for other in (*table.columns, *table.attrs) if other.unit == "shares"]
+    if column.unit == "percent" and shares:
+        return next((name for name in shares if column.name.startswith(name)), shares[0])
+    return column.name
 
 
 def _sample(call: Call) -> list[Row]:
