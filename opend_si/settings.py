@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -193,11 +194,12 @@ def _host(name: str, value: object) -> str:
 def _port(name: str, value: object) -> int:
     if name == "OPEND_PORT" and isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+    port = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0  # NumPy's numbers, too
+    if not 1 <= port <= 65535:
         raise InvalidArgument(
             f"{name} is {value!r}: it takes a port from 1 to 65535; OpenD's default is {DEFAULT_PORT}"
         )
-    return value
+    return port
 
 
 def _path(name: str, value: object) -> Path:
@@ -231,7 +233,7 @@ def _timeout(name: str, value: object) -> float:
 
 
 def _max_age(name: str, value: object) -> _Age:
-    if value == PUBLICATION:
+    if isinstance(value, str) and value == PUBLICATION:  # pandas' NA cannot be compared
         return PUBLICATION
     seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
     if not 0 <= seconds <= _LONGEST_AGE:
@@ -244,7 +246,7 @@ def _max_age(name: str, value: object) -> _Age:
 def _number(value: object) -> float:
     """A number as it is, NaN for anything else."""
     try:
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     except OverflowError:
         return math.inf
 

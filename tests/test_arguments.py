@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from opend_si.simulator import Simulator
@@ -85,6 +86,9 @@ def test_stock_code_is_another_name_for_code(face: ModuleType, opend: Simulator)
         ({"timeout": float("nan")}, "seconds"),
         ({"timeout": float("inf")}, "seconds"),
         ({"timeout": "5"}, "seconds"),
+        ({"timeout": pd.NA}, "seconds"),
+        ({"max_age": pd.NA}, "max_age is <NA>: it takes seconds"),
+        ({"max_age": -1}, "seconds"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_set(face: ModuleType, settings: dict[str, Any], told: str) -> None:
@@ -92,6 +96,13 @@ def test_a_wrong_setting_is_refused_when_it_is_set(face: ModuleType, settings: d
         face.Client(**settings)
     with pytest.raises(face.InvalidArgument, match=told):
         face.configure(**settings)
+
+
+def test_numbers_of_numpy_are_numbers(face: ModuleType, opend: Simulator) -> None:
+    settings = {"port": np.int64(opend.port), "timeout": np.float32(5), "max_age": np.int64(0)}
+    with face.Client(opend.host, **settings) as client:
+        for _ in range(2):
+            assert client.get_page("HK.00700").source == "opend"
 
 
 def test_a_path_from_a_folder_that_is_gone_is_refused(
