@@ -161,6 +161,8 @@ class Ledger:
         self._ats: list[int] = []
         self._covered: list[tuple[float, float, int]] = []
         self._history: History | None = None
+        # Those that contradict each other: without them, what a revision made void would be trusted again.
+        self._evidence: list[Statement] = []
         for said in self._statements:
             self._take(said)
         self._settle()
@@ -181,17 +183,19 @@ class Ledger:
         grown._statements = [*kept, statement]
         grown.floor = self.floor
         grown._rows, grown._ats, grown._covered = self._rows.copy(), self._ats.copy(), self._covered.copy()
+        grown._evidence = self._evidence.copy()
         grown._take(statement)
         grown._settle()
         return grown
 
     def _take(self, said: Statement) -> None:
         """Add what one more statement says, unless it is not trusted; distrust what it contradicts."""
-        older = self._contradicted(said) if said.checked_at >= self.floor else None
-        if older is not None:
+        older = self._contradicted(said) if said.checked_at >= self.floor else []
+        if older:
+            self._evidence += [said, *(other for other in self._statements if other.checked_at in older)]
             # The revision was made before `said` was sent. Nothing shows that what was checked before that walk began is
             # of after it, and what still was checked with the old value is of before it.
-            self.floor = max(said.asked_at, older) + 1
+            self.floor = max(said.asked_at, *older) + 1
             self._rows = {at: seen for at, seen in self._rows.items() if seen[1] >= self.floor}
             self._ats = sorted(self._rows)
             self._covered = [place for place in self._covered if place[2] >= self.floor]
@@ -203,8 +207,8 @@ class Ledger:
             self._rows[row.at] = row, said.checked_at
         self._covered.append((said.lo, said.reach, said.checked_at))
 
-    def _contradicted(self, said: Statement) -> int | None:
-        """When the latest of the earlier statements that `said` contradicts was checked."""
+    def _contradicted(self, said: Statement) -> list[int]:
+        """When the earlier statements that `said` contradicts were checked."""
         conflicts, known = [], 0
         for row in said.rows:
             seen = self._rows.get(row.at)
@@ -220,7 +224,7 @@ class Ledger:
         if high - low > known:
             own = {row.at for row in said.rows}
             conflicts += [self._rows[at][1] for at in ats[low:high] if at not in own]
-        return max(conflicts, default=None)
+        return conflicts
 
     def _settle(self) -> None:
         self._trusted = [said for said in self._statements if said.checked_at >= self.floor]
@@ -343,6 +347,30 @@ class Ledger:
         while said is not None and said.lo != BOTTOM:
             lo, said = said.lo, self.below(said.lo, since)
         return lo
+
+    def needed(self, before: int) -> list[Statement]:
+        """Of the statements that were superseded before a moment, those without which the ledger would say something else.
+
+        They show that a revision made others void, or they join what would have a gap without them: rows that were pushed off the head are often
+        held by many versions of it and by nothing else; then as few stay as will do.
+        """
+
+        def is_old(said: Statement) -> bool:
+            return 0 < said.superseded_at < before
+
+        found, lo = self._evidence.copy(), TOP
+        while lo > BOTTOM:
+            onward = [said for said in self._trusted if said.lo < lo <= said.reach]
+            if not onward:  # the next piece below, if there is one
+                lower = [said for said in self._trusted if said.reach < lo]
+                top = max((said.reach for said in lower), default=BOTTOM)
+                onward = [said for said in lower if said.reach == top]
+                if not onward:
+                    break
+            furthest = min(onward, key=lambda said: (is_old(said), said.lo))
+            found.append(furthest)
+            lo = furthest.lo
+        return [said for said in found if is_old(said)]
 
     # Time -------------------------------------------------------------------------------------------------------------
 

@@ -332,15 +332,18 @@ def test_an_export_replays_what_was_chosen_and_nothing_else(
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["handed-on.sqlite3", "pages.sqlite3"]
 
 
-def test_pruning_takes_superseded_versions_only(face: ModuleType, opend: Simulator, cache: Path) -> None:
+def test_pruning_takes_superseded_versions_only_and_no_row_with_them(
+    face: ModuleType, opend: Simulator, cache: Path
+) -> None:
     with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
-        for _ in range(3):
+        for _ in range(5):
             last = client.get_page("HK.00700")
             opend.universe.publish("HK.00700")
         other = client.get_page("US.AAPL")
     assert upkeep.prune(cache, last.fetched_at - timedelta(days=1)) == 0
-    assert upkeep.prune(cache, last.fetched_at + timedelta(days=1)) == 2
-    assert [version for version, _, _ in versions(cache)] == [3, 1]
+    assert upkeep.prune(cache, last.fetched_at + timedelta(days=1)) == 3
+    # The first one holds the rows that were pushed off the page since, and touches the newest.
+    assert [version for version, _, _ in versions(cache)] == [1, 5, 1]
     with face.Client(mode="offline", cache=cache) as client:
         same(client.get_page("HK.00700"), last)
         same(client.get_page("US.AAPL"), other)

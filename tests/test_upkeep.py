@@ -6,21 +6,26 @@ import os
 import platform
 import sqlite3
 import struct
+import tempfile
 import threading
 import time
 import tracemalloc
 from contextlib import closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 import futu_si
 from opend_si.cache import upkeep
 from opend_si.cache.store import CURRENT, Store, SymbolRecord
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
-from opend_si.simulator import Simulator
+from opend_si.simulator import Simulator, Universe
+from opend_si.simulator.server import CursorStyle
 from tests.caches import Process, assert_sound, beside, content, record_some, told
 
 # The simulator's thread does nothing in the children.
@@ -235,3 +240,55 @@ def test_what_is_made_meanwhile_under_the_targets_name_is_not_replaced(
         assert "exists already" in exporting.hear()
     assert target.read_text() == "precious"
     assert list(tmp_path.iterdir()) == [target]
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), st.integers(1, 60)),
+    st.tuples(st.just("revise"), st.integers(0, 200)),
+    st.tuples(st.just("history"), st.none()),
+    st.tuples(st.just("page"), st.sampled_from((1, 10, 50))),
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(STEPS, min_size=4, max_size=14), st.integers(0, 14), st.sampled_from(("timestamp", "offset")))
+@example(
+    [("publish", 1), ("history", None), ("revise", 0), ("page", 1)], 5, "timestamp"
+)  # one shows that others are void
+@example([("publish", 30), ("page", 50), ("history", None)], 3, "timestamp")  # one joins what was walked anew later
+def test_pruning_loses_no_row_of_now_nor_of_any_moment_since(
+    steps: list[tuple[str, Any]], place: int, style: CursorStyle
+) -> None:
+    """A walk of publications, revisions and questions; what was superseded at some moment of it goes."""
+    with tempfile.TemporaryDirectory() as folder, Simulator(Universe(most_rows=180), cursor=style) as opend:
+        cache, moments = Path(folder, "pages.sqlite3"), [datetime.now(UTC)]
+        with futu_si.Client(opend.host, opend.port, cache=cache, mode="refresh") as client:
+            for step, number in [("history", None), *steps]:
+                if step == "publish":
+                    opend.universe.publish("HK.00700", number)
+                elif step == "revise":
+                    row = (opend.universe.rows("HK.00700") or ())[number % 180]
+                    opend.universe.revise("HK.00700", number % 180, aggregatedShort=row.aggregatedShort + 1)
+                elif step == "history":
+                    client.history("HK.00700")
+                else:
+                    client.get_page("HK.00700", num=number)
+                time.sleep(0.002)  # a moment between what came and what comes
+                moments.append(datetime.now(UTC))
+                time.sleep(0.002)
+        since = moments[min(place, len(moments) - 1) :]
+        before = [answer(cache, moment) for moment in (*since, None)]
+        upkeep.prune(cache, since[0])
+        assert [answer(cache, moment) for moment in (*since, None)] == before
+        assert list(upkeep.verify(cache)) == []
+        assert upkeep.prune(cache, since[0]) == 0
+
+
+def answer(cache: Path, as_of: datetime | None) -> object:
+    """A history as it was known at a moment, without when its values were first seen; that it is not all recorded."""
+    with futu_si.Client(cache=cache, mode="offline") as client:
+        try:
+            frame = client.history("HK.00700", as_of=as_of)
+        except CacheMiss:
+            return None
+    return frame.drop(columns="known_at").to_csv()

@@ -119,7 +119,7 @@ _NEXT_VERSION = """
 """
 _SELECT_SEAL = "SELECT floor, digest FROM seal WHERE protocol = ? AND symbol = ?"
 _SEAL = "INSERT OR REPLACE INTO seal (protocol, symbol, floor, digest) VALUES (?, ?, ?, ?)"
-_DELETE_SUPERSEDED = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND superseded_at != 0 AND superseded_at < ?"
+_DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 _SELECT_SUPERSEDED = "SELECT DISTINCT protocol, symbol FROM page WHERE superseded_at != 0 AND superseded_at < ?"
 _RELEASE = "DELETE FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND owner = ?"
 _T = TypeVar("_T")
@@ -290,15 +290,22 @@ class Store:
                 newest = max(row.checked_at for row in rows)
                 _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
 
-    def prune(self, before: int) -> int:
-        """Delete the versions that were superseded before a moment; gives how many. A symbol with damage is left alone."""
+    def prune(self, before: int, choose: Callable[[SymbolRecord], Iterable[Recorded]]) -> int:
+        """Delete the versions that are chosen of each symbol that has some superseded before a moment; gives how many.
+
+        A symbol with damage is left alone. Each is written by itself: who records meanwhile waits for one.
+        """
         deleted = 0
-        with self.database.writing() as connection:
-            for protocol, symbol in connection.execute(_SELECT_SUPERSEDED, (before,)).fetchall():
+        with self.database.reading() as connection:
+            owners = connection.execute(_SELECT_SUPERSEDED, (before,)).fetchall()
+        for protocol, symbol in owners:
+            with self.database.writing() as connection:
                 record = _read_symbol(connection, protocol, symbol)
-                if record.is_whole:
-                    deleted += connection.execute(_DELETE_SUPERSEDED, (protocol, symbol, before)).rowcount
+                chosen = [(*row.identity, row.version) for row in choose(record)] if record.is_whole else []
+                if chosen:
+                    connection.executemany(_DELETE_VERSION, chosen)
                     _seal(connection, protocol, symbol, record.floor)
+                    deleted += len(chosen)
         with self.database.reading() as connection:
             connection.execute("VACUUM")
         return deleted

@@ -19,6 +19,7 @@ from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.pages import Content, PageKey
+from opend_si.shelf import make_ledger
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
 
@@ -119,9 +120,31 @@ def verify(path: Path) -> Iterator[str]:
 
 
 def prune(path: Path, before: datetime) -> int:
-    """Delete the versions that were superseded before a moment; gives how many."""
+    """Delete the versions that were superseded before a moment; gives how many.
+
+    Some stay: those that show that a revision made others void, and, where rows are held by superseded versions only, as few
+    as hold them all. So histories of now and of any moment since are what they were, but for when a value was first seen.
+    """
+    moment = milliseconds(before)
     with _opened(path, may_write=True) as store:
-        return store.prune(milliseconds(before))
+        return store.prune(moment, lambda record: _dispensable(record, moment))
+
+
+def _dispensable(record: SymbolRecord, before: int) -> list[Recorded]:
+    """The versions superseded before a moment that no history needs, neither as of now nor as of any moment since."""
+    old = [row for row in record.rows if CURRENT < row.superseded_at < before]
+    if not old:
+        return []
+    try:
+        key = key_of(old[0])
+    except InvalidArgument:  # of a call that only another release knows
+        return []
+    ledger = make_ledger(key, record, lambda page, row: Content.read(page, row.body))
+    needed = {
+        (said.next_key, said.num, said.fetched_at)
+        for said in (*ledger.needed(before), *ledger.up_to(before).needed(before))
+    }
+    return [row for row in old if (row.next_key, row.num, row.fetched_at) not in needed]
 
 
 def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:

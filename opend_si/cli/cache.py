@@ -65,7 +65,11 @@ def verify(file: Path, /) -> None:
 @click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Superseded for so long.")
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:
-    """Delete versions of pages that a newer one has superseded. What is current stays."""
+    """Delete versions of pages that newer ones have superseded.
+
+    What is current stays, and so does what alone holds some rows, or shows
+    that others are void.
+    """
     deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
     click.echo(f"{counted(deleted, 'superseded version')} deleted")
 
