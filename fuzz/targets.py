@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 from fuzz.mutate import chunks, mutated, sealed
 from opend_si.errors import OpenDError, ProtocolError, ShortInterestError
+from opend_si.ledger import BOTTOM, Ledger, Row, Statement, check_page
 from opend_si.pages import END, Content, Page, PageKey
-from opend_si.planner import BOTTOM, MAX_RESTARTS, Ledger, Row, Statement, check_page, walk
+from opend_si.planner import MAX_RESTARTS, walk
 from opend_si.questions import Questions
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe

@@ -2,6 +2,7 @@
 
     symbols, dates, errors, refusals, settings    values without I/O
     replies, pages, tables                        a reply's bytes, a page of rows, and its way into records and DataFrames
+    ledger                                        what the recorded pages of a symbol say together, and what can be trusted
     planner                                       which pages answer a question, and which must be fetched; no I/O
     wire                                          framing, encryption and the conversation with OpenD; both connections
     cache                                         the page store and the rate budget

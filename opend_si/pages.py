@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from opend_si.clock import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
-from opend_si.planner import Cut, Row
+from opend_si.ledger import Cut, Row
 from opend_si.replies import read_reply, read_text
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns

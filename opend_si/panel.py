@@ -17,9 +17,10 @@ from opend_si.cache.policy import Mode
 from opend_si.cache.store import BODY, CURRENT, Recorded, Row, Store, SymbolRecord
 from opend_si.dates import When, read_milliseconds
 from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.ledger import BOTTOM
 from opend_si.notices import tell
 from opend_si.pages import Content, PageKey
-from opend_si.planner import BOTTOM, Walk, recorded_walk
+from opend_si.planner import Walk, recorded_walk
 from opend_si.settings import Settings
 from opend_si.shelf import make_ledger
 from opend_si_schema.definitions import Call, Table

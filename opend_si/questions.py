@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opend_si.cache.policy import Mode
 from opend_si.dates import When, read_midnight, read_milliseconds
 from opend_si.errors import InvalidArgument
+from opend_si.ledger import BOTTOM, TOP
 from opend_si.pages import Page, PageKey
-from opend_si.planner import BOTTOM, TOP
 from opend_si.settings import Settings
 from opend_si.source import PageSource, PageWalk
 from opend_si.status import Status

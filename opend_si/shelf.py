@@ -11,8 +11,8 @@ from opend_si.cache.memory import Memory
 from opend_si.cache.store import Recorded, SymbolRecord
 from opend_si.clock import milliseconds, now
 from opend_si.errors import CacheCorrupt, ProtocolError
+from opend_si.ledger import Cut, Ledger, Statement, check_page
 from opend_si.pages import MAX_CURSOR_LENGTH, Content, Page, PageKey, Source, encode_page
-from opend_si.planner import Cut, Ledger, Statement, check_page
 
 # Decoded pages kept in memory, about 20 KB each when they have 50 rows; and symbols whose whole record is.
 MAX_PAGES, MAX_SYMBOLS = 512, 16

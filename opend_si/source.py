@@ -24,21 +24,10 @@ from opend_si.errors import (
     ShortInterestError,
 )
 from opend_si.fetcher import Fetcher
+from opend_si.ledger import BOTTOM, TOP, History, Ledger, check_page, is_timestamp
 from opend_si.notices import tell
 from opend_si.pages import Page, PageKey
-from opend_si.planner import (
-    BOTTOM,
-    MAX_RESTARTS,
-    TOP,
-    Cursors,
-    History,
-    Ledger,
-    Walk,
-    check_page,
-    is_timestamp,
-    recorded_walk,
-    walk,
-)
+from opend_si.planner import MAX_RESTARTS, Cursors, Walk, recorded_walk, walk
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Settings
 from opend_si.shelf import Answer, Shelf, Shelved, page_of, without_rows_from
 from opend_si.status import Status

@@ -8,7 +8,8 @@ from typing import TypeAlias, TypeVar
 
 from opend_si.clock import now
 from opend_si.errors import ConnectionFailed, ShortInterestError
-from opend_si.planner import History, Walk
+from opend_si.ledger import History
+from opend_si.planner import Walk
 from opend_si.steps import Exchange, Sleep, Steps
 from opend_si.wire.errors import LinkCut
 

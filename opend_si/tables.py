@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opend_si.errors import ProtocolError
-from opend_si.planner import Change, Row
+from opend_si.ledger import Change, Row
 from opend_si_schema.definitions import Column, Table
 
 if TYPE_CHECKING:

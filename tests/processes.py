@@ -1,6 +1,7 @@
 """Real processes: the console, run to its end or until a test has seen enough."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -51,6 +52,30 @@ def running(
             yield process
         finally:
             process.kill()
+
+
+class Terminal:
+    """A terminal that a process writes to."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self._sent = b""
+
+    def begun(self) -> None:
+        """The process has it: when that ends, there is no more to come."""
+        os.close(self.theirs)
+
+    def shown(self, until: str | None = None) -> str:
+        """All that it was sent, once that holds a text or, where none is given, once the process has ended."""
+        while until is None or until.encode() not in self._sent:
+            try:
+                self._sent += os.read(self._ours, 1 << 16)
+            except OSError:  # how a terminal ends
+                break
+        return self._sent.decode()
+
+    def close(self) -> None:
+        os.close(self._ours)
 
 
 def without(folder: Path, *modules: str) -> dict[str, str]:

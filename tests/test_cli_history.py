@@ -4,18 +4,18 @@ import csv
 import io
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opend_si.simulator import Simulator, Universe
-from tests.processes import COMMANDS, Run, at, run_console, running, without
+from tests.processes import COMMANDS, Run, Terminal, at, run_console, running, without
 
 
 @pytest.fixture
@@ -103,20 +103,16 @@ def test_sync_reports_each_symbol_and_goes_on_after_a_bad_one(
 
 def sync_on_terminal(command: str, *codes: str, **environ: str) -> tuple[int, str, str]:
     """The exit code, what came on stdout, and what a terminal was sent."""
-    terminal, theirs = pty.openpty()
-    with running(command, "sync", *codes, stderr=theirs, **environ, TERM="xterm", COLUMNS="120") as syncing:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(terminal, 1 << 16)
-            except OSError:  # how a terminal ends
-                break
+    settings = {**environ, "TERM": "xterm", "COLUMNS": "120"}
+    with (
+        closing(Terminal()) as terminal,
+        running(command, "sync", *codes, stderr=terminal.theirs, **settings) as syncing,
+    ):
+        terminal.begun()
+        shown = terminal.shown()
         assert syncing.stdout is not None
         told = syncing.stdout.read()
-        code = syncing.wait(timeout=30)
-    os.close(terminal)
-    return code, told, shown.decode()
+        return syncing.wait(timeout=30), told, shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -227,22 +223,17 @@ def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Sim
 
 def test_an_interrupted_bar_says_how_far_it_came(opend: Simulator, kept: dict[str, str]) -> None:
     environ = {**kept, **at(opend), "OPEND_SI_RATE": "7/3600", "TERM": "xterm", "COLUMNS": "120"}
-    terminal, theirs = pty.openpty()
-    with running("futu-si", "sync", "US.AAPL", "HK.700", "US.GME", stderr=theirs, **environ) as syncing:
-        os.close(theirs)
-        shown = b""
-        while b"waiting " not in shown:
-            shown += os.read(terminal, 1 << 16)
+    codes = ("US.AAPL", "HK.700", "US.GME")
+    with (
+        closing(Terminal()) as terminal,
+        running("futu-si", "sync", *codes, stderr=terminal.theirs, **environ) as syncing,
+    ):
+        terminal.begun()
+        assert "waiting " in terminal.shown(until="waiting ")
         syncing.send_signal(signal.SIGINT)
-        while True:
-            try:
-                shown += os.read(terminal, 1 << 16)
-            except OSError:  # how a terminal ends
-                break
+        # A symbol that failed is not done.
+        assert terminal.shown().endswith("interrupted: 1 of 3 symbols done; run it again to go on\r\n")
         assert syncing.wait(timeout=30) == 130
-    os.close(terminal)
-    # A symbol that failed is not done.
-    assert shown.decode().endswith("interrupted: 1 of 3 symbols done; run it again to go on\r\n")
 
 
 def test_a_sync_without_opend_names_the_doctor_once(console: Run, opend: Simulator, kept: dict[str, str]) -> None:

@@ -2,19 +2,19 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
 import termios
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from opend_si.simulator import Simulator, Universe
-from tests.processes import Run, at
+from tests.processes import Run, Terminal, at
 
 
 @pytest.fixture
@@ -29,22 +29,16 @@ def environ(start: Callable[..., Simulator], tmp_path: Path) -> dict[str, str]:
 
 def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> list[str]:
     """The lines that a terminal shows, colors and the like taken out."""
-    terminal, theirs = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, width))
     script = str(Path(sys.executable).with_name(command))
     settings = {**os.environ, **environ, "TERM": "xterm"}
     settings.pop("COLUMNS", None)
-    with subprocess.Popen([script, *arguments], stdout=theirs, env=settings) as process:
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(terminal, 1 << 16)
-            except OSError:  # how a terminal ends
-                break
-    os.close(terminal)
+    with closing(Terminal()) as terminal:
+        termios.tcsetwinsize(terminal.theirs, (24, width))
+        with subprocess.Popen([script, *arguments], stdout=terminal.theirs, env=settings) as process:
+            terminal.begun()
+            told = terminal.shown()
     assert process.returncode == 0
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    return re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 250])

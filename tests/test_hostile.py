@@ -307,7 +307,8 @@ def test_a_day_beyond_the_calendar_of_new_york_is_given_or_refused_by_name(asker
 
 _CIRCLE = """
 from opend_si.errors import ProtocolError
-from opend_si.planner import BOTTOM, Ledger, Row, Statement, walk
+from opend_si.ledger import BOTTOM, Ledger, Row, Statement
+from opend_si.planner import walk
 
 plan = walk(Ledger(), 1, BOTTOM, 1)
 step = next(plan)

@@ -29,7 +29,8 @@ from opend_si.cache.store import Store, SymbolRecord
 from opend_si.clock import moment
 from opend_si.dates import may_have_news, read_midnight, read_milliseconds
 from opend_si.errors import InvalidArgument, ProtocolError
-from opend_si.planner import BOTTOM, Fetch, Ledger, Row, Statement, Walk, check_page, walk
+from opend_si.ledger import BOTTOM, Ledger, Row, Statement, check_page
+from opend_si.planner import Fetch, Walk, walk
 from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
 from opend_si_schema.calls import HK, MARKETS, SHORT_INTEREST, US

@@ -125,9 +125,9 @@ def prune(path: Path, before: datetime) -> int:
     Some stay: those that show that a revision made others void, and, where rows are held by superseded versions only, as few
     as hold them all. So histories of now and of any moment since are what they were, but for when a value was first seen.
     """
-    moment = milliseconds(before)
+    until = milliseconds(before)
     with _opened(path, may_write=True) as store:
-        return store.prune(moment, lambda record: _dispensable(record, moment))
+        return store.prune(until, lambda record: _dispensable(record, until))
 
 
 def _dispensable(record: SymbolRecord, before: int) -> list[Recorded]:

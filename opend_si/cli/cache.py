@@ -67,8 +67,7 @@ def verify(file: Path, /) -> None:
 def prune(file: Path, /, older_than: float) -> None:
     """Delete versions of pages that newer ones have superseded.
 
-    What is current stays, and so does what alone holds some rows, or shows
-    that others are void.
+    What is current stays, and so does what alone holds some rows, or shows that others are void.
     """
     deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
     click.echo(f"{counted(deleted, 'superseded version')} deleted")

@@ -39,6 +39,8 @@ def plot(
     **settings: Any,
 ) -> None:
     """Draw the short interest of CODE with its close price, and days to cover or ratio below. Needs the extra plot."""
+    import numpy as np
+
     from opend_si import chart
 
     chart.image_format(out)  # before a request is spent
@@ -49,7 +51,7 @@ def plot(
     except OSError as error:
         raise click.ClickException(f"cannot write {out}: {error.strerror or error}") from None
     note(f"{code} drawn to {out}")
-    if any(text.get_text().startswith("no rows") for axes in figure.axes for text in axes.texts):  # so says the picture
+    if not np.size(figure.axes[1].lines[0].get_xdata()):  # the prices' days: those of all rows
         note_no_rows(code, start, end, as_of)
 
 
