@@ -27,7 +27,7 @@ check: $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/docs.stamp
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m codegen --check
-	$(PY) -m pytest -q tests/test_packaging.py
+	$(PY) -m pytest -q tests/package/test_the_wheel_is_what_users_get.py
 	$(GUIDE)
 
 docs: $(VENV)/docs.stamp
@@ -52,7 +52,7 @@ bench-compare: $(VENV)/test.stamp
 
 # make fuzz ARGS="replies --count 1000000" feeds one target.
 fuzz: $(VENV)/test.stamp
-	$(PY) -m fuzz $(ARGS)
+	$(PY) -m tests.stress.fuzz $(ARGS)
 
 clean:
 	rm -rf $(VENV) site

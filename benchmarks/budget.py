@@ -9,10 +9,10 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 
-from benchmarks.together import ask_together, sync_together
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
+from tests.stress.together import ask_together, sync_together
 
 _WINDOWS = 4
 _PROCESSES = 8

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from opend_si.cache.store import Recorded, Store, SymbolRecord
+from opend_si.cache.store import Store, Version, Versions
 from opend_si.pages import Content, PageKey
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
@@ -80,20 +80,20 @@ def make(cache: Path, symbols: int) -> None:
                     body=_renumbered(page.body, number),
                 )
                 rows.append(moved.signed())
-            store.add(SymbolRecord(tuple(rows)))
+            store.add(Versions(tuple(rows)))
 
 
-def _pages(simulator: Simulator, name: str) -> list[Recorded]:
-    pages, behind, next_key = [], 0, None
+def _pages(simulator: Simulator, name: str) -> list[Version]:
+    pages, after, next_key = [], 0, None
     while True:
         key = PageKey.check(SHORT_INTEREST, name, next_key, SHORT_INTEREST.page_size.maximum)
         body = bytes(simulator.answer(SHORT_INTEREST.proto_id, key.request()).SerializeToString())
         content = Content.read(key, body)
-        pages.append(Recorded.reply(key, body, 0, 0, behind))
+        pages.append(Version.reply(key, body, 0, 0, after))
         next_key = content.next
         if next_key is None:
             return pages
-        behind = content.rows(key.table)[-1].at
+        after = content.rows(key.table)[-1].at
 
 
 def _renumbered(body: bytes, number: int) -> bytes:

@@ -40,8 +40,9 @@ from futu_si._quote import (
     get_short_interest,
 )
 from opend_si import __version__
-from opend_si.changes import with_changes
-from opend_si.dropin import RET_ERROR, RET_OK
+from opend_si.client.dropin import RET_ERROR, RET_OK
+from opend_si.client.status import Status
+from opend_si.client.sync import SymbolReport, SyncReport
 from opend_si.errors import (
     CacheBusy,
     CacheCorrupt,
@@ -62,8 +63,7 @@ from opend_si.errors import (
     Unsupported,
 )
 from opend_si.pages import Page
-from opend_si.status import Status
-from opend_si.sync import SymbolReport, SyncReport
+from opend_si.research.changes import with_changes
 from opend_si_schema.records import (
     HkDailyShortVolume,
     HkShortInterest,

@@ -5,13 +5,13 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from opend_si.aio import AsyncioClient
+from opend_si.client.aio import AsyncioClient
+from opend_si.client.status import Status
+from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import When
-from opend_si.kinds import call_of
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
-from opend_si.status import Status
-from opend_si.sync import Progress, SyncReport
+from opend_si.symbols import call_of
 from opend_si_schema.calls import Kind
 
 if TYPE_CHECKING:

@@ -3,12 +3,13 @@
 
 import sys
 
+from moomoo_si._client import Client
 from opend_si.cli import run
 
 
 def main() -> None:
     """Run the console and leave with its exit code."""
-    sys.exit(run("moomoo-si", "moomoo_si"))
+    sys.exit(run("moomoo-si", Client))
 
 
 if __name__ == "__main__":

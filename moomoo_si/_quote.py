@@ -5,8 +5,7 @@ import os
 from types import TracebackType
 
 from moomoo_si._client import DEFAULT, Client
-from opend_si.client import page_of
-from opend_si.dropin import Answer, answer, one_code
+from opend_si.client.dropin import Answer, answer
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, WaitCallback, encrypting
 from opend_si_schema.calls import (
     DAILY_SHORT_VOLUME,
@@ -90,7 +89,7 @@ class OpenQuoteContext:
         stock_code: str | None = None,
     ) -> Answer:
         """One page of short interest, as the module-level `get_short_interest` gives it, from this context's OpenD."""
-        return answer(lambda: page_of(self._client, SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+        return answer(self._client, SHORT_INTEREST, code, stock_code, next_key, num)
 
     def get_daily_short_volume(
         self,
@@ -101,7 +100,7 @@ class OpenQuoteContext:
         stock_code: str | None = None,
     ) -> Answer:
         """One page of daily short volume, as the module-level `get_daily_short_volume` gives it, from this context's OpenD."""
-        return answer(lambda: page_of(self._client, DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
+        return answer(self._client, DAILY_SHORT_VOLUME, code, stock_code, next_key, num)
 
 
 def get_short_interest(
@@ -155,7 +154,7 @@ def get_short_interest(
 
     Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-short-interest.html (protocol 3249).
     """
-    return answer(lambda: page_of(DEFAULT.get(), SHORT_INTEREST, one_code(code, stock_code), next_key, num))
+    return answer(DEFAULT.get(), SHORT_INTEREST, code, stock_code, next_key, num)
 
 
 def get_daily_short_volume(
@@ -224,4 +223,4 @@ def get_daily_short_volume(
 
     Source: https://openapi.moomoo.com/moomoo-api-doc/en/quote/get-daily-short-volume.html (protocol 3248).
     """
-    return answer(lambda: page_of(DEFAULT.get(), DAILY_SHORT_VOLUME, one_code(code, stock_code), next_key, num))
+    return answer(DEFAULT.get(), DAILY_SHORT_VOLUME, code, stock_code, next_key, num)

@@ -1,21 +1,29 @@
 """The engine behind `futu_si` and `moomoo_si`: hand-written, brand-neutral, shared by both.
 
-    symbols, dates, errors, refusals, settings    values without I/O
-    replies, pages, tables                        a reply's bytes, a page of rows, and its way into records and DataFrames
-    ledger                                        what the recorded pages of a symbol say together, and what can be trusted
-    planner                                       which pages answer a question, and which must be fetched; no I/O
-    wire                                          framing, encryption and the conversation with OpenD; both connections
-    cache                                         the page store and the rate budget
-    steps, fetcher, shelf, source, questions      a question's way through record, budget and wire, as steps
-    client, aio, dropin, sync, status, kinds      what the faces render on: they carry the steps out
-    arrow, batch, panel, export, screen           many symbols at once, from the record
-    changes, chart                                what is made of a history or a panel
-    doctor                                        whether OpenD is fit
-    simulator                                     an OpenD stand-in that speaks the real wire, and what can go wrong on it
-    cli                                           the console, given a brand
-    files, locks, log, notices, clock             what several of these need
+Its rooms, from the top down, and what each may import besides itself and the values at the root. tests/test_house.py
+reads this table and fails on an arrow that is not in it:
 
-Import the faces, not this package: its names may change in any release.
+    cli        > client, history, cache, research, simulator   a command line, given a client class
+    client     > research, history, cache, wire                how a question is answered
+    research   > history, cache                                many symbols at once, from the record alone
+    history    > cache                                         what the recorded pages of a symbol say together
+    cache      >                                               two SQLite files; they know no meaning
+    simulator  > wire                                          an OpenD made up
+    wire       >                                               framing, ciphers, a session; both connections
+
+The values at the root. Each may import those after it:
+
+    pages       which page is asked for, and the one that came
+    tables      rows on their way to records and DataFrames
+    replies     what a reply's bytes say: content or refusal; how a refusal is written
+    settings    argument, then environment, then default
+    symbols     `HK.00700`, and how users name a kind of data
+    dates       days and moments: what users write, when a market publishes
+    files       files that are there whole or not at all
+    forks       what a forked child has to begin anew
+    errors      every exception, in one tree; the warning
+
+docs/inside.md walks through the house. Import the faces, not this package: its names may change in any release.
 """
 
 __version__ = "0.1.0"

@@ -8,14 +8,14 @@ settlement date (FINRA). Weekdays stand for business days, and one of them is le
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.clock import milliseconds
-from opend_si.clock import moment as as_moment
 from opend_si.errors import InvalidArgument
 from opend_si_schema.definitions import Market, Schedule
 
@@ -29,23 +29,38 @@ _DELAY: dict[Schedule, int] = {"daily": 1, "weekly": 5, "semimonthly": 7}
 _MARGIN = 1
 
 
+def now() -> int:
+    """This moment, in the record's unit: milliseconds since 1970, UTC."""
+    return int(time.time() * 1000)
+
+
+def moment(milliseconds: int) -> datetime:
+    """A moment of the record, as users get it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def milliseconds(moment: datetime) -> int:
+    """A user's moment, as the record keeps it."""
+    return round(moment.timestamp() * 1000)
+
+
 def read_day(name: str, value: object, market: Market) -> date:
     """The day that `value` names, in the market's time zone where it is a moment."""
-    moment = _read(name, value)
-    if isinstance(moment, datetime):
-        return (moment.astimezone(ZoneInfo(market.timezone)) if moment.tzinfo else moment).date()
-    return moment
+    found = _read(name, value)
+    if isinstance(found, datetime):
+        return (found.astimezone(ZoneInfo(market.timezone)) if found.tzinfo else found).date()
+    return found
 
 
 def read_moment(name: str, value: object, market: Market) -> datetime:
     """The moment that `value` names: a day and a text to the second mean their ends, a time without a zone is the market's."""
-    moment = _read(name, value)
-    if isinstance(value, str) and isinstance(moment, datetime) and _TO_THE_SECOND.search(value):
-        moment = moment.replace(microsecond=999_000)  # moments are printed to the second, and may be given back
+    found = _read(name, value)
+    if isinstance(value, str) and isinstance(found, datetime) and _TO_THE_SECOND.search(value):
+        found = found.replace(microsecond=999_000)  # moments are printed to the second, and may be given back
     zone = ZoneInfo(market.timezone)
-    if isinstance(moment, datetime):
-        return moment if moment.tzinfo else moment.replace(tzinfo=zone)
-    return datetime.combine(moment + timedelta(days=1), time(), zone) - timedelta(milliseconds=1)
+    if isinstance(found, datetime):
+        return found if found.tzinfo else found.replace(tzinfo=zone)
+    return datetime.combine(found + timedelta(days=1), time_of_day(), zone) - timedelta(milliseconds=1)
 
 
 def read_midnight(name: str, value: object, market: Market) -> int:
@@ -58,7 +73,7 @@ def read_milliseconds(name: str, value: object, market: Market) -> int:
     """The moment that `value` names, as the record keeps it."""
     with _in_range(name, value):
         found = milliseconds(read_moment(name, value, market))
-        as_moment(found)  # it is told as one, in UTC
+        moment(found)  # it is told as one, in UTC
         return found
 
 
@@ -86,7 +101,7 @@ def _read(name: str, value: object) -> date | datetime:
 
 def midnight(day: date, market: Market) -> int:
     """The timestamp of a day's rows."""
-    return int(datetime.combine(day, time(), ZoneInfo(market.timezone)).timestamp())
+    return int(datetime.combine(day, time_of_day(), ZoneInfo(market.timezone)).timestamp())
 
 
 def day_of(timestamp: int, market: Market) -> date:
@@ -104,8 +119,8 @@ def may_have_news(schedule: Schedule, market: Market, newest: date | None, check
         return True
     zone = ZoneInfo(market.timezone)
     for day in _due_days(schedule, newest, now.astimezone(zone).date()):
-        opens = datetime.combine(add_business_days(day, _DELAY[schedule] - _MARGIN), time(), zone)
-        closes = datetime.combine(add_business_days(day, _DELAY[schedule] + _MARGIN + 1), time(), zone)
+        opens = datetime.combine(add_business_days(day, _DELAY[schedule] - _MARGIN), time_of_day(), zone)
+        closes = datetime.combine(add_business_days(day, _DELAY[schedule] + _MARGIN + 1), time_of_day(), zone)
         if opens <= now and checked < closes:
             return True
     return False

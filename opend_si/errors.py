@@ -22,6 +22,11 @@ and one warning, `ShortInterestWarning`: an answer came, but not as asked for.
 Every text says what happened, to which symbol or address, and what to do.
 """
 
+import sys
+import warnings
+
+_OURS = frozenset({"opend_si", "futu_si", "moomoo_si"})
+
 
 class ShortInterestError(Exception):
     """Base of all exceptions of this package."""
@@ -105,3 +110,11 @@ class CacheBusy(CacheError):
 
 class ShortInterestWarning(UserWarning):
     """An answer came, but not as asked for: from an expired page, or without being recorded."""
+
+
+def warn(text: str) -> None:
+    """Warn with `ShortInterestWarning`, pointing at the line of the user's program that asked."""
+    frame, level = sys._getframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    warnings.warn(text, ShortInterestWarning, stacklevel=level)

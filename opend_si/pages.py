@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from operator import index
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from opend_si.clock import milliseconds, moment
+from opend_si.dates import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
-from opend_si.ledger import Cut, Row
 from opend_si.replies import read_reply, read_text
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
-from opend_si_schema import common
 from opend_si_schema.calls import CALLS
-from opend_si_schema.definitions import Call, Column, Table
+from opend_si_schema.definitions import Call, Table
 from opend_si_schema.records import Record
 
 if TYPE_CHECKING:
@@ -111,6 +109,13 @@ def _check_num(call: Call, num: object) -> int:
     return rows
 
 
+class Row(NamedTuple):
+    """One row: its timestamp, and all its values in the order of the table's columns."""
+
+    at: int
+    values: tuple[Any, ...]
+
+
 class Content:
     """What a reply holds, decoded once. It may be kept and shared: what it gives out is never an alias of it."""
 
@@ -138,18 +143,6 @@ class Content:
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
         attrs = {table: tuple(_read_value(s2c, column.field) for column in table.attrs) for table in key.call.tables}
         return cls(next_key if next_key not in ("", END) else None, tables, attrs)
-
-    @classmethod
-    def of_cut(cls, key: PageKey, cut: Cut) -> Content:
-        """The content of a page with these rows of the symbol's market."""
-        rows = cut.rows
-        columns = tuple(map(list, zip(*(row.values for row in rows), strict=True)))
-        tables = (
-            (table, columns if rows and table is key.table else tuple([] for _ in table.columns))
-            for table in key.call.tables
-        )
-        attrs = {table: cut.attrs if table is key.table else (None,) * len(table.attrs) for table in key.call.tables}
-        return cls(cut.next, tuple(tables), attrs)
 
     def attrs(self, table: Table) -> tuple[Any, ...]:
         """The values beside the rows, in the order of the table's `attrs`."""
@@ -282,23 +275,6 @@ def _unpickled(
     call = next(call for call in CALLS if call.name == call_name)
     key = PageKey(call, Symbol.parse(code), next_key, num)
     return Page.of(key, Content.read(key, body), body, source, fetched_at, checked_at)
-
-
-def encode_page(key: PageKey, cut: Cut) -> bytes:
-    """The body of a reply with these rows, as OpenD sends one."""
-    reply = key.call.response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
-    items = getattr(reply.s2c, key.table.list_field)
-    for row in cut.rows:
-        _set(items.add(), key.table.columns, row.values)
-    _set(reply.s2c, key.table.attrs, cut.attrs)
-    reply.s2c.nextKey = cut.next or END
-    return bytes(reply.SerializeToString())
-
-
-def _set(message: Any, columns: Sequence[Column], values: Sequence[Any]) -> None:
-    for column, value in zip(columns, values, strict=True):
-        if value is not None:
-            setattr(message, column.field, value)
 
 
 def _read_value(message: Any, field: str) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from opend_si.errors import ProtocolError
-from opend_si.refusals import refusal
+from opend_si.errors import NotPermitted, OpenDError, ProtocolError, RateLimited, UnknownSymbol, Unsupported
 from opend_si_schema import common
 
 
@@ -37,3 +37,61 @@ def read_text(message: Any, field: str) -> str:
     except UnicodeDecodeError:
         return "\ufffd"
     return value if isinstance(value, str) else bytes(value).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of refusal: any of `marks` in the lower-cased text."""
+
+    error: type[OpenDError]
+    marks: tuple[str, ...]
+    advice: str
+
+
+# First match wins. 频繁 alone is no mark of the rate limit: an SMS login error contains it.
+_KINDS = (
+    _Kind(
+        RateLimited,
+        ("频率太高", "/30", "frequen", "too high", "too many"),
+        "OpenD's limit for this call is used up: wait for its window to pass. Other programs on the same account count too.",
+    ),
+    _Kind(
+        Unsupported,
+        ("unknown protocol",),
+        "This OpenD is too old for the call: update it.",
+    ),
+    _Kind(
+        UnknownSymbol,
+        ("未知股票", "unknown stock"),
+        "Check the code: markets are HK and US, HK codes have five digits (HK.00700).",
+    ),
+    _Kind(
+        Unsupported,
+        ("仅支持正股", "不支持", "not support"),
+        "The call covers equities and funds of HK and US, not options, warrants, futures or indices.",
+    ),
+    _Kind(
+        NotPermitted,
+        ("权限", "permission", "authority"),
+        "The account lacks the quote right: see the quote rights in OpenD or in the broker's app.",
+    ),
+    _Kind(
+        OpenDError,
+        ("nextkey",),
+        "A cursor is the `next` of the page before, as it came.",
+    ),
+    _Kind(
+        OpenDError,
+        ("nn_protoret_timeout", "nn_protoret_svrfailed", "nn_protoret_bydisconn", "网络中断"),
+        "OpenD's back end did not answer: try again in a moment. If it persists, a missing quote right can be the cause.",
+    ),
+)
+_OTHER = _Kind(OpenDError, (), "OpenD's log has more.")
+
+
+def refusal(what: str, ret_type: int, err_code: int, message: str) -> OpenDError:
+    """The error for a reply whose retType is not 0. `what` was asked for: `short interest of HK.00700`."""
+    text = message.lower()
+    kind = next((kind for kind in _KINDS if any(mark in text for mark in kind.marks)), _OTHER)
+    said = message or f"no text, retType {ret_type}"
+    return kind.error(ret_type, err_code, message, f"OpenD refused {what}: {said} — {kind.advice}")

@@ -7,12 +7,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from opend_si.cache.policy import BUDGET_FILE, MAX_TIMEOUT, PAGES_FILE, Mode
 from opend_si.errors import InvalidArgument
 from opend_si_schema.definitions import Rate
 
@@ -26,7 +25,34 @@ DEFAULT_MAX_AGE = 12 * 3600.0
 _LONGEST_AGE = 3.2e10
 # How an RSA private key begins in base64; the shortest has some 300 characters.
 _DER, _LONG = "MII", 200
+# What the files are called, unless the user names another page cache.
+PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
+# Longest time in seconds that a request, and so the right to fetch a page, may last.
+MAX_TIMEOUT = 3600.0
 _APPLICATION = "opend-short-interest"
+
+
+class Mode(StrEnum):
+    """How the page cache is used.
+
+    online: a fresh recorded page answers; otherwise the page is fetched and recorded.
+    refresh: the page is fetched and recorded.
+    offline: a recorded page answers, whatever its age; no socket is opened.
+    bypass: the page is fetched; nothing is read from or written to the cache.
+    """
+
+    ONLINE = "online"
+    REFRESH = "refresh"
+    OFFLINE = "offline"
+    BYPASS = "bypass"
+
+    @classmethod
+    def parse(cls, name: str, value: object) -> Mode:
+        """Read a mode; `InvalidArgument` lists them."""
+        try:
+            return cls(value)  # type: ignore[arg-type]
+        except ValueError:
+            raise InvalidArgument(f"{name} is {value!r}: it takes {', '.join(cls)}") from None
 
 
 class NotGiven(Enum):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opend_si.errors import InvalidArgument
-from opend_si_schema.calls import MARKETS
-from opend_si_schema.definitions import Market
+from opend_si_schema.calls import CALLS, MARKETS
+from opend_si_schema.definitions import Call, Market
 
 # Longest code accepted; the longest of the broker's equity codes have under 12 characters.
 MAX_CODE_LENGTH = 32
@@ -62,3 +62,11 @@ def _wrong_market(prefix: str, code: str) -> str:
     if prefix.upper() in _BY_PREFIX:
         return f"markets are upper case, did you mean {prefix.upper()}.{code.upper()}?"
     return f"market {prefix!r} is not covered, only {_PREFIXES} are (such as {_EXAMPLES})"
+
+
+def call_of(kind: object) -> Call:
+    """The call that gives a kind of data; `InvalidArgument` lists them."""
+    for call in CALLS:
+        if call.name == kind:
+            return call
+    raise InvalidArgument(f"kind is {kind!r}: it takes {' or '.join(call.name for call in CALLS)}")

@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opend_si.errors import ProtocolError
-from opend_si.ledger import Change, Row
 from opend_si_schema.definitions import Column, Table
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def make_frame(table: Table | None, columns: Columns) -> pd.DataFrame:
         import pandas as pd
 
         return pd.DataFrame()
-    return _build_frame(table, columns) if columns[0] else copy_frame(_empty_frame(table))
+    return build_frame(table, columns) if columns[0] else copy_frame(_empty_frame(table))
 
 
 def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +69,7 @@ def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.copy(deep=not _copies_on_write())
 
 
-def _build_frame(table: Table, columns: Columns) -> pd.DataFrame:
+def build_frame(table: Table, columns: Columns) -> pd.DataFrame:
     import pandas as pd
 
     # Numbers for names, until it stands: pandas makes a new index of texts each time, and that takes longer than this.
@@ -82,45 +81,6 @@ def _build_frame(table: Table, columns: Columns) -> pd.DataFrame:
     return frame
 
 
-def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int]) -> pd.DataFrame:
-    """A DataFrame by date, ascending: the table's columns, and when each value was first seen (UTC, milliseconds)."""
-    import numpy as np
-    import pandas as pd
-
-    columns = tuple(map(list, zip(*(row.values for row in reversed(rows)), strict=True)))
-    frame = _build_frame(table, columns or tuple([] for _ in table.columns))
-    times = pd.DatetimeIndex(np.array([row.at for row in reversed(rows)], dtype="datetime64[s]"), tz="UTC")
-    frame.index = times.tz_convert(table.market.timezone).tz_localize(None).normalize().rename("date")
-    known = np.array(known_at[::-1], dtype="datetime64[ms]")
-    frame["known_at"] = pd.DatetimeIndex(known, tz="UTC")
-    return frame
-
-
-def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
-    """One row a value that changed: `date`, `column`, `before`, `after`, `seen_at` (UTC), in the order they were seen."""
-    import numpy as np
-    import pandas as pd
-
-    changed = [
-        (change, column.name, before, after)
-        for change in changes
-        for column, before, after in zip(table.columns, change.before.values, change.after.values, strict=True)
-        if before is not after and before != after
-    ]
-    days = pd.DatetimeIndex(np.array([change.at for change, *_ in changed], dtype="datetime64[s]"), tz="UTC")
-    return pd.DataFrame(
-        {
-            "date": days.tz_convert(table.market.timezone).tz_localize(None).normalize(),
-            "column": pd.array([name for _, name, _, _ in changed], dtype=_text_dtype()),
-            "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
-            "after": pd.Series([after for _, _, _, after in changed], dtype=object),
-            "seen_at": pd.DatetimeIndex(
-                np.array([change.seen_at for change, *_ in changed], dtype="datetime64[ms]"), tz="UTC"
-            ),
-        }
-    )
-
-
 @cache
 def _names(table: Table) -> pd.Index[str]:
     import pandas as pd
@@ -130,7 +90,7 @@ def _names(table: Table) -> pd.Index[str]:
 
 @cache
 def _empty_frame(table: Table) -> pd.DataFrame:
-    return _build_frame(table, tuple([] for _ in table.columns))
+    return build_frame(table, tuple([] for _ in table.columns))
 
 
 @cache
@@ -146,14 +106,14 @@ def _array(column: Column, values: list[Any]) -> Any:
     import pandas as pd
 
     if column.dtype == "str":
-        return pd.array(values, dtype=_text_dtype())
+        return pd.array(values, dtype=text_dtype())
     if column.dtype == "int64" and None in values:
         return pd.array(values, dtype="Int64")
     return np.array(values, dtype=column.dtype)
 
 
 @cache
-def _text_dtype() -> Any:
+def text_dtype() -> Any:
     """`str`, which older pandas spells `object`; looked up once, because pandas takes its time to find it by name."""
     import pandas as pd
 

@@ -20,7 +20,6 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 FACES = ("futu_si", "moomoo_si")
-ROOT = Path(__file__).parent.parent
 
 
 def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

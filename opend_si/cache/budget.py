@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opend_si.cache.database import Database, Layout
-from opend_si.cache.policy import BUDGET_FILE
+from opend_si.settings import BUDGET_FILE
 from opend_si_schema.definitions import Rate
 
 # "OPSB": marks the file as ours.

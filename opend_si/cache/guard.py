@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from opend_si.cache.policy import Mode
-from opend_si.cache.store import DamagedPage, Recorded, Store, SymbolRecord
-from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
-from opend_si.notices import tell
+from opend_si.cache.store import DamagedPage, Store, Version, Versions
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, warn
 from opend_si.pages import PageKey
+from opend_si.settings import Mode
 
 _T = TypeVar("_T")
 
@@ -30,7 +29,7 @@ class GuardedStore:
         self._raises = mode is Mode.OFFLINE
         self._told: set[type[CacheError]] = set()
 
-    def recall(self, key: PageKey) -> Recorded | None:
+    def recall(self, key: PageKey) -> Version | None:
         """The recorded page, None if there is none that can be used."""
         return self._guarded(lambda: self._store.recall(key), None)
 
@@ -41,13 +40,13 @@ class GuardedStore:
     def release(self, key: PageKey, owner: str) -> None:
         self._guarded(lambda: self._store.release(key, owner), None)
 
-    def record(self, reply: Recorded, *, thorough: bool) -> Recorded:
+    def record(self, reply: Version, *, thorough: bool) -> Version:
         """Keep a reply, if it can be kept; gives it as it was."""
         return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply)
 
-    def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
+    def symbol(self, protocol: int, symbol: str) -> Versions:
         """All that is recorded of a symbol."""
-        return self._guarded(lambda: self._store.symbol(protocol, symbol), SymbolRecord())
+        return self._guarded(lambda: self._store.symbol(protocol, symbol), Versions())
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does; None where that cannot be told."""
@@ -96,9 +95,9 @@ class GuardedStore:
             )
             return
         if moved:
-            tell(f"{error} It was moved to {aside}; a new one is begun.")
+            warn(f"{error} It was moved to {aside}; a new one is begun.")
 
     def _tell(self, error: CacheError, text: str) -> None:
         if type(error) not in self._told:
             self._told.add(type(error))
-            tell(text)
+            warn(text)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from opend_si.cache.database import Database, Layout, NothingRecorded
-from opend_si.cache.policy import MAX_TIMEOUT, PAGES_FILE
 from opend_si.errors import CacheCorrupt, CacheMiss
 from opend_si.pages import PageKey
+from opend_si.settings import MAX_TIMEOUT, PAGES_FILE
 
 # "OPSI": marks the file as ours.
 LAYOUT = Layout(
@@ -128,11 +128,11 @@ _T = TypeVar("_T")
 _SHOWN = 5
 
 
-class Recorded(NamedTuple):
+class Version(NamedTuple):
     """One recorded version of a page.
 
     Times are milliseconds since 1970, UTC; `asked_at` is when the question was asked that brought this version.
-    `behind` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not known:
+    `after` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not known:
     it is what joins pages whose cursors say nothing.
     """
 
@@ -145,14 +145,14 @@ class Recorded(NamedTuple):
     fetched_at: int
     checked_at: int
     superseded_at: int
-    behind: int
+    after: int
     checksum: bytes
     body: bytes
 
     @classmethod
-    def reply(cls, key: PageKey, body: bytes, asked_at: int, at: int, behind: int) -> Recorded:
+    def reply(cls, key: PageKey, body: bytes, asked_at: int, at: int, after: int) -> Version:
         """A reply that came `at`, not yet kept."""
-        return cls(*_key(key), 0, asked_at, at, at, CURRENT, behind, b"", body)
+        return cls(*_key(key), 0, asked_at, at, at, CURRENT, after, b"", body)
 
     @property
     def identity(self) -> tuple[int, str, str, int]:
@@ -169,34 +169,34 @@ class Recorded(NamedTuple):
         """Whether the row is what was written."""
         return _is_sound(self)
 
-    def signed(self) -> Recorded:
+    def signed(self) -> Version:
         """The same row with its checksum."""
         return self._replace(checksum=_digest(self))
 
-    def checked(self, at: int, behind: int) -> Recorded:
+    def checked(self, at: int, after: int) -> Version:
         """The row after OpenD sent the same bytes again."""
-        return self._replace(checked_at=at, behind=behind or self.behind).signed()
+        return self._replace(checked_at=at, after=after or self.after).signed()
 
-    def numbered(self, version: int) -> Recorded:
+    def numbered(self, version: int) -> Version:
         """The reply as a version of its page."""
         return self._replace(version=version).signed()
 
-    def superseded(self, at: int) -> Recorded:
+    def superseded(self, at: int) -> Version:
         """The row after OpenD sent other bytes."""
         return self._replace(superseded_at=at).signed()
 
 
-# A row as SQLite gives it: what `Recorded` is made of.
-Row: TypeAlias = tuple[Any, ...]
+# A row as SQLite gives it: what `Version` is made of.
+RawVersion: TypeAlias = tuple[Any, ...]
 # Where a row has its symbol, its checksum, which covers all before it and the body, and its body.
-_SYMBOL, _CHECKSUM, BODY = map(Recorded._fields.index, ("symbol", "checksum", "body"))
+_SYMBOL, _CHECKSUM, BODY = map(Version._fields.index, ("symbol", "checksum", "body"))
 
 
-def _is_sound(row: Row) -> bool:
+def _is_sound(row: RawVersion) -> bool:
     return bool(row[_CHECKSUM] == _digest(row))
 
 
-def _digest(row: Row) -> bytes:
+def _digest(row: RawVersion) -> bytes:
     # repr separates fields and types without ambiguity, whatever a damaged row holds.
     digest = hashlib.blake2b(repr(row[:_CHECKSUM]).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES)
     digest.update(row[BODY] if isinstance(row[BODY], bytes) else b"")
@@ -208,27 +208,27 @@ def _key(key: PageKey) -> tuple[int, str, str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class SymbolRecord:
+class Versions:
     """All that is recorded of a symbol.
 
     Attributes:
         sound: Every sound version of every page, as the file has it. Plain tuples, for there can be very many: the garbage
             collector soon leaves them alone, named ones never.
-        damaged: Row ids of those that are not what was written.
+        damaged: RawVersion ids of those that are not what was written.
         floor: Nothing that was last checked before this moment may be joined to anything: something of that time is lost.
         is_whole: Whether nothing has been lost since `floor`: the seal over all rows fits.
 
     """
 
-    sound: tuple[Row, ...] = ()
+    sound: tuple[RawVersion, ...] = ()
     damaged: tuple[int, ...] = ()
     floor: int = 0
     is_whole: bool = True
 
     @property
-    def rows(self) -> tuple[Recorded, ...]:
+    def rows(self) -> tuple[Version, ...]:
         """Every sound version of every page."""
-        return tuple(map(Recorded._make, self.sound))
+        return tuple(map(Version._make, self.sound))
 
 
 class DamagedPage(CacheCorrupt):
@@ -245,7 +245,7 @@ class Store:
     def path(self) -> Path:
         return self.database.path
 
-    def recall(self, key: PageKey) -> Recorded | None:
+    def recall(self, key: PageKey) -> Version | None:
         """The newest version of a page; `DamagedPage` if its row is damaged."""
         found = self._read(lambda connection: _current(connection, _key(key)), None)
         if found is not None and not found.is_sound:
@@ -254,7 +254,7 @@ class Store:
             )
         return found
 
-    def record(self, reply: Recorded, *, thorough: bool) -> Recorded:
+    def record(self, reply: Version, *, thorough: bool) -> Version:
         """Keep a reply; gives it as it was kept.
 
         `thorough`: something of this symbol was seen to be damaged. All that is recorded of it is read again, what is
@@ -270,7 +270,7 @@ class Store:
                 floor = record.floor if record.is_whole else at
                 newest = next((row for row in record.rows if row.identity == identity and row.is_current), None)
             if newest is not None and newest.body == reply.body and newest.fetched_at <= at:
-                kept = newest.checked(at, reply.behind)
+                kept = newest.checked(at, reply.after)
                 _update(connection, kept)
             else:
                 if newest is not None:
@@ -281,7 +281,7 @@ class Store:
             _seal(connection, *owner, min(floor, at))
             return kept
 
-    def add(self, record: SymbolRecord) -> None:
+    def add(self, record: Versions) -> None:
         """Take over all that another store has of a symbol."""
         with self.database.writing() as connection:
             rows = record.rows
@@ -290,7 +290,7 @@ class Store:
                 newest = max(row.checked_at for row in rows)
                 _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
 
-    def prune(self, before: int, choose: Callable[[SymbolRecord], Iterable[Recorded]]) -> int:
+    def prune(self, before: int, choose: Callable[[Versions], Iterable[Version]]) -> int:
         """Delete the versions that are chosen of each symbol that has some superseded before a moment; gives how many.
 
         A symbol with damage is left alone. Each is written by itself: who records meanwhile waits for one.
@@ -342,9 +342,9 @@ class Store:
             f"{there}{more}. {_HOW_TO_RECORD}"
         )
 
-    def symbol(self, protocol: int, symbol: str) -> SymbolRecord:
+    def symbol(self, protocol: int, symbol: str) -> Versions:
         """All that is recorded of a symbol."""
-        return self._read_at_once(lambda connection: _read_symbol(connection, protocol, symbol), SymbolRecord())
+        return self._read_at_once(lambda connection: _read_symbol(connection, protocol, symbol), Versions())
 
     def symbols(self, protocol: int, market: str) -> list[str]:
         """The symbols of a market of which something is recorded, in order."""
@@ -352,9 +352,9 @@ class Store:
         # Out of a damaged index a name may come twice, or out of order.
         return self._read(lambda connection: sorted({name for (name,) in connection.execute(_SELECT_NAMES, names)}), [])
 
-    def records(self, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
+    def records(self, protocol: int, symbols: Sequence[str]) -> list[Versions]:
         """All that is recorded of some symbols, each named once, as of one moment."""
-        nothing = [SymbolRecord()] * len(symbols)
+        nothing = [Versions()] * len(symbols)
         return self._read_at_once(lambda connection: _read_symbols(connection, protocol, symbols), nothing)
 
     def stamp(self) -> Hashable:
@@ -384,14 +384,14 @@ class Store:
 _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is recorded."
 
 
-def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Recorded | None:
+def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Version | None:
     row = connection.execute(_SELECT_CURRENT, identity).fetchone()
-    return Recorded._make(row) if row else None
+    return Version._make(row) if row else None
 
 
-def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequence[str]) -> list[SymbolRecord]:
+def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequence[str]) -> list[Versions]:
     asked = protocol, json.dumps(symbols)
-    found: dict[str, list[Row]] = {name: [] for name in symbols}
+    found: dict[str, list[RawVersion]] = {name: [] for name in symbols}
     for row in connection.execute(_SELECT_SYMBOLS, asked).fetchall():
         # A damaged row may have another name than the index, and a NUL in a damaged name ends it for SQLite in JSON.
         if row[_SYMBOL] in found:
@@ -402,7 +402,7 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
     ]
 
 
-def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> SymbolRecord:
+def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
     found = [row[1:] for row in connection.execute(_SELECT_SYMBOL, owner).fetchall()]
     seal = connection.execute(_SELECT_SEAL, owner).fetchone() or _UNSEALED
@@ -410,14 +410,14 @@ def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> 
 
 
 def _symbol_record(
-    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[Row], floor: int, digest: bytes
-) -> SymbolRecord:
+    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], floor: int, digest: bytes
+) -> Versions:
     sound, damaged = tuple(filter(_is_sound, found)), ()
     if len(sound) < len(found):
         again = connection.execute(_SELECT_SYMBOL, owner).fetchall()
         damaged = tuple(row[0] for row in again if not _is_sound(row[1:]))
     is_whole = not damaged and digest == _seal_digest(floor, [row[_CHECKSUM] for row in sound])
-    return SymbolRecord(sound, damaged, floor if is_whole else 0, is_whole)
+    return Versions(sound, damaged, floor if is_whole else 0, is_whole)
 
 
 def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[int, bool]:
@@ -453,6 +453,6 @@ def _changes(connection: sqlite3.Connection) -> tuple[int, int]:
     return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
 
 
-def _update(connection: sqlite3.Connection, row: Recorded) -> None:
-    changed = (row.checked_at, row.superseded_at, row.behind, row.checksum)
+def _update(connection: sqlite3.Connection, row: Version) -> None:
+    changed = (row.checked_at, row.superseded_at, row.after, row.checksum)
     connection.execute(_UPDATE, (*changed, row.protocol, row.symbol, row.next_key, row.num, row.version))

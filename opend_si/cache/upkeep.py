@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from opend_si.cache.policy import PAGES_FILE
-from opend_si.cache.store import CURRENT, Recorded, Store, SymbolRecord
-from opend_si.clock import milliseconds, moment
+from opend_si.cache.store import CURRENT, Store, Version, Versions
+from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.pages import Content, PageKey
-from opend_si.shelf import make_ledger
+from opend_si.settings import PAGES_FILE
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
 
@@ -67,7 +66,7 @@ def info(path: Path) -> CacheInfo:
     symbols: set[str] = set()
     oldest: int | None = None
     newest: int | None = None
-    with _opened(path) as store:
+    with opened(path) as store:
         for found in _symbols(store):
             versions += len(found.record.rows) + len(found.damaged)
             dates: set[object] = set()
@@ -100,7 +99,7 @@ def verify(path: Path) -> Iterator[str]:
     Each symbol is checked as of one moment. SQLite's own check comes first and sees the whole file as of one; writers
     wait for it, which is the time that it takes to read the file once.
     """
-    with _opened(path) as store:
+    with opened(path) as store:
         with store.database.reading() as connection:
             faults = [found for (found,) in connection.execute("PRAGMA integrity_check(20)") if found != "ok"]
         yield from (f"SQLite: {fault}" for fault in faults)
@@ -119,34 +118,6 @@ def verify(path: Path) -> Iterator[str]:
             yield from (f"{symbol}: something of what was recorded is missing" for symbol in missing)
 
 
-def prune(path: Path, before: datetime) -> int:
-    """Delete the versions that were superseded before a moment; gives how many.
-
-    Some stay: those that show that a revision made others void, and, where rows are held by superseded versions only, as few
-    as hold them all. So histories of now and of any moment since are what they were, but for when a value was first seen.
-    """
-    until = milliseconds(before)
-    with _opened(path, may_write=True) as store:
-        return store.prune(until, lambda record: _dispensable(record, until))
-
-
-def _dispensable(record: SymbolRecord, before: int) -> list[Recorded]:
-    """The versions superseded before a moment that no history needs, neither as of now nor as of any moment since."""
-    old = [row for row in record.rows if CURRENT < row.superseded_at < before]
-    if not old:
-        return []
-    try:
-        key = key_of(old[0])
-    except InvalidArgument:  # of a call that only another release knows
-        return []
-    ledger = make_ledger(key, record, lambda page, row: Content.read(page, row.body))
-    needed = {
-        (said.next_key, said.num, said.fetched_at)
-        for said in (*ledger.needed(before), *ledger.up_to(before).needed(before))
-    }
-    return [row for row in old if (row.next_key, row.num, row.fetched_at) not in needed]
-
-
 def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     """Write the pages of some symbols (none given: of all), every version, to a new page cache; gives how many.
 
@@ -160,7 +131,7 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     """
     wanted = {str(Symbol.parse(code)) for code in codes}
     written, missing = 0, set(wanted)
-    with _opened(path) as store, _new_file(target) as half:
+    with opened(path) as store, _new_file(target) as half:
         with closing(Store(half)) as copy:
             with copy.database.reading() as connection:
                 connection.execute("PRAGMA synchronous = OFF")  # the disk is waited for once, when the file is whole
@@ -175,7 +146,7 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     return written
 
 
-def key_of(row: Recorded) -> PageKey:
+def key_of(row: Version) -> PageKey:
     """The key that a row was recorded under."""
     call = next((call for call in CALLS if call.proto_id == row.protocol), None)
     if call is None:
@@ -188,7 +159,7 @@ class _Found:
     """What there is under the name of one symbol: its record, and where in it damaged rows stand."""
 
     symbol: str
-    record: SymbolRecord
+    record: Versions
     damaged: tuple[str, ...]
 
 
@@ -219,7 +190,7 @@ def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -
             return False
 
 
-def _add(copy: Store, record: SymbolRecord, target: Path) -> None:
+def _add(copy: Store, record: Versions, target: Path) -> None:
     try:
         copy.add(record)
     except CacheError as error:  # it names a file that is not there any more when this is read
@@ -231,7 +202,7 @@ def _where(symbol: str, next_key: str, num: int, version: int) -> str:
 
 
 @contextmanager
-def _opened(path: Path, *, may_write: bool = False) -> Iterator[Store]:
+def opened(path: Path, *, may_write: bool = False) -> Iterator[Store]:
     """The store in an existing file."""
     _size(path)
     with closing(Store(path, may_write=may_write)) as store:

@@ -1,7 +1,8 @@
 """The console, given a brand. Data goes to stdout, everything else to stderr.
 
-app         the commands in one, how errors end, and get, doctor, simulate, demo
-history     history, revisions
+app         the commands in one, and how errors end
+pages       get, history, revisions
+opend       doctor, simulate, demo
 sync        sync, with its progress
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
@@ -9,12 +10,17 @@ output      pages and frames as table, CSV or JSON; notices
 exits       exit codes
 """
 
+from __future__ import annotations
 
-def run(command: str, package: str) -> int:
+from collections.abc import Callable
+from typing import Any
+
+
+def run(command: str, client_class: Callable[..., Any]) -> int:
     """Run the console under a brand's command name; gives the exit code."""
     try:
         from opend_si.cli.app import run_app
 
-        return run_app(command, package)
+        return run_app(command, client_class)
     except KeyboardInterrupt:  # while it was loaded
         return 130

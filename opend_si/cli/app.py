@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
-import shlex
-import signal
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -19,34 +15,26 @@ import click
 from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
-from opend_si.cli.history import history, revisions
+from opend_si.cli.opend import demo, doctor, simulate
 from opend_si.cli.options import (
     EPILOG,
     Brand,
-    Number,
-    cache_options,
-    form_options,
-    given_again,
-    kind_option,
-    opend_options,
 )
-from opend_si.cli.output import Format, WaitNotice, note, note_doctor, print_page, said
+from opend_si.cli.output import note, note_doctor, said
+from opend_si.cli.pages import get, history, revisions
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
 from opend_si.errors import ShortInterestError, ShortInterestWarning
-from opend_si.settings import DEFAULT_PORT, parse_rate
-from opend_si.sync import counted
-from opend_si_schema.calls import SHORT_INTEREST
 
 
-def run_app(command: str, package: str) -> int:
+def run_app(command: str, client_class: Callable[..., Any]) -> int:
     """Run the console; errors of the package become one line on stderr and an exit code."""
     warnings.simplefilter("always", ShortInterestWarning)
     warnings.showwarning = lambda message, *_args, **_more: note(f"{command}: {message}")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: a terminal may lack OpenD's Chinese
     try:
-        left_with = main.main(prog_name=command, obj=Brand(command, package), standalone_mode=False)
+        left_with = main.main(prog_name=command, obj=Brand(command, client_class), standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # a disk that is full is told now, not by the interpreter at its end
         return left_with if isinstance(left_with, int) else exits.OK
@@ -84,151 +72,5 @@ def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-@main.command(epilog=EPILOG, short_help="Print one page of a symbol.")
-@click.argument("code")
-@click.option("--num", type=int, default=SHORT_INTEREST.page_size.default, show_default=True, help="Rows, 1 to 50.")
-@click.option("--next-key", help="Cursor that the page before gave.")
-@kind_option
-@form_options("Print what OpenD sent as JSON.")
-@cache_options
-@opend_options
-@click.pass_obj
-def get(
-    brand: Brand, /, code: str, num: int, next_key: str | None, kind: str, form: Format | None, **settings: Any
-) -> None:
-    """Print one page of CODE, newest row first.
-
-    CODE is a symbol such as HK.00700 or US.AAPL.
-    """
-    with brand.client(settings, WaitNotice()) as client:
-        page = client.get_page(code, next_key, num, kind=kind)
-    print_page(page, form or "table")
-    if not len(page):
-        note(f"OpenD has no rows for {code}" + (f" behind next_key {next_key}" if next_key else ""))
-    if page.next is not None:
-        words = [*given_again(click.get_current_context(), "next_key"), "--next-key", page.next]
-        note(f"next page: {shlex.join(words)}")
-
-
-for command in (history, revisions, sync, plot, screen, export, cache):
+for command in (get, history, revisions, sync, plot, screen, export, cache, doctor, simulate, demo):
     main.add_command(command)
-
-
-@main.command(epilog=EPILOG, short_help="Check the way to OpenD.")
-@opend_options
-@click.pass_obj
-def doctor(brand: Brand, /, **opend: Any) -> None:
-    """Check the way to OpenD step by step: there, new enough, logged in."""
-    from opend_si.doctor import examine
-    from opend_si.settings import Settings
-
-    code = exits.OK
-    settings = Settings.resolve(**{name: value for name, value in opend.items() if value is not None})
-    for finding in examine(settings, SHORT_INTEREST):
-        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {said(finding.text)}")
-        if not finding.ok:
-            click.echo(f"      {said(finding.advice)}")
-            code = exits.exit_code(finding.error) if finding.error else exits.REFUSED
-    if code == exits.OK:
-        click.echo(f"      Try: {brand.command} get {SHORT_INTEREST.tables[0].market.example}")
-    raise click.exceptions.Exit(code)
-
-
-@main.command(epilog=EPILOG, short_help="Run an OpenD stand-in.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port to listen on; 0 takes a free one.",
-)
-@click.option("--rate", default="30/30", show_default=True, help="Limit, requests/seconds, or off.")
-@click.option(
-    "--cursor",
-    type=click.Choice(["timestamp", "offset"]),
-    default="timestamp",
-    show_default=True,
-    help="What a next_key is.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
-@click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
-@click.option("--rsa-key", type=click.Path(), help="RSA private key file: only encrypted clients are let in.")
-@click.option("--chaos", type=int, metavar="SEED", help="Spoil half of the replies, in every way there is.")
-def simulate(
-    host: str, port: int, rate: str, cursor: Any, seed: int, latency: float, rsa_key: str | None, chaos: int | None
-) -> None:
-    """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
-
-    Prints its address on stdout when it listens, and runs until it is interrupted or terminated. Made-up rows are best
-    recorded apart from OpenD's: set OPEND_SI_HOME to a folder of their own for the commands that ask it.
-    """
-    from opend_si.simulator import Simulator, Universe
-
-    simulator = Simulator(
-        Universe(seed),
-        host=host,
-        port=port,
-        rate=parse_rate("--rate", rate),
-        cursor=cursor,
-        latency=latency,
-        rsa_key=rsa_key,
-    )
-
-    if chaos is not None:
-        from opend_si.simulator.chaos import Chaos
-
-        simulator.faults = Chaos(chaos)
-    is_listening = False
-
-    def started() -> None:
-        nonlocal is_listening
-        is_listening = True
-        click.echo(f"{simulator.host}:{simulator.port}")
-        note(
-            f"Simulator with {counted(len(simulator.universe.symbols), 'symbol')}: {', '.join(simulator.universe.symbols)}"
-        )
-        note(
-            "Its rows are made up: record them apart from OpenD's, with OPEND_SI_HOME=<some folder> in front of the commands "
-            "that ask it."
-        )
-        key = f" OPEND_RSA_KEY={rsa_key}" if rsa_key else ""
-        note(f"Use it: OPEND_PORT={simulator.port}{key}. Stop it: Ctrl-C.")
-
-    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        asyncio.run(simulator.serve(started))
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
-        if is_listening:
-            raise
-        told = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"cannot listen on {host}:{port}: {told}") from None
-
-
-@main.command(epilog=EPILOG, short_help="Fetch documented rows from a simulator.")
-@click.pass_obj
-def demo(brand: Brand) -> None:
-    """Fetch the broker's documented HK.00700 rows from a simulator started for it, and say what happened."""
-    from opend_si.simulator import Simulator
-
-    with Simulator(rate=SHORT_INTEREST.rate) as simulator, TemporaryDirectory() as folder:
-        os.environ["OPEND_SI_HOME"] = folder  # nothing of a demonstration stays
-        at = {"host": simulator.host, "port": simulator.port, "cache": Path(folder, "pages.sqlite3")}
-        with brand.face.Client(**at, mode="online") as client:
-            page = client.get_page("HK.00700")
-        with brand.face.Client(**at, mode="offline") as client:
-            again = client.get_page("HK.00700")
-        print_page(again, "table")
-        for line in (
-            f"1. An OpenD simulator was started at {simulator.host}:{simulator.port}; it speaks OpenD's real wire.",
-            f"2. `from {brand.package} import Client` opened a connection (InitConnect) and asked protocol "
-            f"{SHORT_INTEREST.proto_id} for {counted(simulator.requests[-1].num, 'row')} of {page.symbol} in one request; "
-            f"the table above shows the newest {len(page)}, those that the broker documents.",
-            f"3. The reply was recorded; the table was answered from the record, offline (source: {again.source}).",
-            f"4. OpenD counted {counted(len(simulator.requests), 'request')} of the {SHORT_INTEREST.rate.requests} it takes in "
-            f"{SHORT_INTEREST.rate.seconds:g} seconds; next_key {page.next} leads to the rows before these.",
-            f"5. With your own OpenD running and logged in: {brand.command} get HK.00700",
-        ):
-            note(line)

@@ -10,8 +10,9 @@ import click
 from opend_si.cache import upkeep
 from opend_si.cli import exits
 from opend_si.cli.options import Number
+from opend_si.client.sync import counted
+from opend_si.history.prune import prune as prune_superseded
 from opend_si.settings import Settings
-from opend_si.sync import counted
 
 
 @click.group(short_help="Look after the page cache.")
@@ -69,7 +70,7 @@ def prune(file: Path, /, older_than: float) -> None:
 
     What is current stays, and so does what alone holds some rows, or shows that others are void.
     """
-    deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
+    deleted = prune_superseded(file, datetime.now(UTC) - timedelta(days=older_than))
     click.echo(f"{counted(deleted, 'superseded version')} deleted")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,20 +22,20 @@ EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exi
 
 @dataclass(frozen=True)
 class Brand:
-    """Under which name the console runs, and which face it uses."""
+    """The name that the console runs under, and the client class of its face."""
 
     command: str
-    package: str
+    client_class: Callable[..., Any]
 
     @property
-    def face(self) -> Any:
-        return importlib.import_module(self.package)
+    def package(self) -> str:
+        """The face's name, as users import it."""
+        return str(self.client_class.__module__).partition(".")[0]
 
-    def client(self, options: Mapping[str, Any], on_wait: WaitCallback) -> Any:
+    def client(self, options: Mapping[str, Any], on_wait: WaitCallback | None = None) -> Any:
         """A client by the options of a command."""
-        return self.face.Client(
-            **{name: value for name, value in options.items() if value is not None}, on_wait=on_wait
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        return self.client_class(**given, on_wait=on_wait)
 
 
 class Number(click.FloatRange):

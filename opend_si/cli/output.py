@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from opend_si.kinds import call_of
 from opend_si.pages import Page
+from opend_si.symbols import call_of
 
 if TYPE_CHECKING:
     import pandas as pd

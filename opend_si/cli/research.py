@@ -41,7 +41,7 @@ def plot(
     """Draw the short interest of CODE with its close price, and days to cover or ratio below. Needs the extra plot."""
     import numpy as np
 
-    from opend_si import chart
+    from opend_si.research import chart
 
     chart.image_format(out)  # before a request is spent
     with brand.client(settings, WaitNotice()) as client:
@@ -83,7 +83,7 @@ def screen(
 
 def _for_people(market: str, by: str) -> list[str]:
     """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
-    from opend_si.changes import short_column
+    from opend_si.research.changes import short_column
 
     table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == market)
     of_unit = {column.unit: column.name for column in reversed(table.columns)}  # the first of each unit

@@ -15,8 +15,8 @@ from rich.text import Text
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
 from opend_si.cli.output import WaitNotice, note, note_doctor, print_csv, said
+from opend_si.client.sync import SymbolReport, SyncReport, counted
 from opend_si.errors import InvalidArgument
-from opend_si.sync import SymbolReport, SyncReport, counted
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 

@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 from opend_si.errors import ProtocolError
 from opend_si.pages import END
 from opend_si.simulator.faults import Close, Fault, Wait
-from opend_si.simulator.limits import SlidingWindow
 from opend_si.simulator.universe import Row, Universe
 from opend_si.symbols import Symbol
 from opend_si.wire.ciphers import SPOKEN, Algorithm, Cipher, connection_cipher
@@ -46,6 +45,21 @@ _CHUNK = 64 * 1024
 def rate_text(call: Call, rate: Rate) -> str:
     """How OpenD refuses what exceeds the limit."""
     return f"{call.refusal_name}频率太高，请求失败，每{rate.seconds:g}秒最多{rate.requests}次。"
+
+
+class SlidingWindow:
+    """Takes a request if the one `requests` before it is *more than* `seconds` ago. Refused ones do not count."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._rate = rate
+        self._taken: deque[float] = deque(maxlen=rate.requests)
+
+    def take(self, now: float) -> bool:
+        full = len(self._taken) == self._rate.requests
+        if full and now - self._taken[0] <= self._rate.seconds:
+            return False
+        self._taken.append(now)
+        return True
 
 
 @dataclass(frozen=True)

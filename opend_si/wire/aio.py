@@ -13,12 +13,11 @@ import time
 from pathlib import Path
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
-from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import LinkCut, TooLate
+from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, TooLate, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, garbled, hello_failed, silent
-from opend_si.wire.session import Server, Session, read_hello
+from opend_si.wire.log import logged
+from opend_si.wire.session import Greeting, Session, read_hello
 
 
 class AsyncioConnection:
@@ -70,9 +69,9 @@ class AsyncioConnection:
             self._drop(link)
             raise garbled(self._where, what, error) from error
 
-    async def server(self) -> Server:
+    async def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        return (await self._open(asyncio.get_running_loop().time() + self._timeout)).server
+        return (await self._open(asyncio.get_running_loop().time() + self._timeout)).greeting
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""
@@ -137,7 +136,7 @@ class AsyncioConnection:
             raise connect_failed(where, error) from error
         try:
             async with asyncio.timeout_at(deadline):
-                link.server = read_hello(await link.exchange(*link.session.hello()))
+                link.greeting = read_hello(await link.exchange(*link.session.hello()))
         except TimeoutError:
             link.close()
             raise hello_failed(where, self._rsa_key, RequestTimeout()) from None
@@ -153,7 +152,7 @@ class AsyncioConnection:
 class _Link(asyncio.Protocol):
     """An open socket and the session on it."""
 
-    server: Server
+    greeting: Greeting
 
     def __init__(self, loop: asyncio.AbstractEventLoop, where: str, session: Session) -> None:
         self.session = session

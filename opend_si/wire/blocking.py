@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.errors import ProtocolError, RequestTimeout
-from opend_si.log import logged
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import LinkCut, NotSent
+from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, NotSent, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.keyfile import read_key
-from opend_si.wire.link import CONNECT_TIMEOUT, connect_failed, cut, garbled, hello_failed, silent
-from opend_si.wire.session import Server, Session, read_hello
+from opend_si.wire.log import logged
+from opend_si.wire.session import Greeting, Session, read_hello
 
 _CHUNK = 64 * 1024
 
@@ -77,10 +76,10 @@ class BlockingConnection:
                 raise
 
     @property
-    def server(self) -> Server:
+    def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
         with self._opened() as (link, _):
-            return link.server
+            return link.greeting
 
     @property
     def encryption(self) -> str | None:
@@ -142,7 +141,7 @@ class _Link:
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
         try:
-            self.server = read_hello(self.exchange(*self.session.hello(), deadline))
+            self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
         except (LinkCut, RequestTimeout, ProtocolError) as error:
             self.close()
             raise hello_failed(self._where, key_file, error) from error

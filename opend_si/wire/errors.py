@@ -1,6 +1,9 @@
 """Kinds of errors that only this package tells apart; callers see what they derive from."""
 
-from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout
+import errno
+from pathlib import Path
+
+from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
 
 
 class LinkCut(ConnectionFailed):
@@ -17,3 +20,83 @@ class TooLate(Exception):
 
 class BodyMismatch(ProtocolError):
     """A body does not come out as its SHA-1 says: it is damaged, or the two sides do not encrypt alike."""
+
+
+# Seconds for the TCP connection alone: OpenD is on this machine or near it.
+CONNECT_TIMEOUT = 3.0
+
+
+def connect_failed(where: str, error: Exception) -> ConnectionFailed:
+    """The error to raise for one that ended the attempt to connect."""
+    if isinstance(error, UnicodeError):
+        return ConnectionFailed(f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD.")
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return ConnectionFailed(
+            f"No connection to OpenD at {where} could be made ({_reason(error)}). Close some files."
+        )
+    return ConnectionFailed(
+        f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
+        "OPEND_HOST and OPEND_PORT."
+    )
+
+
+def garbled(where: str, what: str, error: ProtocolError) -> ProtocolError:
+    """The error for a request to which something came that is none of OpenD's protocol; `what` was asked for."""
+    asked = f"{what}: " if what else ""
+    return ProtocolError(
+        f"{asked}OpenD at {where} sent what it should not: {error}. Ask again; if it stays so, see what listens there."
+    )
+
+
+def silent(where: str) -> RequestTimeout:
+    """The error for a request that OpenD took and did not answer."""
+    return RequestTimeout(
+        f"OpenD at {where} took the request and did not answer in time. See whether OpenD hangs, or raise `timeout`."
+    )
+
+
+def cut(where: str, error: Exception | None) -> LinkCut:
+    """The error for a request under which the link broke; None: OpenD closed it."""
+    told = "closed by OpenD" if error is None else _reason(error)
+    return LinkCut(f"The link to OpenD at {where} broke under a request ({told}). See whether OpenD is still running.")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -> ShortInterestError:
+    """The error to raise for one that ended InitConnect.
+
+    What OpenD does with a client that does not encrypt as it does is nowhere written: it may close the link, say nothing,
+    or answer in its own way.
+    """
+    advice = _unencrypted_advice() if key_file is None else _encrypted_advice(key_file)
+    if isinstance(error, LinkCut):
+        return ConnectionFailed(f"OpenD at {where} closed the connection during InitConnect. {advice}")
+    if isinstance(error, RequestTimeout):
+        return RequestTimeout(f"OpenD at {where} did not answer InitConnect in time. {advice}")
+    if isinstance(error, BodyMismatch):
+        told = f"{error}." if key_file is None else f"{error}. {advice}"
+        return ProtocolError(f"OpenD at {where} and this client do not encrypt alike: {told}")
+    if isinstance(error, ProtocolError):
+        return ProtocolError(f"{where} does not answer as OpenD does: {error}")
+    return error
+
+
+def _unencrypted_advice() -> str:
+    return (
+        "If it is set to encrypt (rsa_private_key in its configuration), unencrypted clients are turned away: name the same "
+        "key file with rsa_key= or OPEND_RSA_KEY. Otherwise its log says why."
+    )
+
+
+def _encrypted_advice(key_file: Path) -> str:
+    return (
+        f"This client encrypts with the key in {key_file}: rsa_private_key in OpenD's configuration must name the same key. If "
+        "OpenD is not to encrypt, name none here (rsa_key=, OPEND_RSA_KEY). Its log says why."
+    )

@@ -31,7 +31,7 @@ _PLAIN_HELLO = Plain(
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Greeting:
     """What OpenD says of itself when a connection opens."""
 
     version: int
@@ -123,10 +123,10 @@ class Session:
         self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, secret, iv)
 
 
-def read_hello(body: bytes) -> Server:
+def read_hello(body: bytes) -> Greeting:
     """What OpenD answered to InitConnect."""
     s2c = _hello_of(body)
-    return Server(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
+    return Greeting(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
 
 
 def _hello_of(body: bytes) -> Any:

@@ -1,0 +1,142 @@
+"""The blocking client that the faces render on: it drives the steps of `Questions` over one connection."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
+from opend_si.client.sync import Patience, Progress, SyncReport
+from opend_si.forks import ForkLock
+from opend_si.pages import Page
+from opend_si.settings import Settings
+from opend_si.wire.errors import TooLate
+from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    from opend_si.client.answers import PageWalk
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class BlockingClient:
+    """Answers from one OpenD, or from the record. Threads may share it."""
+
+    def __init__(self, settings: Settings) -> None:
+        # The record and the wire are half of what there is to import: who imports a face may not need them yet.
+        from opend_si.client.questions import Questions
+        from opend_si.wire.blocking import BlockingConnection
+
+        self._settings = settings
+        self._ask = Questions(settings)
+        self._connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
+
+    def close(self) -> None:
+        """Close the connection and the files. The client stays usable: the next call opens them again."""
+        self._connection.close()
+        self._ask.close()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
+
+    def _page(self, call: Call, code: object, next_key: object, num: object) -> Page:
+        """One page of any call."""
+        return self._drive(self._ask.page(call, code, next_key, num))
+
+    def _run(self, ask: Callable[_P, _T], *arguments: _P.args, **named: _P.kwargs) -> _T:
+        """Ask what is answered at once."""
+        return ask(*arguments, **named)
+
+    def _pages(self, walk: PageWalk) -> Iterator[Page]:
+        while (page := self._drive(walk.advance())) is not None:
+            yield page
+
+    def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
+        symbols = self._ask.symbols(codes)
+        report, patience = SyncReport(), Patience()
+        for symbol in symbols:
+            report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience)))
+            if progress is not None:
+                progress(report.symbols[-1], len(report), len(symbols))
+        return report
+
+    def _drive(self, steps: Steps[_T]) -> _T:
+        """Carry out the steps of an answer."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = self._perform(step)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    def _perform(self, step: Step) -> object:
+        match step:
+            case Exchange(key, seconds, begin_by):
+                if time.monotonic() > begin_by:
+                    raise TooLate
+                return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
+            case Account():
+                return self._connection.greeting.user_id
+            case Sleep(seconds, budget):
+                if budget is not None and self._settings.on_wait is not None:
+                    self._settings.on_wait(budget)
+                time.sleep(seconds)
+                return None
+
+
+def page_of(client: BlockingClient, call: Call, code: object, next_key: object, num: object) -> Page:
+    """One page of any call."""
+    return client._drive(client._ask.page(call, code, next_key, num))
+
+
+_C = TypeVar("_C", bound=BlockingClient)
+
+
+class Default(Generic[_C]):
+    """The client behind a face's module-level functions: made at first use, closed at exit."""
+
+    def __init__(self, make: Callable[..., _C]) -> None:
+        self._make = make
+        self._settings: dict[str, Any] = {}
+        self._client: _C | None = None
+        self._lock = ForkLock()
+        atexit.register(self.close)
+
+    def get(self) -> _C:
+        """The client, made now if it was not."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._make(**self._settings)
+            return self._client
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Use these settings, with those given before, from the next call on. A wrong setting changes nothing."""
+        with self._lock:
+            merged = {**self._settings, **settings}
+            client = self._make(**merged)
+            old, self._client, self._settings = self._client, client, merged
+        if old is not None:
+            old.close()
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()

@@ -1,0 +1,36 @@
+"""The surface that the broker documents: `(ret, us_df, hk_df)` instead of exceptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from opend_si.errors import InvalidArgument, ShortInterestError
+from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opend_si.client.blocking import BlockingClient
+
+#: The page came.
+RET_OK: Literal[0] = 0
+#: It did not: the text says why.
+RET_ERROR: Literal[-1] = -1
+
+Answer: TypeAlias = "tuple[Literal[0], pd.DataFrame, pd.DataFrame] | tuple[Literal[-1], str, None]"
+
+
+def answer(
+    client: BlockingClient, call: Call, code: object, stock_code: object, next_key: object, num: object
+) -> Answer:
+    """One page of a call; an error of this package comes back as `(RET_ERROR, text, None)`.
+
+    `code` and `stock_code` are the two documented names of one argument.
+    """
+    try:
+        if code is not None and stock_code is not None:
+            raise InvalidArgument("code and stock_code are two names of one argument: pass one of them")
+        page = client._page(call, stock_code if code is None else code, next_key, num)
+    except ShortInterestError as error:
+        return RET_ERROR, str(error), None
+    return RET_OK, page.us, page.hk

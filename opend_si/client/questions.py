@@ -1,0 +1,127 @@
+"""What can be asked, as steps: the blocking and the asyncio client drive the same ones.
+
+A question checks its arguments before its first step, so that bad input costs no request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from opend_si.client.answers import Answers, PageWalk
+from opend_si.client.status import Status
+from opend_si.client.steps import Steps
+from opend_si.client.sync import Patience, SymbolReport, report_symbol
+from opend_si.dates import When, read_midnight, read_milliseconds
+from opend_si.errors import InvalidArgument
+from opend_si.history.frames import make_history, make_revisions
+from opend_si.history.statements import BOTTOM, TOP
+from opend_si.pages import Page, PageKey
+from opend_si.settings import Mode, Settings
+from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Questions:
+    """The questions that one client answers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._answers = Answers(settings)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._answers.close()
+
+    def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
+        return self._answers.page(PageKey.check(call, code, next_key, num))
+
+    def pages(self, call: Call, code: object) -> PageWalk:
+        return self._answers.pages(_longest(call, code))
+
+    def history(self, call: Call, code: object, start: object, end: object, as_of: object) -> Steps[pd.DataFrame]:
+        key = _longest(call, code)
+        market = key.symbol.market
+        down_to = BOTTOM if start is None else read_midnight("start", start, market)
+        up_to = TOP if end is None else read_midnight("end", end, market)
+        if up_to < down_to:
+            raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
+        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
+        found, known = yield from self._answers.history(key, down_to, looking_back)
+        rows = [row for row in found.rows if row.at <= up_to]
+        return make_history(key.table, rows, [known.known_at(row) for row in rows])
+
+    def plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Steps[Figure]:
+        from opend_si.research import chart
+
+        chart.require_matplotlib()  # before a request is spent
+        key = _longest(call, code)
+        frame = yield from self.history(call, code, start, end, as_of)
+        return chart.draw(frame, key.table, str(key.symbol), source=source)
+
+    def symbols(self, codes: Iterable[str]) -> list[object]:
+        """What a sync goes through: each symbol once, in the order they are given."""
+        if self._settings.mode in (Mode.OFFLINE, Mode.BYPASS):
+            raise InvalidArgument(f"a sync records what OpenD sends: mode {self._settings.mode} cannot")
+        try:
+            given = iter([codes] if isinstance(codes, str) else codes)
+        except TypeError:
+            raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
+        # What is no text is reported like any other bad symbol; it may not even be hashable.
+        wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(given)}
+        self._answers.need_record()  # before a request is spent
+        return list(wanted.values())
+
+    def symbol(self, call: Call, code: object, patience: Patience) -> Steps[SymbolReport]:
+        """Bring one symbol up to date. Its errors are in the report."""
+
+        def walk() -> Any:
+            return (yield from self._answers.history(_longest(call, code), BOTTOM, may_fall_back=False))
+
+        return report_symbol(code if isinstance(code, str) else repr(code), walk, patience)
+
+    def status(self, call: Call) -> Steps[Status]:
+        return self._answers.status(call)
+
+    # From the record alone: there is nothing to wait for but the disk. What these need is imported when they are asked.
+
+    def revisions(self, call: Call, code: object) -> pd.DataFrame:
+        key = _longest(call, code)
+        return make_revisions(key.table, self._answers.recorded_history(key).changes)
+
+    def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> Any:
+        from opend_si.research import panel
+
+        return panel.arrow_table(self._settings, call, codes, market, as_of)
+
+    def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> pd.DataFrame:
+        from opend_si.research import panel
+
+        return panel.panel(self._settings, call, codes, market, as_of)
+
+    def export(
+        self,
+        call: Call,
+        path: str | os.PathLike[str],
+        form: object,
+        codes: Iterable[str] | None,
+        market: str | None,
+        as_of: When | None,
+    ) -> list[str]:
+        from opend_si.research import export
+
+        return export.export(self._settings, call, path, form, codes, market, as_of)
+
+    def screen(self, call: Call, market: str | None, by: str, top: int, as_of: When | None) -> pd.DataFrame:
+        from opend_si.research import screen
+
+        return screen.screen(self._settings, call, market, by, top, as_of)
+
+
+def _longest(call: Call, code: object) -> PageKey:
+    """The key of a symbol's longest first page: whole histories are walked with it."""
+    return PageKey.check(call, code, None, call.page_size.maximum)

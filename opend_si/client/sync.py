@@ -1,0 +1,176 @@
+"""What a sync reports: what became of each symbol, and of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from opend_si.client.steps import Exchange, Sleep, Steps
+from opend_si.dates import now
+from opend_si.errors import ConnectionFailed, ShortInterestError
+from opend_si.history.vintages import Vintages
+from opend_si.history.walk import Walk
+from opend_si.wire.errors import LinkCut
+
+_T = TypeVar("_T")
+
+# Seconds that one sync waits in all for an OpenD that went away, and between its attempts: doubled up to the last.
+_PATIENCE_SECONDS = 60.0
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+
+
+@dataclass(frozen=True)
+class SymbolReport:
+    """What became of one symbol.
+
+    Attributes:
+        symbol: The symbol, as it was given; what is no text, as Python writes it.
+        rows: Rows of its history now.
+        new_rows: Rows that were first seen in this sync.
+        revised_rows: Rows whose values OpenD sent differently in this sync.
+        requests: Requests that were spent on it.
+        error: Why it could not be brought up to date; None if it was.
+
+    """
+
+    symbol: str
+    rows: int = 0
+    new_rows: int = 0
+    revised_rows: int = 0
+    requests: int = 0
+    error: ShortInterestError | None = None
+
+
+@dataclass(repr=False)
+class SyncReport:
+    """What became of every symbol of a sync, in the order they were given."""
+
+    symbols: list[SymbolReport] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every symbol is up to date."""
+        return not self.failed
+
+    @property
+    def failed(self) -> list[SymbolReport]:
+        """The symbols that are not."""
+        return [report for report in self.symbols if report.error is not None]
+
+    @property
+    def requests(self) -> int:
+        """Requests that were spent in all."""
+        return sum(report.requests for report in self.symbols)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all histories together."""
+        return sum(report.rows for report in self.symbols)
+
+    @property
+    def new_rows(self) -> int:
+        """Rows that were first seen in this sync."""
+        return sum(report.new_rows for report in self.symbols)
+
+    @property
+    def revised_rows(self) -> int:
+        """Rows whose values OpenD sent differently in this sync."""
+        return sum(report.revised_rows for report in self.symbols)
+
+    def __iter__(self) -> Iterator[SymbolReport]:
+        return iter(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"<SyncReport: {self}>"
+
+    def __str__(self) -> str:
+        failed = f", {len(self.failed):,} failed" if self.failed else ""
+        return (
+            f"{counted(len(self), 'symbol')}{failed}: {counted(self.rows, 'row')}, {self.new_rows:,} new, "
+            f"{self.revised_rows:,} revised, {counted(self.requests, 'request')}"
+        )
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# Called after each symbol with its report, and how many of how many symbols are done.
+Progress: TypeAlias = Callable[[SymbolReport, int, int], object]
+
+
+class Patience:
+    """How long a sync waits for an OpenD that was there and is gone, as while it restarts: bounded over the whole sync."""
+
+    def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
+        self._left, self._pause = seconds, _FIRST_PAUSE
+        self._was_there = False
+
+    def met(self) -> None:
+        """OpenD has answered."""
+        self._was_there, self._pause = True, _FIRST_PAUSE
+
+    def wait(self) -> Steps[bool]:
+        """Wait before the next attempt; False: it is not worth one."""
+        if not self._was_there or self._left <= 0:
+            return False
+        seconds = min(self._pause, self._left)
+        self._left -= seconds
+        self._pause = min(2 * self._pause, _LAST_PAUSE)
+        yield Sleep(seconds)
+        return True
+
+
+def report_symbol(
+    symbol: str, walk: Callable[[], Steps[tuple[Walk, Vintages]]], patience: Patience
+) -> Steps[SymbolReport]:
+    """Walk a symbol's history, and report on it."""
+    begun_at, spent = now(), _Spent()
+    while True:
+        try:
+            found, known = yield from spent.counting(walk())
+        except ConnectionFailed as error:
+            if not (yield from patience.wait()):
+                return SymbolReport(symbol, requests=spent.requests, error=error)
+        except ShortInterestError as error:
+            return SymbolReport(symbol, requests=spent.requests, error=error)
+        else:
+            break
+    if spent.requests:
+        patience.met()
+    return SymbolReport(
+        symbol=symbol,
+        rows=len(found.rows),
+        new_rows=known.first_seen_since(begun_at),
+        revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
+        requests=spent.requests,
+    )
+
+
+class _Spent:
+    """Counts the page requests that were sent."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def counting(self, steps: Steps[_T]) -> Steps[_T]:
+        """The same steps."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    result = yield step
+                except BaseException as error:
+                    is_unsent = isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
+                    self.requests += isinstance(step, Exchange) and not is_unsent
+                    step = steps.throw(error)
+                else:
+                    self.requests += isinstance(step, Exchange)
+                    step = steps.send(result)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]

@@ -1,0 +1,193 @@
+"""The record in files that other engines read: a hive-partitioned data set, one file a market. Needs the extra `arrow`."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
+
+from opend_si.dates import When
+from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
+from opend_si.files import put_in_place
+from opend_si.research.arrow import need_arrow
+from opend_si.research.panel import arrow_table, recorded_markets
+from opend_si.settings import Settings
+from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    from opend_si.research.arrow import ArrowTable
+
+Format = Literal["parquet", "csv"]
+FORMATS: tuple[Format, ...] = ("parquet", "csv")
+# Rows of a row group: readers skip groups by their symbols and dates, and spread them over their workers.
+_GROUP_ROWS = 131_072
+# How a folder answers in which a file cannot be begun, or from which none can be moved into the data set.
+_ELSEWHERE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)
+
+# Writes a table's bytes; it may be asked to more than once.
+_Encode: TypeAlias = Callable[[IO[bytes]], None]
+# Writes a file of the data set, by its path in there; gives its whole path or URL.
+_Put: TypeAlias = Callable[[str, _Encode], str]
+
+
+def check_format(value: object) -> Format:
+    """A format; `InvalidArgument` lists them."""
+    for name in FORMATS:
+        if value == name:
+            return name
+    raise InvalidArgument(f"format is {value!r}: it takes {' or '.join(FORMATS)}")
+
+
+def export(
+    settings: Settings,
+    call: Call,
+    to: str | os.PathLike[str],
+    kind: object,
+    codes: Iterable[str] | None,
+    market: str | None,
+    as_of: When | None,
+) -> list[str]:
+    """Write what is recorded into the data set at `to`, each market in its own file; gives the files' paths."""
+    need_arrow("export")
+    form, put = check_format(kind), _open_data_set(to)  # before anything is read
+    if codes is None and market is None:
+        markets: Sequence[str | None] = recorded_markets(settings, call) or [None]
+    else:
+        markets = [market]
+    written: list[str] = []
+    for one in markets:
+        try:
+            table = arrow_table(settings, call, codes, one, as_of)
+        except CacheMiss as error:
+            if len(markets) == 1 or (one == markets[-1] and not written):
+                raise
+            warn(f"{error} Of {one} nothing was written.")
+        else:
+            written.append(_write(call, table, put, form))
+    return written
+
+
+def _write(call: Call, table: ArrowTable, put: _Put, kind: Format) -> str:
+    """Write one market's table; a file of before is replaced at once."""
+    market = table.schema.metadata[b"market"].decode()
+    return put(f"market={market}/{call.name}.{kind}", lambda file: _encode(table, file, kind))
+
+
+def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
+    if kind == "csv":
+        from pyarrow import csv
+
+        csv.write_csv(table, file)
+        return
+    from pyarrow import parquet
+
+    # zstd: a third smaller than the default, and every engine of the last years reads it.
+    parquet.write_table(_tell_pandas(table), file, row_group_size=_GROUP_ROWS, compression="zstd")
+
+
+def _tell_pandas(table: ArrowTable) -> ArrowTable:
+    """The table with pandas' own note of its types: integers with missing values are read as `Int64`, by Dask too.
+
+    Without it they become floats and lose digits, and Dask expects integers where floats come.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    columns = [
+        {"name": name, "field_name": name, "pandas_type": "int64", "numpy_type": "Int64", "metadata": None}
+        for name in table.column_names
+        if table.schema.field(name).type == pa.int64() and table[name].null_count
+    ]
+    told = {
+        "index_columns": [],
+        "column_indexes": [],
+        "columns": columns,
+        "attributes": {"market": table.schema.metadata[b"market"].decode()},  # as `panel` has it
+        "pandas_version": pd.__version__,
+    }
+    return table.replace_schema_metadata({**table.schema.metadata, b"pandas": json.dumps(told).encode()})
+
+
+# Where to --------------------------------------------------------------------------------------------------------------
+
+
+def _open_data_set(to: str | os.PathLike[str]) -> _Put:
+    """What writes a file of the data set at `to`; `InvalidArgument` or `MissingExtra` if there is nothing that can."""
+    if not isinstance(to, (str, os.PathLike)) or not os.fspath(to) or "\0" in str(to):
+        raise InvalidArgument(f"path is {to!r}: it takes a folder, or a URL that fsspec knows")
+    if not isinstance(to, str) or "://" not in to:
+        folder = Path(to)
+        return lambda name, encode: _replace(folder, folder / name, encode)
+    try:
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
+    except ImportError:
+        raise MissingExtra(f"{to} needs fsspec: pip install 'opend-short-interest[arrow]'") from None
+    try:
+        # An instance of our own: fsspec's transactions are the instance's, and the shared one may be in use elsewhere.
+        files, root = url_to_fs(to, skip_instance_cache=True)
+    except ImportError as error:  # each kind of store has its own package
+        raise MissingExtra(f"{to} cannot be written: {error}") from None
+    except ValueError as error:
+        raise InvalidArgument(f"path is {to!r}: {error}") from None
+    except Exception as error:
+        raise _told(error, to) from error
+    if isinstance(files, LocalFileSystem):  # whose transactions copy from another disk: half a file can be seen
+        return lambda name, encode: _replace(Path(root), Path(root, name), encode)
+    given = to if to.endswith("/") else f"{to}/"
+    return lambda name, encode: _store(files, f"{root}/{name}", f"{given}{name}", encode)
+
+
+def _replace(folder: Path, path: Path, encode: _Encode) -> str:
+    """Write elsewhere, then put it in its place: who reads meanwhile finds the old file or the new one, whole.
+
+    Elsewhere is beside the data set where that can be, for there are engines that take every file in a folder (Polars);
+    what is left when the process is killed has a hidden name.
+    """
+    others = [one.name for form in FORMATS for one in path.parent.glob(f"[!._]*.{form}") if one.name != path.name]
+    if others:
+        raise InvalidArgument(
+            f"{path.parent} holds {', '.join(sorted(others))}: a reader of the folder would mix it with {path.name}. Export "
+            "each kind and format to a folder of its own."
+        )
+    beside = Path(os.path.realpath(folder)).parent
+    made: list[Path] = []
+    try:
+        made += [parent for parent in path.parents if not parent.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            put_in_place(path, encode, beside)
+        except OSError as error:
+            if error.errno not in _ELSEWHERE:
+                raise
+            put_in_place(path, encode)
+    except BaseException as error:
+        for parent in made:
+            with suppress(OSError):  # it is not empty
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise _told(error, str(path)) from None  # not the scratch file's name
+        raise
+    return str(path)
+
+
+def _store(files: Any, path: str, url: str, encode: _Encode) -> str:
+    """Write to whatever fsspec knows: an object is there when it is complete, as its store commits it."""
+    try:
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        with files.transaction, files.open(path, "wb") as file:
+            encode(file)
+    except Exception as error:
+        raise _told(error, url) from error
+    return url
+
+
+def _told(error: Exception, target: str) -> OSError:
+    """The error of a store, of which each kind has its own, as the one that files have."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return OSError(error.errno, error.strerror, target)
+    return OSError(errno.EIO, str(error) or type(error).__name__, target)

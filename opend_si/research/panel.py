@@ -1,0 +1,254 @@
+"""The recorded histories of many symbols as one Arrow table. Nothing is fetched. Needs the extra `arrow`.
+
+What a symbol's rows are is the planner's to say. For most symbols there is nothing to decide, and that is seen for many at
+once, in arrays (`batch`); every other symbol goes the planner's way, as `history` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opend_si.cache.store import BODY, CURRENT, RawVersion, Store, Version, Versions
+from opend_si.dates import When, read_milliseconds
+from opend_si.errors import CacheMiss, InvalidArgument, warn
+from opend_si.history.record import make_ledger
+from opend_si.history.statements import BOTTOM
+from opend_si.history.walk import Walk, recorded_walk
+from opend_si.pages import Content, PageKey
+from opend_si.research.arrow import days, decode, need_arrow, table_schema
+from opend_si.research.batch import resolve
+from opend_si.settings import Mode, Settings
+from opend_si_schema.definitions import Call, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opend_si.research.arrow import ArrowTable, Flags, Ints
+
+# Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory. How many
+# pages a symbol has is known from the ones before; so many symbols are read first.
+_PAGES, _FIRST = 3500, 25
+# How many symbols a text names.
+_SHOWN = 5
+
+
+def arrow_table(
+    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None
+) -> ArrowTable:
+    """All rows of the symbols, by symbol and date."""
+    need_arrow("arrow_table")
+    if settings.mode is Mode.BYPASS:
+        raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
+    with closing(Store(settings.cache, may_write=False)) as store:
+        table, names = _choose(store, call, codes, market)
+        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, table.market)
+        build = _Build(call, table, looking_back)
+        done, size = 0, _FIRST
+        while batch := names[done : done + size]:
+            records = store.records(call.proto_id, batch)
+            build.add(batch, records)
+            done += len(batch)
+            size = max(1, _PAGES * len(batch) // max(1, sum(len(record.sound) for record in records)))
+        if build.incomplete:  # of nothing no table is made: an export would replace a full one by it
+            needed = codes is not None or len(build.incomplete) == len(names)
+            _tell_incomplete(store, call, build.incomplete, is_needed=needed)
+    return build.finish()
+
+
+def panel(
+    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None
+) -> pd.DataFrame:
+    """The same as a DataFrame; its `attrs` name the market."""
+    need_arrow("panel")
+    return to_frame(arrow_table(settings, call, codes, market, as_of))
+
+
+def to_frame(table: ArrowTable) -> pd.DataFrame:
+    """A table of ours as a DataFrame, with the column types of `history`. Takes the table apart: do not use it after."""
+    import pandas as pd
+    import pyarrow as pa
+
+    names, metadata = table.column_names, table.schema.metadata
+    missing = [name for name in names if table.schema.field(name).type == pa.int64() and table[name].null_count]
+    date = names.index("date")
+    # Days as `history` has them. The detour is free: 32-bit days have no shorter way to seconds.
+    table = table.set_column(date, "date", table["date"].cast(pa.timestamp("s")))
+    apart = {name: table[name].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get) for name in missing}
+    table = table.drop_columns(missing)
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
+    for name, numbers in apart.items():
+        frame.insert(names.index(name), name, numbers)
+    frame.attrs["market"] = metadata[b"market"].decode()
+    return frame
+
+
+def recorded_markets(settings: Settings, call: Call) -> list[str]:
+    """The markets of which something is recorded."""
+    with closing(Store(settings.cache, may_write=False)) as store:
+        markets = [table.market.prefix for table in call.tables]
+        return sorted(market for market in markets if store.symbols(call.proto_id, market))
+
+
+# Which symbols ---------------------------------------------------------------------------------------------------------
+
+
+def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
+    """The table, and the symbols in order."""
+    tables = sorted(call.tables, key=lambda table: table.market.prefix)
+    known = {table.market.prefix: table for table in tables}
+    if market is not None and not (isinstance(market, str) and market in known):
+        raise InvalidArgument(f"market is {market!r}: it takes {' or '.join(known)}")
+    if codes is None:
+        recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in ([market] if market else known)}
+        there = [prefix for prefix, names in recorded.items() if names]
+        if not there:
+            raise CacheMiss(
+                f"No {call.title}{f' of {market}' if market else ''} is recorded in {store.path}. Record some with sync first."
+            )
+        if len(there) > 1:
+            raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
+        return known[there[0]], recorded[there[0]]
+    try:
+        given = [codes] if isinstance(codes, str) else list(codes)
+    except TypeError:
+        raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
+    keys = [PageKey.check(call, code) for code in given]
+    symbols = [key.symbol for key in keys]
+    markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
+    if len(markets) != 1:
+        raise InvalidArgument(
+            f"codes are of {' and '.join(sorted(markets))}: a table is of one market, for their columns differ"
+            if markets
+            else "codes is empty and no market is named: a table is of one market"
+        )
+    return known[markets.pop()], sorted({str(symbol) for symbol in symbols})
+
+
+def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_needed: bool) -> None:
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    text = f"{call.title} of {shown} is not completely recorded in {store.path}"
+    if is_needed:
+        raise CacheMiss(f"{text}. Bring it up to date with sync.")
+    warn(f"{text}, and left out. Bring it up to date with sync.")
+
+
+# Rows ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of some symbols, in order: the symbols' numbers, the table's columns, and when each value was first seen."""
+
+    numbers: Ints
+    columns: dict[str, Any]
+    known_at: Ints
+
+
+class _Build:
+    """Puts the table together, batch by batch."""
+
+    def __init__(self, call: Call, table: Table, as_of: int | None) -> None:
+        self._call, self._table, self._as_of = call, table, as_of
+        self._names: list[str] = []
+        self._chunks: list[ArrowTable] = []
+        self.incomplete: list[str] = []
+
+    def add(self, names: Sequence[str], records: Sequence[Versions]) -> None:
+        """Add a batch of symbols, in order."""
+        import numpy as np
+        import pyarrow as pa
+
+        pages: list[RawVersion] = []
+        owners: list[int] = []
+        for number, record in enumerate(records):
+            if record.is_whole and not record.floor:  # otherwise not all that is left is trusted
+                rows = record.sound if self._as_of is None else _as_of(record.rows, self._as_of)
+                pages += rows
+                owners += [number] * len(rows)
+        decoded = decode(self._call, self._table, [page[BODY] for page in pages])
+        found = resolve(len(names), owners, pages, decoded)
+        places = pa.array(found.rows)
+        columns = {name: values.take(places) for name, values in decoded.columns.items()}
+        parts = [_Part(found.symbols, columns, found.known_at)]
+        complete = np.ones(len(names), dtype=bool)
+        for number in np.flatnonzero(~found.is_plain).tolist():
+            part = self._walk(number, names[number], records[number])
+            if part is None:
+                complete[number] = False
+                self.incomplete.append(names[number])
+            else:
+                parts.append(part)
+        self._chunks.append(self._chunk(parts, complete))
+        self._names += [name for name, is_complete in zip(names, complete, strict=True) if is_complete]
+
+    def finish(self) -> ArrowTable:
+        """The table of all batches."""
+        import pyarrow as pa
+
+        schema = table_schema(self._table, call=self._call)
+        symbols = pa.array(self._names, type=pa.string())
+        tables = []
+        for columns in self._chunks:
+            columns["symbol"] = pa.DictionaryArray.from_arrays(columns["symbol"], symbols)
+            tables.append(pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema))
+        return pa.concat_tables(tables) if tables else schema.empty_table()
+
+    def _chunk(self, parts: Sequence[_Part], complete: Flags) -> dict[str, Any]:
+        import numpy as np
+        import pyarrow as pa
+
+        numbers = np.concatenate([part.numbers for part in parts])
+        known_at = np.concatenate([part.known_at for part in parts])
+        columns = parts[0].columns
+        if len(parts) > 1:
+            order = np.argsort(numbers, kind="stable")
+            numbers, known_at = numbers[order], known_at[order]
+            columns = {
+                name: pa.concat_arrays([part.columns[name] for part in parts]).take(pa.array(order)) for name in columns
+            }
+        places = len(self._names) + np.cumsum(complete) - 1
+        return {
+            "symbol": pa.array(places[numbers].astype(np.int32)),
+            "date": days(columns["timestamp"].to_numpy(), self._table),
+            **columns,
+            "known_at": pa.array(known_at).view(pa.timestamp("ms", "UTC")),
+        }
+
+    def _walk(self, number: int, name: str, record: Versions) -> _Part | None:
+        """One symbol's rows as the planner finds them; None if they are not all recorded."""
+        import numpy as np
+        import pyarrow as pa
+
+        try:
+            key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
+        except InvalidArgument:  # a damaged name
+            return None
+        ledger = make_ledger(key, record, lambda page, row: Content.read(page, row.body))
+        if self._as_of is not None:
+            ledger = ledger.up_to(self._as_of)
+        found = recorded_walk(ledger, BOTTOM)
+        if not isinstance(found, Walk):
+            return None
+        rows, known = found.rows[::-1], found.ledger.vintages()
+        schema = table_schema(self._table, call=self._call)
+        columns = {
+            column.name: pa.array([row.values[place] for row in rows], type=schema.field(column.name).type)
+            for place, column in enumerate(self._table.columns)
+        }
+        known_at = np.array([known.known_at(row) for row in rows], dtype=np.int64)
+        return _Part(np.full(len(rows), number, dtype=np.int64), columns, known_at)
+
+
+def _as_of(rows: Sequence[Version], moment: int) -> Sequence[RawVersion]:
+    """What was recorded up to a moment, as it stood then."""
+    return [
+        row._replace(
+            checked_at=min(row.checked_at, moment),
+            superseded_at=row.superseded_at if row.superseded_at <= moment else CURRENT,
+        )
+        for row in rows
+        if row.fetched_at <= moment
+    ]

@@ -1,0 +1,290 @@
+"""Threads and processes together: one request per page per machine, one rate budget, whoever dies."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import futu_si
+from opend_si.cache.budget import Budget, Slot
+from opend_si.simulator import Fault, Simulator, faults
+from opend_si.simulator.faults import Wait
+from opend_si_schema.definitions import Rate
+from tests.processes import ROOT
+from tests.stress.together import ask_together
+
+Start = Callable[..., Simulator]
+
+
+def test_processes_and_threads_that_want_one_cold_page_send_one_request(start: Start, tmp_path: Path) -> None:
+    opend = start(latency=0.2)
+    total = ask_together(
+        4, opend.host, opend.port, "HK.00700", threads=4, pages=1, OPEND_SI_MODE="online", OPEND_SI_HOME=str(tmp_path)
+    )
+    assert total == {"opend": 1, "cache": 15}
+    assert len(opend.requests) == 1
+
+
+def test_threads_of_one_client_that_want_one_cold_page_send_one_request(start: Start, tmp_path: Path) -> None:
+    opend = start(latency=0.1)
+    with (
+        futu_si.Client(opend.host, opend.port, mode="online", cache=tmp_path / "pages.sqlite3") as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        pages = list(pool.map(lambda _: client.get_page("HK.00700"), range(8)))
+    assert len(opend.requests) == 1
+    assert {page.body for page in pages} == {pages[0].body}
+
+
+def test_a_refresh_that_waited_for_anothers_takes_its_result(start: Start, tmp_path: Path) -> None:
+    opend = start(latency=0.2)
+    together = threading.Barrier(4)
+    with (
+        futu_si.Client(opend.host, opend.port, mode="refresh", cache=tmp_path / "pages.sqlite3") as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+
+        def ask(_: int) -> Any:
+            together.wait()
+            return client.get_page("HK.00700")
+
+        list(pool.map(ask, range(4)))
+        first = len(opend.requests)
+        client.get_page("HK.00700")
+    assert first < 4
+    assert len(opend.requests) == first + 1
+
+
+def test_when_a_fetch_fails_the_next_in_line_fetches(start: Start, tmp_path: Path) -> None:
+    opend = start()
+    opend.faults += [faults.refuse("NN_ProtoRet_TimeOut"), Fault(deliver=lambda data: (Wait(0.1), data))]
+    with (
+        futu_si.Client(opend.host, opend.port, mode="online", cache=tmp_path / "pages.sqlite3") as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+
+        def ask(_: int) -> str:
+            try:
+                return client.get_page("HK.00700").source
+            except futu_si.OpenDError:
+                return "refused"
+
+        told = list(pool.map(ask, range(4)))
+    assert told.count("refused") == 1
+    assert told.count("opend") >= 1
+    assert len(opend.requests) == 1 + told.count("opend")
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
+def test_when_the_one_that_fetches_is_killed_another_takes_over(
+    start: Start, tmp_path: Path, kill: signal.Signals
+) -> None:
+    opend = start()
+    opend.faults.append(faults.silence())
+    script = (
+        "import futu_si, sys; futu_si.Client(sys.argv[1], int(sys.argv[2]), mode='online', timeout=1,"
+        " cache=sys.argv[3]).get_page('HK.00700')"
+    )
+    cache = tmp_path / "pages.sqlite3"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, opend.host, str(opend.port), str(cache)], cwd=ROOT, stderr=subprocess.DEVNULL
+    ) as doomed:
+        opend.wait_for_requests(1)
+        doomed.send_signal(kill)
+        doomed.wait()
+    with futu_si.Client(opend.host, opend.port, mode="online", timeout=1, cache=cache) as client:
+        assert client.get_page("HK.00700").source == "opend"
+    assert len(opend.requests) == 2
+
+
+# The budget ----------------------------------------------------------------------------------------------------------
+
+
+def test_many_processes_never_meet_the_limit(start: Start, tmp_path: Path) -> None:
+    opend = start(rate=Rate(6, 0.5))
+    total = ask_together(
+        4,
+        opend.host,
+        opend.port,
+        "HK.00700",
+        threads=2,
+        pages=4,
+        OPEND_SI_MODE="bypass",
+        OPEND_SI_RATE="6/0.5",
+        OPEND_SI_HOME=str(tmp_path),
+    )
+    assert total == {"opend": 32}
+    assert [request.accepted for request in opend.requests] == [True] * 32
+
+
+@settings(deadline=None, max_examples=60)
+@given(steps=st.lists(st.sampled_from(["reserve", "settle", "cancel", "die"]), max_size=40))
+def test_no_more_slots_are_out_than_the_rate_allows(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
+    budget = Budget(tmp_path_factory.mktemp("budget") / "budget.sqlite3")
+    rate, out, taken = Rate(3, 3600.0), [], 0
+    try:
+        for step in steps:
+            if step == "reserve":
+                slot = budget.reserve("account/3249", rate, timeout=10.0)
+                assert isinstance(slot, Slot) == (taken < rate.requests)
+                if isinstance(slot, Slot):
+                    out.append(slot)
+                    taken += 1
+                else:
+                    assert 0 < slot <= rate.seconds + 10.0
+            elif out:
+                slot = out.pop()
+                if step == "settle":
+                    budget.settle(slot, rate)
+                elif step == "cancel":
+                    budget.cancel(slot)
+                    taken -= 1
+            allowed = budget.allowance("account/3249", rate)
+            assert allowed.requests == rate.requests - taken
+            assert (allowed.wait == 0) == (taken < rate.requests)
+            assert 0 <= allowed.wait <= rate.seconds + 10.0
+        assert isinstance(budget.reserve("other/3249", rate, timeout=10.0), Slot)
+    finally:
+        budget.close()
+
+
+def test_a_slot_counts_from_the_reply_on(tmp_path: Path) -> None:
+    budget, rate = Budget(tmp_path / "budget.sqlite3"), Rate(1, 100.0)
+    slot = budget.reserve("a", rate, timeout=50.0)
+    assert isinstance(slot, Slot)
+    in_flight = budget.reserve("a", rate, timeout=50.0)
+    budget.settle(slot, rate)
+    settled = budget.reserve("a", rate, timeout=50.0)
+    assert not isinstance(in_flight, Slot)
+    assert not isinstance(settled, Slot)
+    assert 100.0 < in_flight <= 150.0
+    assert 0.0 < settled <= 100.0
+    budget.close()
+
+
+def test_after_a_restart_of_the_machine_old_slots_are_not_in_force(tmp_path: Path) -> None:
+    budget, rate = Budget(tmp_path / "budget.sqlite3"), Rate(2, 30.0)
+    with budget._database.writing() as connection:
+        later = 1e9  # what the clock of a machine that ran for 31 years had shown
+        connection.executemany(
+            "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
+        )
+    assert isinstance(budget.reserve("a", rate, timeout=12.0), Slot)
+    budget.close()
+
+
+def test_a_request_that_was_never_sent_costs_nothing(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "2/3600")
+    opend = start()
+    with futu_si.Client("127.0.0.1", 1) as client:
+        for _ in range(5):
+            with pytest.raises(futu_si.ConnectionFailed):
+                client.get_page("HK.00700")
+    with futu_si.Client(opend.host, opend.port) as client:
+        client.get_page("HK.00700")
+        client.get_page("HK.00700")
+        waits: list[float] = []
+    with (
+        pytest.raises(InterruptedError),
+        futu_si.Client(opend.host, opend.port, on_wait=lambda left: waits.append(left) or interrupt()) as client,  # type: ignore[func-returns-value]
+    ):
+        client.get_page("HK.00700")
+    assert len(opend.requests) == 2
+    assert 0 < waits[0] <= 3600
+
+
+def interrupt() -> None:
+    raise InterruptedError
+
+
+def test_recorded_pages_cost_no_slot(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "1/3600")
+    opend = start()
+    with futu_si.Client(opend.host, opend.port, mode="online", cache=tmp_path / "pages.sqlite3") as client:
+        for _ in range(5):
+            client.get_page("HK.00700")
+    assert len(opend.requests) == 1
+
+
+def test_clearing_the_cache_does_not_reset_the_budget(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "1/3600")
+    opend = start()
+    cache = tmp_path / "pages.sqlite3"
+    with futu_si.Client(opend.host, opend.port, mode="online", cache=cache) as client:
+        client.get_page("HK.00700")
+    cache.unlink()
+    with (
+        pytest.raises(InterruptedError),
+        futu_si.Client(
+            opend.host, opend.port, mode="online", cache=tmp_path / "other.sqlite3", on_wait=lambda _: interrupt()
+        ) as client,
+    ):
+        client.get_page("HK.00700")
+
+
+def test_the_limit_met_all_the_same_costs_one_window_and_one_more_try(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "5/0.3")
+    opend = start()
+    waits: list[float] = []
+    refused = faults.refuse("获取空头持仓频率太高，请求失败，每30秒最多30次。")
+    with futu_si.Client(opend.host, opend.port, on_wait=waits.append) as client:
+        opend.faults.append(refused)
+        assert len(client.get_page("HK.00700")) == 10
+        assert 0.0 < waits[0] <= 0.3
+        assert len(opend.requests) == 2
+        opend.faults += [refused, refused]
+        with pytest.raises(futu_si.RateLimited):
+            client.get_page("HK.00700")
+    assert len(opend.requests) == 4
+
+
+def test_without_a_usable_budget_nothing_is_sent(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opend = start()
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "budget.sqlite3").write_bytes(b"this is no database " * 100)
+    monkeypatch.setenv("OPEND_SI_HOME", str(home))
+    monkeypatch.setenv("OPEND_SI_RATE", "30/30")
+    with futu_si.Client(opend.host, opend.port) as client, pytest.raises(futu_si.CacheCorrupt, match="rate budget"):
+        client.get_page("HK.00700")
+    monkeypatch.setenv("OPEND_SI_HOME", str(home / "budget.sqlite3" / "below a file"))
+    with futu_si.Client(opend.host, opend.port) as client, pytest.raises(futu_si.CacheError, match="rate budget"):
+        client.get_page("HK.00700")
+    assert opend.requests == []
+
+
+def test_an_interrupt_ends_the_wait_at_once(start: Start, tmp_path: Path) -> None:
+    opend = start()
+    script = (
+        "import futu_si, sys\n"
+        "client = futu_si.Client(sys.argv[1], int(sys.argv[2]), on_wait=lambda left: print(left, flush=True))\n"
+        "client.get_page('HK.00700'); client.get_page('HK.00700')"
+    )
+    environ = {"OPEND_SI_RATE": "1/3600", "OPEND_SI_MODE": "bypass", "OPEND_SI_HOME": str(tmp_path), "PATH": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, opend.host, str(opend.port)],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as waiting:
+        assert waiting.stdout is not None
+        assert 0 < float(waiting.stdout.readline()) <= 3600
+        waiting.send_signal(signal.SIGINT)
+        _, told = waiting.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in told
+    assert len(opend.requests) == 1

@@ -1,1 +1,0 @@
-"""The published clients, futu-api and moomoo-api, in processes of their own."""
