@@ -1,10 +1,10 @@
 """Many symbols at once, from the record alone. Nothing here opens a socket.
 
-    panel      recorded histories as one Arrow table or one long DataFrame
-    batch      symbols about which there is nothing to decide, seen for many at once in arrays
-    arrow      the bytes of replies into Arrow, and the schema of tables
-    export     tables as files
-    screen     the latest rows of a market, ranked
-    changes    what a row changed against the one before it
-    chart      a picture of a history
+panel      recorded histories as one Arrow table or one long DataFrame
+batch      symbols about which there is nothing to decide, seen for many at once in arrays
+arrow      the bytes of replies into Arrow, and the schema of tables
+export     tables as files
+screen     the latest rows of a market, ranked
+changes    what a row changed against the one before it
+chart      a picture of a history
 """
