@@ -21,7 +21,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from codegen.binding import proto_of, read_brands, read_calls, read_docs, read_markets
+from codegen.binding import proto_of, read_brands, read_calendars, read_calls, read_docs, read_markets
 from codegen.compile import compile_protos, strip
 from codegen.diff import Change, TableUse, compare_sets, counted, in_words, otherwise_different
 from codegen.errors import CodegenError
@@ -108,6 +108,7 @@ def make_plan(root: Path, protos: Path | None = None, accept: bool = False) -> P
             protos=model,
             descriptors=strip(after),
             markets=markets,
+            calendars=read_calendars(inputs / "calendars", markets),
             calls=read_calls(inputs / "bindings", inputs / "brands.toml", model, markets),
             brands=read_brands(inputs / "brands.toml"),
         ),

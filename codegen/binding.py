@@ -1,4 +1,6 @@
-"""What a proto cannot say: calls and their tables (bindings/*.toml), markets (markets.toml), brands (brands.toml).
+"""What a proto cannot say: calls with their tables, markets, their holidays, brands.
+
+They stand in bindings/*.toml, markets.toml, calendars/*.toml and brands.toml.
 
 Reading checks: a key that is missing, unknown or of the wrong type, or a name that the protos do not have, is a
 `CodegenError` with the file and the key.
@@ -7,6 +9,7 @@ Reading checks: a key that is missing, unknown or of the wrong type, or a name t
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +43,23 @@ class Market:
     title: str
     currency: str
     example: str
+
+
+@dataclass(frozen=True)
+class Year:
+    """The regular holidays of a year: the weekdays on which the exchange is closed by plan."""
+
+    number: int
+    source: str
+    days: tuple[date, ...]
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The years of one market whose holidays are known."""
+
+    market: str
+    years: tuple[Year, ...]
 
 
 @dataclass(frozen=True)
@@ -190,6 +210,35 @@ def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
         markets.append(Market(value=value, number=numbers[value], **named))
     toml.done()
     return tuple(markets)
+
+
+def read_calendars(folder: Path, markets: Sequence[Market]) -> tuple[Calendar, ...]:
+    """The holidays of all markets that have a table."""
+    return tuple(_read_calendar(path, markets) for path in sorted(folder.glob("*.toml")))
+
+
+def _read_calendar(path: Path, markets: Sequence[Market]) -> Calendar:
+    toml = _Toml.load(path)
+    market = toml.get("market", str)
+    if market != path.stem or market not in [known.prefix for known in markets]:
+        raise toml.error(f"`market` {market} is not the file's name, or is not in markets.toml")
+    years = [_year(entry) for entry in toml.tables("year")]
+    toml.done()
+    numbers = [year.number for year in years]
+    if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise toml.error("the `year` tables do not follow one another without a gap")
+    return Calendar(market, tuple(years))
+
+
+def _year(toml: _Toml) -> Year:
+    number, source, days = toml.get("year", int), toml.get("source", str), toml.get("days", list)
+    toml.done()
+    for day in days:
+        if type(day) is not date or day.year != number or day.weekday() > 4:
+            raise toml.error(f"`days` has {day}, which is no weekday of {number}")
+    if not days or days != sorted(set(days)):
+        raise toml.error("`days` do not ascend")
+    return Year(number, source, tuple(days))
 
 
 def read_docs(paths: Sequence[Path]) -> dict[str, str]:

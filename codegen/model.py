@@ -45,7 +45,7 @@ _IMPORTED = frozenset(
         *("RepeatedCompositeFieldContainer", "RepeatedScalarFieldContainer"),
     }
 )
-_OWN_MODULES = frozenset({"calls", "definitions", "records"})
+_OWN_MODULES = frozenset({"calendars", "calls", "definitions", "records"})
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import jinja2
 
-from codegen.binding import Brand, Call, Market
+from codegen.binding import Brand, Calendar, Call, Market
 from codegen.errors import CodegenError
 from codegen.model import Protos
 
@@ -33,6 +33,7 @@ class Inputs:
     protos: Protos
     descriptors: bytes
     markets: tuple[Market, ...]
+    calendars: tuple[Calendar, ...]
     calls: tuple[Call, ...]
     brands: tuple[Brand, ...]
 
@@ -68,14 +69,15 @@ def _place(error: Exception, templates: Path, template: str) -> str:
 def _jobs(templates: Path, inputs: Inputs) -> Iterator[tuple[PurePosixPath, str, dict[str, Any]]]:
     """(output path, template, its variables) for every output file."""
     shared = {"markets": inputs.markets, "calls": inputs.calls, "default_call": inputs.calls[0]}
+    modules = sorted({call.module for call in inputs.calls})
+    of_schema = {**shared, "protos": inputs.protos, "modules": modules, "calendars": inputs.calendars}
     for name in _names(templates / "schema"):
         out, template = SCHEMA / name.removesuffix(".j2"), f"schema/{name}"
-        context = {**shared, "protos": inputs.protos, "modules": sorted({call.module for call in inputs.calls})}
         if _PROTO_MARK not in name:
-            yield out, template, context
+            yield out, template, of_schema
             continue
         for file in inputs.protos.files:
-            yield PurePosixPath(str(out).replace(_PROTO_MARK, file.module)), template, {**context, "file": file}
+            yield PurePosixPath(str(out).replace(_PROTO_MARK, file.module)), template, {**of_schema, "file": file}
     for brand in inputs.brands:
         for name in _names(templates / "brand"):
             yield PurePosixPath(brand.package, name.removesuffix(".j2")), f"brand/{name}", {**shared, "brand": brand}

@@ -18,7 +18,8 @@ The values at the root. Each may import those after it:
     replies     what a reply's bytes say: content or refusal; how a refusal is written
     settings    argument, then environment, then default
     symbols     `HK.00700`, and how users name a kind of data
-    dates       days and moments: what users write, when a market publishes
+    dates       days and moments: what users write, when there may be news
+    calendars   business days, and by when a row is public, by the exchanges' rules
     files       files that are there whole or not at all
     forks       what a forked child has to begin anew
     errors      every exception, in one tree; the warning

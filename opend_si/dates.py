@@ -1,8 +1,7 @@
 """Days and moments: what users write, and when a market publishes. Pure.
 
-Rows are stamped with midnight in their market's time zone. Publication follows rules, not calendars: HK weekly, about a
-week after the last trading day of the week (SFC); US twice a month, after the close of the 7th business day behind the
-settlement date (FINRA). Weekdays stand for business days, and one of them is left as margin on both sides.
+Rows are stamped with midnight in their market's time zone. When a market publishes is the rule of `calendars`; here one
+business day is left as margin on both sides of it.
 """
 
 from __future__ import annotations
@@ -16,17 +15,16 @@ from datetime import time as time_of_day
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
+from opend_si.calendars import add_business_days, is_due, publication
 from opend_si.errors import InvalidArgument
-from opend_si_schema.definitions import Market, Schedule
+from opend_si_schema.definitions import Market, Table
 
 # What users may pass for a day or a moment; pandas' Timestamp is a datetime.
 When: TypeAlias = str | date | datetime
 
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
-# Business days between a row's date and its publication.
-_DELAY: dict[Schedule, int] = {"daily": 1, "weekly": 5, "semimonthly": 7}
-_MARGIN = 1
+_MARGIN = 1  # business days
 
 
 def now() -> int:
@@ -109,7 +107,7 @@ def day_of(timestamp: int, market: Market) -> date:
     return datetime.fromtimestamp(timestamp, ZoneInfo(market.timezone)).date()
 
 
-def may_have_news(schedule: Schedule, market: Market, newest: date | None, checked: datetime, now: datetime) -> bool:
+def may_have_news(table: Table, newest: date | None, checked: datetime, now: datetime) -> bool:
     """Whether a row newer than `newest` can have been published since OpenD was asked at `checked`.
 
     A row's publication is looked for from one business day before it is due; asked one business day after it was due or
@@ -117,43 +115,15 @@ def may_have_news(schedule: Schedule, market: Market, newest: date | None, check
     """
     if newest is None or now - checked >= _WEEK or checked > now:
         return True
+    market = table.market
     zone = ZoneInfo(market.timezone)
-    for day in _due_days(schedule, newest, now.astimezone(zone).date()):
-        opens = datetime.combine(add_business_days(day, _DELAY[schedule] - _MARGIN), time_of_day(), zone)
-        closes = datetime.combine(add_business_days(day, _DELAY[schedule] + _MARGIN + 1), time_of_day(), zone)
-        if opens <= now and checked < closes:
-            return True
+    day = now.astimezone(zone).date()
+    while day > newest:  # back from today, since what is due at all is due within weeks
+        if is_due(table, day):
+            earliest, latest = publication(table, day)
+            if checked >= datetime.combine(add_business_days(market, latest, _MARGIN + 1), time_of_day(), zone):
+                return False  # and so it is for all rows before this one
+            if now >= datetime.combine(add_business_days(market, earliest, -_MARGIN), time_of_day(), zone):
+                return True
+        day -= timedelta(days=1)
     return False
-
-
-def _due_days(schedule: Schedule, after: date, until: date) -> Iterator[date]:
-    day = after + timedelta(days=1)
-    while day <= until:
-        if is_due(schedule, day):
-            yield day
-        day += timedelta(days=1)
-
-
-def is_due(schedule: Schedule, day: date) -> bool:
-    """Whether the schedule has a row on this day, weekdays standing for trading days."""
-    if day.weekday() > 4:
-        return False
-    if schedule == "daily":
-        return True
-    if schedule == "weekly":
-        return day.weekday() == 4
-    month_end = (day.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    return day in (_weekday_before(day.replace(day=15)), _weekday_before(month_end))
-
-
-def add_business_days(day: date, count: int) -> date:
-    """The day that many weekdays later."""
-    while count > 0:
-        day += timedelta(days=1)
-        count -= day.weekday() <= 4
-    return day
-
-
-def _weekday_before(day: date) -> date:
-    """`day`, or the weekday before it."""
-    return day - timedelta(days=max(0, day.weekday() - 4))

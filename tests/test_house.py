@@ -97,6 +97,16 @@ def test_the_engine_knows_no_face() -> None:
     assert named == set()
 
 
+def test_docs_show_the_map_and_name_tests_that_are_there() -> None:
+    text = (ROOT / "docs/inside.md").read_text(encoding="utf-8")
+    assert opend_si.__doc__ is not None
+    table = [line[4:] for line in opend_si.__doc__.splitlines() if re.match(r" {4}\w+ +>", line)]
+    assert "\n".join(table) in text
+    named = re.findall(r"tests/[\w/]+\.py", text)
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    assert len(named) > len(table)
+
+
 @pytest.mark.parametrize("top", ["opend_si", "codegen", "benchmarks", "tests"])
 def test_no_folder_has_more_files_than_one_can_hold_in_mind(top: str) -> None:
     folders = {path.parent for path in (ROOT / top).rglob("*.py")}

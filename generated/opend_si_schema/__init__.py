@@ -5,5 +5,5 @@ Message classes stand in one module a proto file: `common`, `qot_common`, `get_g
 `keep_alive`, `qot_get_daily_short_volume`, `qot_get_short_interest`.
 
 `calls` describes each call (protocol id, page size, rate, tables), `records` holds the row classes, `definitions` the
-classes that descriptions are made of. Nothing here does I/O but reading `descriptors.binpb` once.
+classes that descriptions are made of, `calendars` holidays that no rule computes. Nothing here does I/O but reading `descriptors.binpb` once.
 """

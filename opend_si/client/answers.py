@@ -241,7 +241,7 @@ class Answers:
             return False
         table = key.table
         newest = day_of(head.rows[0].at, table.market) if head.rows else None
-        return not may_have_news(table.schedule, table.market, newest, moment(head.checked_at), moment(asked_at))
+        return not may_have_news(table, newest, moment(head.checked_at), moment(asked_at))
 
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
         age = _age(now() - checked_at)

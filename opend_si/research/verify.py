@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opend_si.dates import add_business_days, is_due
+from opend_si.calendars import add_business_days, is_due
 from opend_si.errors import CacheMiss, InvalidArgument
 from opend_si.research.panel import panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
@@ -194,11 +194,11 @@ def _with_the_one_before(rows: pd.DataFrame) -> Iterator[tuple[Any, Any]]:
 
 def _odd(table: Table, row: Any, before: Any) -> Iterator[tuple[str, float | None, float | None, str]]:
     day = row.date.date()
-    if not is_due(table.schedule, day):
+    if not is_due(table, day):
         yield "date", None, None, f"not a day of the {table.schedule} schedule"
     if table.market.prefix == "US":
         yield from _odd_days_to_cover(row)
-    if before is not None and add_business_days(before.date.date(), 1) == day:
+    if before is not None and add_business_days(table.market, before.date.date(), 1) == day:
         close, stated = _number(before, "close_price"), _number(row, "last_close_price")
         if close is not None and stated is not None and close != stated:
             yield "last_close_price", stated, close, "not the close price of the row of the day before"

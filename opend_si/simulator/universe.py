@@ -21,10 +21,11 @@ from zlib import crc32
 
 from google.protobuf.json_format import ParseDict
 
-from opend_si.dates import is_due, midnight
+from opend_si.calendars import is_due
+from opend_si.dates import midnight
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import SHORT_INTEREST
-from opend_si_schema.definitions import Call, Column, Schedule, Table
+from opend_si_schema.definitions import Call, Column, Table
 
 # The newest row of the broker's sample; the synthetic rows end with it.
 UNTIL = date(2026, 4, 30)
@@ -80,7 +81,7 @@ class Universe:
         rows = list(self.rows(symbol, call) or ())
         for _ in range(count):
             newest = _date(rows[0]) if rows else UNTIL
-            day = next(day for day in _days_after(table.schedule, newest))
+            day = next(day for day in _days_after(table, newest))
             rows.insert(0, self._row(symbol, call, table, day))
         with self._lock:
             self._rows[call.name, symbol] = rows
@@ -108,7 +109,7 @@ class Universe:
         table = _table(call, symbol)
         rows = _sample(call) if symbol == _SAMPLE_SYMBOL and call.name == SHORT_INTEREST.name else []
         newest = _date(rows[-1]) if rows else UNTIL + timedelta(days=1)
-        days = [day for day in _days_after(table.schedule, _SINCE[table.market.prefix], newest) if day < newest]
+        days = [day for day in _days_after(table, _SINCE[table.market.prefix], newest) if day < newest]
         wanted = days[::-1] if self._most_rows is None else days[::-1][: max(self._most_rows - len(rows), 0)]
         return [*rows, *(self._row(symbol, call, table, day) for day in wanted)][: self._most_rows]
 
@@ -209,10 +210,10 @@ def _date(row: Row) -> date:
     return date.fromisoformat(row.timestampStr)
 
 
-def _days_after(schedule: Schedule, start: date, end: date | None = None) -> Iterator[date]:
-    """The schedule's dates after `start` (the start itself too when it is a date of a history's beginning)."""
+def _days_after(table: Table, start: date, end: date | None = None) -> Iterator[date]:
+    """The dates of the table's schedule after `start` (the start itself too when it is a date of a history's beginning)."""
     day = start + timedelta(days=1)
     while end is None or day < end:
-        if is_due(schedule, day):
+        if is_due(table, day):
             yield day
         day += timedelta(days=1)

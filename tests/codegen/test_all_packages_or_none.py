@@ -47,6 +47,7 @@ PROTO = "codegen/protos/Qot_GetShortInterest.proto"
 BINDING = "codegen/bindings/short_interest.toml"
 BRANDS = "codegen/brands.toml"
 MARKETS = "codegen/markets.toml"
+HOLIDAYS = "codegen/calendars/HK.toml"
 INIT = "templates/brand/__init__.py.j2"
 COLUMNS = "templates/brand/_columns.j2"
 SCHEMA = "generated/opend_si_schema"
@@ -435,6 +436,31 @@ SETTINGS_WRONG = [
     ),
 ]
 
+HOLIDAYS_WRONG = [
+    wrong("market-without-a-name", change(HOLIDAYS, 'market = "HK"', ""), "HK.toml: `market` is missing"),
+    wrong("market-of-another-file", change(HOLIDAYS, 'market = "HK"', 'market = "US"'), "HK.toml: `market` US"),
+    wrong("year-left-out", change(HOLIDAYS, "year = 2013", "year = 2011"), "HK.toml: year[1] `days` has 2013-01-01"),
+    wrong(
+        "years-with-a-gap",
+        change(
+            HOLIDAYS,
+            "[[year]]\nyear = 2012",
+            '[[year]]\nyear = 2010\nsource = ""\ndays = [2010-01-01]\n\n[[year]]\nyear = 2012',
+        ),
+        *("HK.toml: ", "gap"),
+    ),
+    wrong("no-weekday", change(HOLIDAYS, "2012-12-26", "2012-12-29"), "HK.toml: year[0] `days` has 2012-12-29"),
+    wrong("text-for-a-day", change(HOLIDAYS, "2012-12-26", '"2012-12-26"'), "HK.toml: year[0] `days` has 2012-12-26"),
+    wrong("moment-for-a-day", change(HOLIDAYS, "2012-12-26", "2012-12-26T00:00:00"), "HK.toml: year[0] `days` has "),
+    wrong("day-twice", change(HOLIDAYS, "2012-12-26", "2012-12-25"), "HK.toml: year[0] `days` do not ascend"),
+    wrong(
+        "year-without-a-source", change(HOLIDAYS, "source = ", "# source = "), "HK.toml: year[0] `source` is missing"
+    ),
+    wrong(
+        "unknown-key-of-a-year", change(HOLIDAYS, "year = 2012", "year = 2012\ncolour = 1"), "HK.toml: year[0] `colour`"
+    ),
+]
+
 TEMPLATES_WRONG = [
     wrong("undefined-variable", change(INIT, "{{ brand.name }}", "{{ brand.nmae }}"), INIT, "'nmae'"),
     wrong("no-jinja", change(INIT, "{{ brand.name }}", "{{ brand.name "), f"{INIT}, line "),
@@ -462,7 +488,9 @@ TEMPLATES_WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("edit", "said"), [*PROTOS_WRONG, *BINDINGS_WRONG, *SETTINGS_WRONG, *TEMPLATES_WRONG])
+@pytest.mark.parametrize(
+    ("edit", "said"), [*PROTOS_WRONG, *BINDINGS_WRONG, *SETTINGS_WRONG, *HOLIDAYS_WRONG, *TEMPLATES_WRONG]
+)
 def test_a_wrong_input_is_one_clear_error_and_changes_nothing(
     scratch: Scratch, capsys: pytest.CaptureFixture[str], edit: Edit, said: Sequence[str]
 ) -> None:

@@ -124,7 +124,7 @@ def test_columns_order_types_and_documentation_stay_with_the_published_protos(ad
     assert f"{SCHEMA}/descriptors.binpb" in differ  # so that this test compares something
     assert not {path for path in differ if path.startswith(FACES)}
     assert differ.isdisjoint(
-        {f"{SCHEMA}/{name}.py" for name in ("calls", "records", "definitions", "__init__", "_pool")}
+        {f"{SCHEMA}/{name}.py" for name in ("calendars", "calls", "records", "definitions", "__init__", "_pool")}
     )
 
 

@@ -50,7 +50,7 @@ def test_what_is_not_run_is_known(page: str) -> None:
 
 
 def test_pages_that_do_not_run_here_are_followed_by_other_tests() -> None:
-    tests = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("tests/*/test_*.py")))
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.rglob("tests/**/test_*.py")))
     others = {path.stem for path in FOLDER.glob("*.md")} - set(GUIDE)
     assert [page for page in sorted(others) if f"{page}.md" not in tests] == []
 
