@@ -202,7 +202,7 @@ class CSharp(Language):
     shown = ""
 
     def tools(self) -> str:
-        raise Missing("there is no example: the page's class needs the brokers' C# SDK, which no test can download")
+        raise Missing("there is no example: the page's class needs .NET and the brokers' C# SDK")
 
     def run(self, server: Server, folder: Path) -> str:
         raise NotImplementedError
