@@ -2,6 +2,7 @@
 # make test    the tests
 # make check   ruff, mypy --strict, rendered code, wheel, guide
 # make docs    the guide, in site/
+# make interop the examples in all languages whose tools are here
 # Each sets up what it needs in $(VENV).
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # A link, a heading or a name that is not there is an error.
 GUIDE = $(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs site/html
 
-.PHONY: demo test check docs notebook regenerate bench bench-compare fuzz clean
+.PHONY: demo test check docs interop notebook regenerate bench bench-compare fuzz clean
 
 demo: $(VENV)/base.stamp
 	@$(VENV)/bin/futu-si demo
@@ -33,6 +34,11 @@ check: $(VENV)/test.stamp $(VENV)/lint.stamp $(VENV)/docs.stamp
 docs: $(VENV)/docs.stamp
 	$(GUIDE)
 	@echo site/html/index.html
+
+# make interop ARGS="--opend HOST:PORT --websocket ws://HOST:PORT" runs them against a server that is there.
+# It says at the end what ran, with which tools, and what did not, and why.
+interop: $(VENV)/test.stamp
+	$(PY) -m pytest -q tests/interop -o "python_files=interop_*.py" $(ARGS)
 
 # Executes the notebook on the simulator and writes what it shows.
 notebook: $(VENV)/test.stamp

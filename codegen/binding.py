@@ -99,6 +99,7 @@ class Call:
     name: str
     call: str
     title: str
+    package: str  # of its proto
     module: str
     proto_id: int
     since: str
@@ -110,11 +111,26 @@ class Call:
     page_maximum: int
     rate_requests: int
     rate_seconds: int
+    messages: tuple[Message, ...]  # of its proto
     tables: tuple[Table, ...]
 
     @property
     def constant(self) -> str:
         return constant_case(self.name)
+
+    @property
+    def method(self) -> str:
+        """What the broker's SDKs call it: `GetShortInterest`; in Java with a small first letter."""
+        return self.package.removeprefix("Qot_")
+
+    @property
+    def java_method(self) -> str:
+        return self.method[0].lower() + self.method[1:]
+
+    @property
+    def java_class(self) -> str:
+        """The class that protoc puts the messages of its proto into: `QotGetShortInterest`."""
+        return self.package.replace("_", "")
 
 
 class _Toml:
@@ -267,6 +283,7 @@ def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
         name=toml.get("name", str),
         call=toml.get("call", str),
         title=toml.get("title", str),
+        package=file.package,
         module=module_name(file.name),
         proto_id=toml.get("proto_id", int),
         since=toml.get("since", str),
@@ -278,6 +295,7 @@ def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
         page_maximum=size.get("maximum", int),
         rate_requests=rate.get("requests", int),
         rate_seconds=rate.get("seconds", int),
+        messages=file.messages,
         tables=tuple(_table(entry, protos, reply, markets) for entry in toml.tables("table")),
     )
     for part in (size, rate, toml):

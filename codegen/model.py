@@ -76,6 +76,11 @@ class Field:
         return self.type_name or _F.Type.Name(self.type).removeprefix("TYPE_").lower()
 
     @property
+    def javascript_type(self) -> str:
+        """The type as protobuf.js takes it; of an enum its numbers, which is what the wire has."""
+        return "int32" if self.type == _F.TYPE_ENUM else self.proto_type
+
+    @property
     def scalar_type(self) -> str:
         """The Python type of one value; `""` for a message."""
         return _SCALARS.get(self.type, "")

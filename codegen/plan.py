@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codegen.errors import CodegenError
+from codegen.render import EXAMPLES
 
 PROTOS = PurePosixPath("codegen/protos")
 DIFF_LINES = 40
-# How every rendered Python file begins, see templates/_header.j2.
-RENDERED_MARK = "# Rendered by codegen from templates/"
+# How every rendered file begins, behind the sign of a comment, see templates/_header.j2.
+RENDERED_MARK = b" Rendered by codegen from templates/"
 
 Plan = Mapping[PurePosixPath, bytes]
 
@@ -35,7 +36,10 @@ class Drift:
 
 
 def compare(root: Path, plan: Plan) -> Drift:
-    """Hold the tree under `root` against the plan. Folders that hold a planned package, or the protos, hold no others."""
+    """Hold the tree under `root` against the plan.
+
+    Folders that hold a planned package, or the protos, hold no others; the examples hold no others that are rendered.
+    """
     drift = Drift()
     for path, wanted in sorted(plan.items()):
         target = root / path
@@ -48,13 +52,14 @@ def compare(root: Path, plan: Plan) -> Drift:
 
 
 def _present(root: Path, plan: Plan) -> list[PurePosixPath]:
-    owned = sorted({path.parts[0] for path in outputs(plan)} | _rendered_packages(root))
+    owned = sorted({path.parts[0] for path in outputs(plan)} - {EXAMPLES.name} | _rendered_packages(root))
     present = [
         path
         for folder in owned
         for path in sorted((root / folder).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]
+    present += sorted(path for path in (root / EXAMPLES).rglob("*") if path.is_file() and _is_rendered(path))
     if any(path.parent == PROTOS for path in plan):
         present += sorted(path for path in (root / PROTOS).glob("*.proto") if path.is_file())
     return [PurePosixPath(path.relative_to(root).as_posix()) for path in present]
@@ -67,9 +72,12 @@ def outputs(plan: Plan) -> list[PurePosixPath]:
 
 def _rendered_packages(root: Path) -> set[str]:
     """Packages at the top that were rendered once, for a brand that is no longer named, say."""
-    return {
-        path.parent.name for path in root.glob("*/__init__.py") if path.read_bytes().startswith(RENDERED_MARK.encode())
-    }
+    return {path.parent.name for path in root.glob("*/__init__.py") if _is_rendered(path)}
+
+
+def _is_rendered(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len("//") + len(RENDERED_MARK)).lstrip(b"#/").startswith(RENDERED_MARK)
 
 
 def report(root: Path, plan: Plan, drift: Drift) -> str:

@@ -1,8 +1,8 @@
 """From the model to text: Jinja templates, then ruff.
 
 A template's path is its output's path: `templates/schema/X.j2` becomes `generated/opend_si_schema/X`,
-`templates/brand/X.j2` becomes `futu_si/X` and `moomoo_si/X`, `%proto` stands for each proto's module. Templates
-substitute, loop and include; what they print is a property of the model.
+`templates/brand/X.j2` becomes `futu_si/X` and `moomoo_si/X`, `templates/examples/X.j2` becomes `examples/X`, `%proto`
+stands for each proto's module. Templates substitute, loop and include; what they print is a property of the model.
 """
 
 import subprocess
@@ -22,6 +22,7 @@ from codegen.errors import CodegenError
 from codegen.model import Protos
 
 SCHEMA = PurePosixPath("generated/opend_si_schema")
+EXAMPLES = PurePosixPath("examples")  # here what is rendered stands beside what is written by hand
 WIDTH = 120
 _PROTO_MARK = "%proto"
 
@@ -81,6 +82,8 @@ def _jobs(templates: Path, inputs: Inputs) -> Iterator[tuple[PurePosixPath, str,
     for brand in inputs.brands:
         for name in _names(templates / "brand"):
             yield PurePosixPath(brand.package, name.removesuffix(".j2")), f"brand/{name}", {**shared, "brand": brand}
+    for name in _names(templates / "examples"):
+        yield EXAMPLES / name.removesuffix(".j2"), f"examples/{name}", {**shared, "protos": inputs.protos}
 
 
 def _names(folder: Path) -> list[str]:

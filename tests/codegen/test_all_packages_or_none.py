@@ -39,8 +39,9 @@ from codegen.render import WIDTH, comment, docstring
 from tests.conftest import FACES
 from tests.processes import ROOT
 
-OUTPUTS = ("generated", *FACES)
+OUTPUTS = ("generated", "examples", *FACES)
 INPUTS = ("codegen", "templates")
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*_cache", "node_modules", "build")
 AWKWARD = ROOT / "tests/data/awkward"
 
 PROTO = "codegen/protos/Qot_GetShortInterest.proto"
@@ -66,7 +67,7 @@ class Scratch:
     @classmethod
     def make(cls, root: Path, *more: str) -> "Scratch":
         for name in (*INPUTS, *OUTPUTS, *more):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
+            shutil.copytree(ROOT / name, root / name, ignore=NOT_COPIED)
         return cls(root)
 
     def read(self, path: str) -> str:
@@ -98,8 +99,12 @@ class Scratch:
             path.relative_to(self.root).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
             for name in OUTPUTS
             for path in sorted((self.root / name).rglob("*"))
-            if path.is_file() and "__pycache__" not in path.parts
+            if path.is_file() and "__pycache__" not in path.parts and not self.is_example_by_hand(path)
         }
+
+    def is_example_by_hand(self, path: Path) -> bool:
+        """Among the examples, what is rendered stands beside what is not."""
+        return path.is_relative_to(self.root / "examples") and b"Rendered by codegen" not in path.read_bytes()
 
     def contents(self) -> dict[str, bytes]:
         return {path: data for path, (data, _) in self.outputs().items()}
@@ -108,9 +113,13 @@ class Scratch:
         """Change a file, the binary one too, remove one, and add files where none belong."""
         self.change(f"{SCHEMA}/calls.py", "proto_id=3249", "proto_id=9999")
         (self.root / SCHEMA / "descriptors.binpb").write_bytes(b"\xff\xfe")
+        self.change("examples/cpp/calls.h", "protocol = 3249", "protocol = 9999")
         self.remove("futu_si/_quote.py")
+        self.remove("examples/javascript/calls.mjs")
         self.write("moomoo_si/by_hand.py", "")
         self.write("generated/deeper/.hidden", "")
+        self.write("examples/by_hand.txt", "This is no drift.")
+        self.write("examples/java/Old.java", self.read("examples/java/com/futu/openapi/FTSPI_Qot.java"))
 
 
 Edit = Callable[[Scratch], object]
@@ -202,9 +211,12 @@ def test_check_names_all_drift_and_writes_nothing(scratch: Scratch, capsys: pyte
     assert named == {
         ("differs", f"{SCHEMA}/calls.py"),
         ("differs", f"{SCHEMA}/descriptors.binpb"),
+        ("differs", "examples/cpp/calls.h"),
         ("missing", "futu_si/_quote.py"),
+        ("missing", "examples/javascript/calls.mjs"),
         ("orphaned", "moomoo_si/by_hand.py"),
         ("orphaned", "generated/deeper/.hidden"),
+        ("orphaned", "examples/java/Old.java"),
     }
     assert "-    proto_id=9999," in err
     assert "+    proto_id=3249," in err
@@ -223,12 +235,16 @@ def test_writing_repairs_all_drift_says_so_and_has_nothing_left_to_do(
     assert set(out.splitlines()[:-1]) == {
         f"wrote {SCHEMA}/calls.py",
         f"wrote {SCHEMA}/descriptors.binpb",
+        "wrote examples/cpp/calls.h",
         "wrote futu_si/_quote.py",
+        "wrote examples/javascript/calls.mjs",
         "removed moomoo_si/by_hand.py",
         "removed generated/deeper/.hidden",
+        "removed examples/java/Old.java",
     }
     assert err == ""
     assert scratch.contents() == rendered
+    assert scratch.read("examples/by_hand.txt")
 
     before = scratch.outputs()
     assert scratch.run() == 0
@@ -545,6 +561,7 @@ told = {
     "us_record": [field.name for field in dataclasses.fields(records.UsShortInterest)],
     "record_doc": records.HkShortInterest.__doc__,
     "stub": Path(qot_get_short_interest.__file__).with_suffix(".pyi").read_text(encoding="utf-8"),
+    "javascript": (root / "examples/javascript/calls.mjs").read_text(encoding="utf-8"),
 }
 for name in sys.argv[2:]:
     face = importlib.import_module(name)
@@ -594,6 +611,10 @@ def test_a_new_field_is_the_last_of_its_record(changed: dict[str, Any]) -> None:
 def test_a_new_field_is_in_the_stub(changed: dict[str, Any]) -> None:
     assert "    # What the exchange tells since lately.\n    newThing: int\n" in changed["stub"]
     assert "        newThing: int | None = ...,\n" in changed["stub"]
+
+
+def test_a_new_field_is_among_those_that_the_javascript_example_gives(changed: dict[str, Any]) -> None:
+    assert '        newThing: { id: 7, type: "uint64" },\n' in changed["javascript"]
 
 
 @pytest.mark.parametrize("face", FACES)
