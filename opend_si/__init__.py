@@ -8,7 +8,8 @@ reads this table and fails on an arrow that is not in it:
     research   > history, cache                                many symbols at once, from the record alone
     history    > cache                                         what the recorded pages of a symbol say together
     cache      >                                               two SQLite files; they know no meaning
-    simulator  > wire                                          an OpenD made up
+    simulator  > server, wire                                  an OpenD made up
+    server     > wire                                          OpenD's side of the wire
     wire       >                                               framing, ciphers, a session; both connections
 
 The values at the root. Each may import those after it:

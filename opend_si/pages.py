@@ -8,6 +8,8 @@ from datetime import datetime
 from operator import index
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from google.protobuf.message import DecodeError
+
 from opend_si.dates import milliseconds, moment
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.replies import read_reply, read_text
@@ -70,6 +72,26 @@ class PageKey:
             c2s.nextKey = self.next_key
         c2s.num = self.num
         return bytes(message.SerializeToString())
+
+    @classmethod
+    def of_request(cls, call: Call, body: bytes) -> PageKey:
+        """The page that a request's body asks for, the inverse of `request`. What it asks for is not checked.
+
+        Raises:
+            ProtocolError: the bytes are no request of this call.
+            InvalidArgument: the security is of a market that no call covers.
+
+        """
+        try:
+            c2s = call.request.FromString(body).c2s
+        except (DecodeError, UnicodeDecodeError) as error:  # the second from pure Python protobuf
+            raise ProtocolError(f"the request for {call.title} cannot be read: {error}") from None
+        market, code = c2s.security.market, read_text(c2s.security, "code")
+        symbol = Symbol.of(market, code)
+        if symbol is None:
+            raise InvalidArgument(f"{call.title}: the security {code!r} is of market {market}, which is not covered")
+        num = c2s.num if c2s.HasField("num") else call.page_size.default
+        return cls(call, symbol, read_text(c2s, "nextKey"), num)
 
 
 def _check_cursor(next_key: object) -> str:

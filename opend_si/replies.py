@@ -1,4 +1,4 @@
-"""What a reply's bytes say: its content, a refusal, or nothing that OpenD sends."""
+"""What a reply's bytes say: its content, a refusal, or nothing that OpenD sends; and how a refusal is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import NotPermitted, OpenDError, ProtocolError, RateLimited, UnknownSymbol, Unsupported
-from opend_si_schema import common
+from opend_si_schema import common, keep_alive
 
 
 def read_reply(response: Any, body: bytes, call: str, asked: str) -> Any:
@@ -28,6 +28,11 @@ def read_reply(response: Any, body: bytes, call: str, asked: str) -> Any:
     if not reply.HasField("s2c"):
         raise ProtocolError(f"the reply to {call} says that it succeeded and has no content")
     return reply.s2c
+
+
+def write_refusal(ret_type: int, text: str, err_code: int = 0) -> Any:
+    """The reply that refuses a request of any call: every reply shares these three fields, so any class serves."""
+    return keep_alive.Response(retType=ret_type, retMsg=text, errCode=err_code)
 
 
 def read_text(message: Any, field: str) -> str:

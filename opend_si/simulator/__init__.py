@@ -1,9 +1,9 @@
 """An OpenD stand-in that speaks the real wire: for trying things out, for demonstrations and for tests.
 
 universe    what it knows: the broker's documented rows, and a seeded synthetic market
-limits      the sliding window that OpenD keeps
+server      what it answers, within the sliding window that OpenD keeps
 faults      what can go wrong, switched on from tests
-server      the wire, any number of clients, on asyncio
+chaos       faults without end
 """
 
 from opend_si.simulator.faults import Fault

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from opend_si.errors import ProtocolError
@@ -17,7 +17,7 @@ from opend_si.wire.errors import BodyMismatch
 
 HEADER = struct.Struct("<2sIBBII20s8s")
 MAGIC = b"FT"
-PROTOBUF = 0
+PROTOBUF, JSON = 0, 1
 PLAIN = Plain()
 # Longest body accepted. A page of 50 rows has under 8 KB; OpenD's largest replies stay far below this.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -32,13 +32,15 @@ class Frame:
     proto_id: int
     serial: int
     body: bytes
+    body_format: int = PROTOBUF
 
 
 def encode_frame(frame: Frame, cipher: Cipher = PLAIN) -> bytes:
     """The bytes of `frame`."""
     digest = _sha1(frame.body)
     body = cipher.encrypt(frame.body)
-    return HEADER.pack(MAGIC, frame.proto_id, PROTOBUF, _VERSION, frame.serial, len(body), digest, _RESERVED) + body
+    head = frame.proto_id, frame.body_format, _VERSION, frame.serial, len(body), digest, _RESERVED
+    return HEADER.pack(MAGIC, *head) + body
 
 
 class FrameDecoder:
@@ -46,13 +48,15 @@ class FrameDecoder:
 
     It never holds more than one body beyond what was fed, and refuses a length above `MAX_BODY_BYTES` on sight.
 
-    Attributes:
-        cipher: Decrypts the next frame. It may be changed between two frames that `feed` yields.
+    Args:
+        cipher: Decrypts frames; also an attribute, which may be changed between two frames that `feed` yields.
+        formats: The body formats that are let in. OpenD answers in the format of the request, so a client takes its own.
 
     """
 
-    def __init__(self, cipher: Cipher = PLAIN) -> None:
+    def __init__(self, cipher: Cipher = PLAIN, formats: Collection[int] = (PROTOBUF,)) -> None:
         self.cipher = cipher
+        self._formats = formats
         self._buffer = bytearray()
         self._error: ProtocolError | None = None
 
@@ -72,7 +76,7 @@ class FrameDecoder:
         if len(buffer) < HEADER.size:
             return None
         _, proto_id, body_format, _, serial, length, digest, _ = HEADER.unpack_from(buffer)
-        if body_format != PROTOBUF:
+        if body_format not in self._formats:
             raise self._fail(f"a frame of protocol {proto_id} has body format {body_format}, not protobuf")
         if length > MAX_BODY_BYTES:
             raise self._fail(f"a frame of protocol {proto_id} announces {length} bytes, more than {MAX_BODY_BYTES}")
@@ -81,7 +85,7 @@ class FrameDecoder:
             return None
         body = self._open(proto_id, bytes(memoryview(buffer)[HEADER.size : end]), digest)
         del buffer[:end]
-        return Frame(proto_id, serial, body)
+        return Frame(proto_id, serial, body, body_format)
 
     def _open(self, proto_id: int, sealed: bytes, digest: bytes) -> bytes:
         try:
