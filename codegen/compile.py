@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from codegen.errors import CodegenError
 
@@ -72,6 +74,18 @@ def _refuse_other_encodings(paths: Iterable[Path]) -> None:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise CodegenError(f"{path}:{line}: not UTF-8, as a proto has to be; save it in that encoding") from None
+
+
+def check_loads(files: FileDescriptorSet, folder: Path) -> None:
+    """Refuse what protoc takes and protobuf does not: the packages could not be imported."""
+    pool = DescriptorPool()
+    for file in files.file:
+        try:
+            pool.AddSerializedFile(file.SerializeToString())
+            for message in file.message_type:
+                GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{message.name}"))
+        except Exception as error:  # its two implementations raise different ones
+            raise CodegenError(f"{folder / file.name}: protobuf cannot load what protoc makes of it: {error}") from None
 
 
 def strip(files: FileDescriptorSet) -> bytes:

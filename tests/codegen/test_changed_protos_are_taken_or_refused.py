@@ -47,6 +47,7 @@ HK_ITEM, US_ITEM = f"{SHORTS}.HkShortInterestItem", f"{SHORTS}.UsShortInterestIt
 
 A_FIELD = "  optional uint64 aggregatedShort = 5;"
 A_COLUMN = '  { field = "aggregatedShort", unit = "shares" },\n'
+A_ROLE = 'short = "aggregatedShort"\n'
 A_DOC = f'"{HK_ITEM}.aggregatedShort" = "Aggregated reportable short positions."\n'
 NEW_FIELD = "  optional uint64 newThing = 7; // What the exchange tells since lately."
 
@@ -746,9 +747,11 @@ def test_an_accepted_loss_asks_for_the_binding_to_be_edited_and_then_goes_throug
         f"{scratch.root / BINDING}: table[1] `columns` lists aggregatedShort: {HK_ITEM}.aggregatedShort is gone" in err
     )
     assert f"{scratch.root / BINDING}: `docs` speaks of {HK_ITEM}.aggregatedShort, which is gone" in err
+    assert f"{scratch.root / BINDING}: table[1] `short` names aggregatedShort: {HK_ITEM}.aggregatedShort is gone" in err
     assert "run again" in err
     assert everything(scratch) == before
 
+    scratch.change(BINDING, A_ROLE, "")
     scratch.change(BINDING, A_COLUMN, "")
     scratch.change(BINDING, A_DOC, "")
     assert scratch.run(*options) == 0
@@ -758,9 +761,9 @@ def test_an_accepted_loss_asks_for_the_binding_to_be_edited_and_then_goes_throug
 
 
 def test_an_accepted_type_is_the_columns(scratch: Scratch, folder: Folder) -> None:
-    folder.change(PROTO, A_FIELD, A_FIELD.replace("uint64", "double"))
+    folder.change(PROTO, "optional uint64 avgDailyShareVolume", "optional double avgDailyShareVolume")
     assert scratch.run("--protos", str(folder), "--accept") == 0
-    assert "    aggregated_short: float | None = None\n" in scratch.read(f"{SCHEMA}/records.py")
+    assert "    avg_daily_share_volume: float | None = None\n" in scratch.read(f"{SCHEMA}/records.py")
 
 
 # A field that was sent before it was known
