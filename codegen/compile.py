@@ -6,10 +6,11 @@ What lives here: calling the compiler, its errors, and the stripped set that is 
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -63,7 +64,27 @@ def _read(data: bytes, folder: Path) -> FileDescriptorSet:
         _refuse_other_encodings(sorted(folder.glob("*.proto")))
         raise
     _refuse_other_encodings(path for file in files.file if (path := folder / file.name).is_file())
+    for file in files.file:
+        for message in file.message_type:
+            _make_loadable(message)
     return files
+
+
+def _make_loadable(message: DescriptorProto) -> None:
+    """Put what protoc only warns of, or protobuf's two readers have no common spelling for, so that both load it."""
+    names = Counter(field.json_name for field in message.field)
+    for field in message.field:
+        if names[field.json_name] > 1:  # `self` and `self_`: upb has no two fields of one JSON name
+            field.json_name = field.name
+        smallest = _SMALLEST.get(field.type)
+        if smallest and field.default_value and abs(float(field.default_value)) < smallest:
+            field.default_value = "0"  # upb reads no denormal number but in hexadecimal, which pure Python does not read
+    for nested in message.nested_type:
+        _make_loadable(nested)
+
+
+# The smallest normal number.
+_SMALLEST = {FieldDescriptorProto.TYPE_FLOAT: 2.0**-126, FieldDescriptorProto.TYPE_DOUBLE: sys.float_info.min}
 
 
 def _refuse_other_encodings(paths: Iterable[Path]) -> None:
