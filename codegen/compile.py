@@ -83,8 +83,8 @@ def _make_loadable(message: DescriptorProto) -> None:
         _make_loadable(nested)
 
 
-# The smallest normal number.
-_SMALLEST = {FieldDescriptorProto.TYPE_FLOAT: 2.0**-126, FieldDescriptorProto.TYPE_DOUBLE: sys.float_info.min}
+# The smallest normal numbers; protoc writes 2**-126 as 1.17549435e-38, which is a little less.
+_SMALLEST = {FieldDescriptorProto.TYPE_FLOAT: 1.1754943e-38, FieldDescriptorProto.TYPE_DOUBLE: sys.float_info.min}
 
 
 def _refuse_other_encodings(paths: Iterable[Path]) -> None:

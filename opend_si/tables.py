@@ -130,7 +130,7 @@ def _array(column: Column, values: list[Any]) -> Any:
 
     if column.dtype == "str":
         return pd.array(values, dtype=text_dtype())
-    nullable = DTYPES[column.dtype].nullable
+    nullable: Any = DTYPES[column.dtype].nullable
     if nullable and None in values:
         return pd.array(values, dtype=nullable)
     return np.array(values, dtype=column.dtype)

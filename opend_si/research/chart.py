@@ -403,7 +403,7 @@ class _DayText:
             self.ticks = self.axis.get_majorticklocs().tolist()
         first, _ = self.axis.get_view_interval()
         ticks = (value, *(tick for tick in self.ticks if first <= tick < value))
-        day, *earlier = (num2date(tick, UTC) for tick in ticks)  # not in a zone of the user's settings
+        day, *earlier = map(partial(num2date, tz=UTC), ticks)  # not in a zone of the user's settings
         step = _step(self.ticks)
         if step > 360:
             return str(day.year)

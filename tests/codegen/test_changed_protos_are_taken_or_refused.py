@@ -411,6 +411,30 @@ YES, NO = ". Wire-compatible. ", ". Not wire-compatible. "
             "1 change: 1 wire-compatible, 0 not.\n",
         ),
         case(
+            *("added-and-no-column", PROTO, A_FIELD, f"{A_FIELD}\n  optional bytes raw = 7;"),
+            f"raw added (optional bytes raw = 7){YES}No column of get_short_interest's HK table, and refused unless the "
+            "table's `skip` names it: neither CSV nor JSON can hold bytes.",
+            "Taking these protos would be refused: ",
+            f"short_interest.toml: table[1] {HK_ITEM}.raw is bytes and no column",
+        ),
+        case(
+            *("added-and-a-default", PROTO, A_FIELD, f"{A_FIELD}\n  optional double more = 7 [default = 1.5];"),
+            "refused unless the table's `skip` names it: its default is 1.5",
+            "Taking these protos would be refused: ",
+            f"{HK_ITEM}.more is double and no column",
+        ),
+        case(
+            *("added-and-hiding", PROTO, A_FIELD, f"{A_FIELD}\n  optional int32 HasField = 7;"),
+            "Taking these protos would be refused: ",
+            f"{HK_ITEM}.HasField hides the `HasField` that every message has",
+        ),
+        case(
+            *("argument-required", PROTO, "message C2S {", "message C2S { required int32 periodType = 9;"),
+            "Taking these protos would be refused: ",
+            "C2S.periodType is required",
+            USED,
+        ),
+        case(
             *(
                 "added-where-nothing-shows-it",
                 COMMON,

@@ -250,8 +250,8 @@ def test_a_price_axis_begins_at_zero_where_the_price_fell_by_half(frames: dict[s
 
 
 # What styles ask for: a dark theme, TeX as in papers (there is no LaTeX here), and all that moves texts and ticks.
-STYLES: dict[str, dict[str, Any]] = {
-    "dark": {**style.library["dark_background"]},
+STYLES: dict[str, dict[Any, Any]] = {
+    "dark": dict(style.library["dark_background"].items()),
     "TeX": {"text.usetex": True, "text.latex.preamble": r"\usepackage{nothing}", "pgf.rcfonts": False},
     "paper": {
         "xtick.minor.visible": True,

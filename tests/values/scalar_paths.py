@@ -137,7 +137,7 @@ def check_export(client: Any, wanted: dict[str, list[Any]]) -> None:
     with open(file, encoding="utf-8", newline="") as text:  # noqa: PTH123
         rows = [*csv.DictReader(text)]
     for name, values in wanted.items():
-        read = {"int": int, "float": float, "bool": "true".__eq__, "str": str}[
+        read: Any = {"int": int, "float": float, "bool": "true".__eq__, "str": str}[
             type(next(value for value in values if value is not None)).__name__
         ]
         found = [None if row[name] == "" else read(row[name]) for row in rows]
