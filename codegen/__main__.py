@@ -12,6 +12,8 @@ error is on stderr and nothing was changed); 2: the command line is wrong.
 """
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
 from codegen.binding import proto_of, read_brands, read_calendars, read_calls, read_docs, read_markets
-from codegen.compile import compile_protos, strip
+from codegen.compile import check_loads, compile_protos, strip
 from codegen.diff import Change, TableUse, compare_sets, counted, in_words, otherwise_different
 from codegen.errors import CodegenError
 from codegen.guard import leftovers, refuse_leftovers, refuse_losses, tables_in_use
@@ -94,27 +96,30 @@ class Source:
 def make_plan(root: Path, protos: Path | None = None, accept: bool = False) -> Plan:
     """Everything that the inputs below `root` make, or would make with the protos of another folder; reads only."""
     source = Source(root, protos)
-    inputs, bindings = root / "codegen", source.bindings
-    after = source.compile()
+    bindings, after = source.bindings, source.compile()
     model = read_protos(after, read_docs(bindings))
     before = source.rendered()
     if not accept:
         refuse_losses(source.folder, source.changes(before, after, tables_in_use(bindings, before, after)))
     refuse_leftovers(leftovers(bindings, before, after))
-    markets = read_markets(inputs / "markets.toml", model)
-    rendered = render(
-        root / "templates",
-        Inputs(
-            protos=model,
-            descriptors=strip(after),
-            markets=markets,
-            calendars=read_calendars(inputs / "calendars", markets),
-            calls=read_calls(inputs / "bindings", inputs / "brands.toml", model, markets),
-            brands=read_brands(inputs / "brands.toml"),
-        ),
-        inputs / "format.toml",
-    )
+    rendered = render(root / "templates", read_inputs(source, after, model), root / "codegen/format.toml")
     return {**rendered, **source.copies(after)}
+
+
+def read_inputs(source: Source, after: FileDescriptorSet, model: Protos) -> Inputs:
+    """All that is rendered from, held against the protos: what cannot work is refused here."""
+    inputs = source.root / "codegen"
+    markets = read_markets(inputs / "markets.toml", model)
+    made = Inputs(
+        protos=model,
+        descriptors=strip(after),
+        markets=markets,
+        calendars=read_calendars(inputs / "calendars", markets),
+        calls=read_calls(inputs / "bindings", inputs / "brands.toml", model, markets),
+        brands=read_brands(inputs / "brands.toml"),
+    )
+    check_loads(after, source.folder)
+    return made
 
 
 def tell(root: Path, protos: Path) -> int:
@@ -129,10 +134,16 @@ def tell(root: Path, protos: Path) -> int:
         told.append(f"Options, imports or the order of declarations differ: {', '.join(others)}.")
     docs = read_docs(source.bindings)
     commented = read_protos(compile_protos(source.own, source.needed), docs)
-    told += _documentation(commented, read_protos(after, docs), tables)
+    model = read_protos(after, docs)
+    told += _documentation(commented, model, tables)
     gone = leftovers(source.bindings, before, after)
     if gone:
         told += ["To be taken out of the bindings before --accept:", *(f"  {line}" for line in gone)]
+    else:
+        try:
+            read_inputs(source, after, model)
+        except CodegenError as error:
+            told.append(f"Taking these protos would be refused: {error}")
     print("\n".join(told) or f"codegen: nothing would change with the protos of {protos}")
     return 1 if told else 0
 
@@ -169,8 +180,10 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.check:
             return regenerate(options.root, plan)
         return check(options.root, plan, f" --protos {options.protos}" if options.protos else "")
+    except BrokenPipeError:  # who reads has enough
+        raise
     except (CodegenError, OSError) as error:
-        print(f"codegen: {error}", file=sys.stderr)
+        warn(f"codegen: {error}")
         return 1
 
 
@@ -181,8 +194,8 @@ def check(root: Path, plan: Plan, option: str) -> int:
         print(f"codegen: {len(outputs(plan))} files are as rendered")
         return 0
     told = mismatches(root / PROTOS, read_manifest(root / PROTOS))
-    print("\n".join([report(root, plan, drift), *told]), file=sys.stderr)
-    print(f'codegen: the tree is not as rendered; run "python -m codegen{option}"', file=sys.stderr)
+    warn("\n".join([report(root, plan, drift), *told]))
+    warn(f'codegen: the tree is not as rendered; run "python -m codegen{option}"')
     return 1
 
 
@@ -196,5 +209,26 @@ def regenerate(root: Path, plan: Plan) -> int:
     return 0
 
 
+def warn(text: str) -> None:
+    """Print on stderr, if there is one: `print` would take stdout for it."""
+    if sys.stderr is not None:
+        print(text, file=sys.stderr)
+
+
+def run() -> int:
+    """`main` for a terminal or a pipe of any encoding, which may be closed, now or soon."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader has left, and Python would say so at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

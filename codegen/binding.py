@@ -13,12 +13,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
+from codegen.columns import DTYPES, MESSAGE_NAMES, column_name, no_column
 from codegen.errors import CodegenError
 from codegen.model import Field, Message, Protos, module_name
-from codegen.naming import column_name, constant_case
+from codegen.naming import constant_case
 
 _T = TypeVar("_T")
-_DTYPES = {"int": "int64", "float": "float64", "str": "str"}
+# What a column can be to research, and the dtypes that serve: changes of a position are counted in whole shares.
+ROLES = {"short": ("int64",), "price": ("int64", "float64"), "ratio": ("int64", "float64")}
 SCHEDULES = ("daily", "weekly", "semimonthly")
 
 
@@ -90,6 +92,8 @@ class Table:
     doc: str
     columns: tuple[Column, ...]
     attrs: tuple[Column, ...]  # of the reply itself, beside its rows
+    roles: Mapping[str, str]  # names of columns by what they are to research; `""` where there is none
+    other_prices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -300,6 +304,12 @@ def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
     )
     for part in (size, rate, toml):
         part.done()
+    for field in reply.fields:
+        beside = [table for table in call.tables if field.name in [column.field for column in table.attrs]]
+        if field.required and field.name != "nextKey" and len(beside) < len(call.tables):
+            raise toml.error(
+                f"{field.full_name} is required: name it in the `attrs` of each table, or no page can be cut"
+            )
     if not 1 <= call.page_minimum <= call.page_default <= call.page_maximum:
         raise size.error("`minimum`, `default`, `maximum` do not ascend from 1")
     for what in ("market", "list_field", "record"):
@@ -331,9 +341,26 @@ def _check_paged_shape(toml: _Toml, protos: Protos, package: str) -> Message:
             raise toml.error(f"{package} has no message {name}: a paged call needs it")
         for field_name, proto_type in wanted.items():
             field = message.field(field_name)
-            if field is None or field.proto_type != proto_type:
+            if field is None or field.repeated or field.proto_type != proto_type:
                 raise toml.error(f"{message.full_name} needs a field `{field_name}` of type {proto_type}")
+        _check_names(toml, message)
+    # What the engine always sends; a page cut from the record has what the table's `attrs` name.
+    for name, sent in (("Request", ("c2s",)), ("C2S", ("security", "num"))):
+        for field in protos.messages[f"{package}.{name}"].fields:
+            if field.required and field.name not in sent:
+                raise toml.error(
+                    f"{field.full_name} is required: a paged call is asked with a security and nothing else"
+                )
     return protos.messages[f"{package}.S2C"]
+
+
+def _check_names(toml: _Toml, message: Message) -> None:
+    """No field may hide what every message has: the engine asks messages whether a field was sent, and more."""
+    for field in message.fields:
+        if field.name in MESSAGE_NAMES:
+            raise toml.error(
+                f"{field.full_name} hides the `{field.name}` that every message has, which the engine needs"
+            )
 
 
 def _check_documented(toml: _Toml, protos: Protos, name: str) -> None:
@@ -350,36 +377,68 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
     if rows is None or not rows.repeated or not rows.is_message:
         raise toml.error(f"`list` {list_name} is no repeated message of {reply.full_name}")
     item = protos.messages[rows.type_name]
+    _check_names(toml, item)
     listed = _units(toml.tables("columns"), item, market)
     beside = _units(toml.tables("attrs") if toml.has("attrs") else [], reply, market)
     skipped = toml.get("skip", list) if toml.has("skip") else []
     for name in skipped:
-        if item.field(name) is None or name in listed:
+        field = item.field(name)
+        if field is None or name in listed:
             raise toml.error(f"`skip` {name} is no field of {item.full_name} that no column takes")
+        if field.required:
+            raise toml.error(f"`skip` {name}: {field.full_name} is required, and a page that is cut would lack it")
     schedule = toml.get("schedule", str)
     if schedule not in SCHEDULES:
         raise toml.error(f"`schedule` is one of {', '.join(SCHEDULES)}")
+    columns = tuple(
+        _column(toml, field, listed.get(field.name, ""))
+        for field in _ordered(item.fields, list(listed))
+        if field.name not in skipped
+    )
+    _check_rows(toml, item, columns)
     table = Table(
         market=prefix,
         list_field=list_name,
         record=toml.get("record", str),
         schedule=schedule,
         doc=item.doc,
-        columns=tuple(
-            _column(toml, field, listed.get(field.name, ""))
-            for field in _ordered(item.fields, list(listed))
-            if field.name not in skipped
-        ),
+        columns=columns,
         attrs=tuple(
             _column(toml, field, beside[field.name]) for field in _ordered(reply.fields, list(beside))[: len(beside)]
         ),
+        roles={role: _role(toml, role, toml.get(role, str), item, columns) if toml.has(role) else "" for role in ROLES},
+        other_prices=tuple(
+            _role(toml, "other_prices", name, item, columns)
+            for name in (toml.get("other_prices", list) if toml.has("other_prices") else ())
+        ),
     )
     toml.done()
-    names = [column.name for column in table.columns]
+    return table
+
+
+def _role(toml: _Toml, role: str, field: str, item: Message, columns: Sequence[Column]) -> str:
+    """The name of the column that has a role."""
+    column = next((column for column in columns if column.field == field), None)
+    if column is None:
+        what = "is skipped" if item.field(field) else f"is no field of {item.full_name}"
+        raise toml.error(f"`{role}` {field} {what}: it takes one of {', '.join(column.field for column in columns)}")
+    dtypes = ROLES.get(role, ROLES["price"])
+    if column.dtype not in dtypes:
+        raise toml.error(f"`{role}` {field} is {column.dtype}: it takes a column of {' or '.join(dtypes)}")
+    return column.name
+
+
+def _check_rows(toml: _Toml, item: Message, columns: Sequence[Column]) -> None:
+    """Histories need the day of each row, and no two columns share a name."""
+    if not any((column.field, column.dtype) == ("timestamp", "int64") for column in columns):
+        raise toml.error(
+            f"{item.full_name} has no column `timestamp` of integers: histories are made of rows that say their day, as "
+            "midnight in Unix seconds"
+        )
+    names = [column.name for column in columns]
     for name in names:
         if names.count(name) > 1:
             raise toml.error(f"{item.full_name} has two fields that become `{name}`")
-    return table
 
 
 def _units(entries: Sequence[_Toml], message: Message, market: Market) -> dict[str, str]:
@@ -403,16 +462,17 @@ def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:
 
 
 def _column(toml: _Toml, field: Field, unit: str) -> Column:
-    if field.repeated or field.scalar_type not in _DTYPES:
+    reason = no_column(field.type, field.default, is_repeated=field.repeated)
+    if reason:
         kind = f"repeated {field.proto_type}" if field.repeated else field.proto_type
         raise toml.error(
-            f'{field.full_name} is {kind}: a column holds one number or text a row. Leave it out with `skip = ["{field.name}"]`'
+            f'{field.full_name} is {kind} and no column: {reason}. Leave it out with `skip = ["{field.name}"]`'
         )
     return Column(
         field=field.name,
         name=column_name(field.name),
         python_type=field.scalar_type,
-        dtype=_DTYPES[field.scalar_type],
+        dtype=DTYPES[field.scalar_type],
         unit=unit,
         doc=field.doc,
     )

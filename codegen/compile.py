@@ -6,11 +6,14 @@ What lives here: calling the compiler, its errors, and the stripped set that is 
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 
 from codegen.errors import CodegenError
 
@@ -61,7 +64,29 @@ def _read(data: bytes, folder: Path) -> FileDescriptorSet:
         _refuse_other_encodings(sorted(folder.glob("*.proto")))
         raise
     _refuse_other_encodings(path for file in files.file if (path := folder / file.name).is_file())
+    for file in files.file:
+        for message in file.message_type:
+            _make_loadable(message)
     return files
+
+
+def _make_loadable(message: DescriptorProto) -> None:
+    """Put what protoc only warns of, or protobuf's two readers have no common spelling for, so that both load it."""
+    names = Counter(field.json_name for field in message.field)
+    for field in message.field:
+        if names[field.json_name] > 1:  # `self` and `self_`: upb has no two fields of one JSON name
+            field.json_name = field.name
+        smallest = _SMALLEST.get(field.type)
+        if smallest and field.default_value and abs(float(field.default_value)) < smallest:
+            field.default_value = (
+                "0"  # upb reads no denormal number but in hexadecimal, which pure Python does not read
+            )
+    for nested in message.nested_type:
+        _make_loadable(nested)
+
+
+# The smallest normal numbers; protoc writes 2**-126 as 1.17549435e-38, which is a little less.
+_SMALLEST = {FieldDescriptorProto.TYPE_FLOAT: 1.1754943e-38, FieldDescriptorProto.TYPE_DOUBLE: sys.float_info.min}
 
 
 def _refuse_other_encodings(paths: Iterable[Path]) -> None:
@@ -72,6 +97,18 @@ def _refuse_other_encodings(paths: Iterable[Path]) -> None:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise CodegenError(f"{path}:{line}: not UTF-8, as a proto has to be; save it in that encoding") from None
+
+
+def check_loads(files: FileDescriptorSet, folder: Path) -> None:
+    """Refuse what protoc takes and protobuf does not: the packages could not be imported."""
+    pool = DescriptorPool()
+    for file in files.file:
+        try:
+            pool.AddSerializedFile(file.SerializeToString())
+            for message in file.message_type:
+                GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{message.name}"))
+        except Exception as error:  # its two implementations raise different ones
+            raise CodegenError(f"{folder / file.name}: protobuf cannot load what protoc makes of it: {error}") from None
 
 
 def strip(files: FileDescriptorSet) -> bytes:

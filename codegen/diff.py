@@ -20,8 +20,8 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
 )
 
+from codegen.columns import column_name, no_column
 from codegen.model import module_name
-from codegen.naming import column_name
 
 _F = FieldDescriptorProto
 # Enums whose numbers travel as plain integers, so that no field leads to them, but which the engine or markets.toml names.
@@ -271,7 +271,13 @@ class _Comparison:
         for table in self._tables:
             if table.message == message and table.fields is None:
                 column = f"`{column_name(field.name)}`"
-                effect = f"A new column {column} {table.words}, the last; recorded pages show it if OpenD sent it."
+                is_repeated = field.label == _F.LABEL_REPEATED
+                reason = no_column(field.type, field.default_value, is_repeated=is_repeated)
+                effect = (
+                    f"No column {table.words}, and refused unless the table's `skip` names it: {reason}."
+                    if reason
+                    else f"A new column {column} {table.words}, the last; recorded pages show it if OpenD sent it."
+                )
         if field.label == _F.LABEL_REQUIRED:
             compatible, takes_away, effect = False, True, _REQUIRED
         if before is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from codegen.binding import ROLES
 from codegen.diff import Change, TableUse
 from codegen.errors import CodegenError
 from codegen.model import Protos, read_protos
@@ -79,11 +80,15 @@ def leftovers(bindings: Sequence[Path], before: FileDescriptorSet, after: FileDe
         values = _load(path)
         package = str(values.get("proto")).removesuffix(".proto")
         for index, table in enumerate(_tables(values, "table")):
-            for key, message in (("columns", _item(before, package, table.get("list"))), ("attrs", f"{package}.S2C")):
-                for entry in _tables(table, key):
-                    name = f"{message}.{entry.get('field')}"
-                    if _is_gone(name, old, new):
-                        told.append(f"{path}: table[{index}] `{key}` lists {entry.get('field')}: {name} is gone")
+            item = _item(before, package, table.get("list"))
+            named = [("columns", "lists", item, entry.get("field")) for entry in _tables(table, "columns")]
+            named += [("attrs", "lists", f"{package}.S2C", entry.get("field")) for entry in _tables(table, "attrs")]
+            named += [(role, "names", item, table.get(role)) for role in ROLES]
+            told += [
+                f"{path}: table[{index}] `{key}` {does} {field}: {message}.{field} is gone"
+                for key, does, message, field in named
+                if _is_gone(f"{message}.{field}", old, new)
+            ]
         documented = values.get("docs")
         told += [
             f"{path}: `docs` speaks of {name}, which is gone"

@@ -21,23 +21,11 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
 )
 
+from codegen.columns import MESSAGE_NAMES, SCALARS
 from codegen.errors import CodegenError
 from codegen.naming import TYPE_NAMES, enum_members, first_free, identifier, numbered, snake_case
 
 _F = FieldDescriptorProto
-_SCALARS = {
-    **dict.fromkeys(
-        (
-            *(_F.TYPE_INT32, _F.TYPE_INT64, _F.TYPE_UINT32, _F.TYPE_UINT64, _F.TYPE_SINT32, _F.TYPE_SINT64),
-            *(_F.TYPE_FIXED32, _F.TYPE_FIXED64, _F.TYPE_SFIXED32, _F.TYPE_SFIXED64, _F.TYPE_ENUM),
-        ),
-        "int",
-    ),
-    **dict.fromkeys((_F.TYPE_DOUBLE, _F.TYPE_FLOAT), "float"),
-    _F.TYPE_STRING: "str",
-    _F.TYPE_BOOL: "bool",
-    _F.TYPE_BYTES: "bytes",
-}
 # What the rendered modules import and name themselves, see templates/schema: no class of a proto may hide it.
 _IMPORTED = frozenset(
     {
@@ -59,6 +47,8 @@ class Field:
     type_name: str
     repeated: bool
     doc: str
+    required: bool = False
+    default: str = ""
     class_name: str = ""  # of its messages, in the module of their proto
     entry: tuple[Field, Field] | None = None  # key and value, if the field is a map
 
@@ -83,7 +73,7 @@ class Field:
     @property
     def scalar_type(self) -> str:
         """The Python type of one value; `""` for a message."""
-        return _SCALARS.get(self.type, "")
+        return SCALARS.get(self.type, "")
 
 
 @dataclass(frozen=True)
@@ -98,15 +88,14 @@ class Message:
 
     @property
     def attributes(self) -> tuple[Field, ...]:
-        """The fields that a stub can name. `from` and its like need getattr; `str: str` would hide the type."""
-        return tuple(
-            field for field in self.fields if not keyword.iskeyword(field.name) and field.name not in self.hiding
-        )
+        """The fields that a stub can name. `from` and its like need getattr; `str: str` would hide the type, `Clear` a method."""
+        unnamed = self.hiding | MESSAGE_NAMES
+        return tuple(field for field in self.fields if not keyword.iskeyword(field.name) and field.name not in unnamed)
 
     @property
     def receiver(self) -> str:
         """What a method calls the object: `self`, unless a field is called so."""
-        return "self_" if self.field("self") else "self"
+        return first_free(chain(("self", "self_"), numbered("self")), {field.name for field in self.fields})
 
     def field(self, name: str) -> Field | None:
         return next((field for field in self.fields if field.name == name), None)
@@ -340,6 +329,8 @@ class _Reader:
             type_name=field.type_name.removeprefix("."),
             repeated=field.label == _F.LABEL_REPEATED,
             doc=self._doc(full_name, path),
+            required=field.label == _F.LABEL_REQUIRED,
+            default=field.default_value,
             class_name=self._names.get(field.type_name.removeprefix("."), ""),
             entry=(self._field(entry.field[0], scope, (), entry), self._field(entry.field[1], scope, (), entry))
             if entry

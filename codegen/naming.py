@@ -55,13 +55,3 @@ def identifier(name: str) -> str:
     if name[:1].isdigit():
         name = f"_{name}"
     return f"{name}_" if keyword.iskeyword(name) or name in TYPE_NAMES else name
-
-
-# Columns that histories, panels and `with_changes` add to those of a call.
-_ADDED = frozenset({"symbol", "date", "known_at", "days_between", "change", "change_percent"})
-
-
-def column_name(field: str) -> str:
-    """`timestampStr` -> `timestamp_str`; with an underscore behind a name that frames keep for a column of their own."""
-    name = snake_case(field)
-    return f"{name}_" if name in _ADDED else name

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 
 from codegen.binding import Brand, Calendar, Call, Market
+from codegen.columns import ADDED, DTYPES
 from codegen.errors import CodegenError
 from codegen.model import Protos
 
@@ -71,13 +72,24 @@ def _jobs(templates: Path, inputs: Inputs) -> Iterator[tuple[PurePosixPath, str,
     """(output path, template, its variables) for every output file."""
     shared = {"markets": inputs.markets, "calls": inputs.calls, "default_call": inputs.calls[0]}
     modules = sorted({call.module for call in inputs.calls})
-    of_schema = {**shared, "protos": inputs.protos, "modules": modules, "calendars": inputs.calendars}
+    of_schema = {
+        **shared,
+        "protos": inputs.protos,
+        "modules": modules,
+        "calendars": inputs.calendars,
+        "dtypes": DTYPES.values(),
+        "added": ADDED,
+    }
     for name in _names(templates / "schema"):
         out, template = SCHEMA / name.removesuffix(".j2"), f"schema/{name}"
         if _PROTO_MARK not in name:
             yield out, template, of_schema
             continue
         for file in inputs.protos.files:
+            if templates.joinpath("schema", f"{file.module}.py.j2").exists():
+                raise CodegenError(
+                    f"{file.name}: the schema has a module `{file.module}` of its own; name the proto otherwise"
+                )
             yield PurePosixPath(str(out).replace(_PROTO_MARK, file.module)), template, {**of_schema, "file": file}
     for brand in inputs.brands:
         for name in _names(templates / "brand"):

@@ -276,7 +276,7 @@ class AsyncClient(AsyncioClient):
 
         Raises:
             InvalidArgument: A symbol or the market is wrong, codes are of two markets, or the mode is bypass.
-            MissingExtra: pyarrow or ptars is not installed.
+            MissingExtra: pyarrow is not installed.
             CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
@@ -340,7 +340,13 @@ class AsyncClient(AsyncioClient):
         return await self._run(self._ask.export, call_of(kind), path, format, codes, market, as_of)
 
     async def screen(
-        self, market: str | None = None, by: str = "change_percent", top: int = 20, as_of: When | None = None
+        self,
+        market: str | None = None,
+        by: str = "change_percent",
+        top: int = 20,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The latest row of each recorded symbol of a market, highest first. Nothing is fetched: `sync` first.
 
@@ -350,7 +356,7 @@ class AsyncClient(AsyncioClient):
             market: `HK` or `US`. It can be left out where only one is recorded.
             by: What to rank by: a column of numbers that `get_page` lists for the market, `change` or `change_percent`.
             top: How many rows.
-            as_of: As for `arrow_table`.
+            as_of, kind: As for `arrow_table`.
 
         Returns:
             A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
@@ -358,10 +364,16 @@ class AsyncClient(AsyncioClient):
         Raises:
             ShortInterestError: As `arrow_table`, and it warns as that does.
         """
-        return await self._run(self._ask.screen, call_of("short_interest"), market, by, top, as_of)
+        return await self._run(self._ask.screen, call_of(kind), market, by, top, as_of)
 
     async def plot(
-        self, code: str, start: When | None = None, end: When | None = None, as_of: When | None = None
+        self,
+        code: str,
+        start: When | None = None,
+        end: When | None = None,
+        as_of: When | None = None,
+        *,
+        kind: Kind = "short_interest",
     ) -> "Figure":
         """A picture of a symbol's history: short interest as an area, close price as a line, below days to cover or ratio.
 
@@ -369,7 +381,7 @@ class AsyncClient(AsyncioClient):
         `figure.savefig(path)` writes it. Needs the extra `plot`.
 
         Args:
-            code, start, end, as_of: As for `history`.
+            code, start, end, as_of, kind: As for `history`.
 
         Returns:
             A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.
@@ -378,5 +390,6 @@ class AsyncClient(AsyncioClient):
             MissingExtra: matplotlib is not installed.
             ShortInterestError: All others as `history`.
         """
-        source = "Futu OpenD get_short_interest"
-        return await self._drive(self._ask.plot(call_of("short_interest"), code, start, end, as_of, source))
+        call = call_of(kind)
+        source = f"Futu OpenD get_{call.name}"
+        return await self._drive(self._ask.plot(call, code, start, end, as_of, source))

@@ -2,27 +2,48 @@
 
 A table's rows are read once into columns: one list a column, None where OpenD sent nothing. Records and frames are
 made from columns. pandas is imported when the first frame is made, not before.
+
+Which fields can be columns is said in codegen/columns.py, and what a column is in pandas and in Arrow in `DTYPES` here:
+every path takes it from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import isnan, nan
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from opend_si.errors import ProtocolError
-from opend_si_schema.definitions import Column, Table
+from opend_si_schema.definitions import Column, DType, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Columns: TypeAlias = tuple[list[Any], ...]
 
-# What protobuf gives for a field that was not sent; a value that equals it has to be looked at again.
-_UNSENT: dict[str, Any] = {"int64": 0, "float64": 0.0, "str": ""}
+
+class DTypeFacts(NamedTuple):
+    """What the values of a dtype are elsewhere."""
+
+    arrow: str  # pyarrow's name of the type
+    nullable: str | None  # pandas' dtype of a column in which a value is missing, where it is another
+    is_number: bool
+
+
+DTYPES: Mapping[DType, DTypeFacts] = {
+    "int64": DTypeFacts("int64", "Int64", is_number=True),
+    "float64": DTypeFacts("float64", None, is_number=True),
+    "str": DTypeFacts("string", None, is_number=False),
+    "bool": DTypeFacts("bool_", "boolean", is_number=False),
+}
 _INT64_MAX = 2**63 - 1
+
+
+def measures(column: Column) -> bool:
+    """Whether a column has numbers to compare: moments are none."""
+    return DTYPES[column.dtype].is_number and column.unit != "Unix seconds"
 
 
 def read_columns(table: Table, items: Sequence[Any]) -> Columns:
@@ -43,9 +64,11 @@ def _read_column(column: Column, items: Sequence[Any]) -> list[Any]:
         raise ProtocolError(f"{column.name} holds {max(values)}, more than a signed 64-bit integer")
     if column.dtype == "float64" and isnan(sum(values)):
         values = [nan if isnan(value) else value for value in values]  # one object, so that rows compare equal
-    if _UNSENT[column.dtype] in values:
+    # What protobuf gives for a field that was not sent (of an enum its first value): such a value is looked at again.
+    unsent = items[0].DESCRIPTOR.fields_by_name[field].default_value if items else None
+    if unsent in values:
         for index, item in enumerate(items):
-            if not values[index] and not item.HasField(field):
+            if values[index] == unsent and not item.HasField(field):
                 values[index] = None
     return values
 
@@ -101,14 +124,15 @@ def _copies_on_write() -> bool:
 
 
 def _array(column: Column, values: list[Any]) -> Any:
-    """One column's values: int64, float64 or str; Int64 where an integer is missing."""
+    """One column's values, in the dtype of a column that lacks some where it does."""
     import numpy as np
     import pandas as pd
 
     if column.dtype == "str":
         return pd.array(values, dtype=text_dtype())
-    if column.dtype == "int64" and None in values:
-        return pd.array(values, dtype="Int64")
+    nullable: Any = DTYPES[column.dtype].nullable
+    if nullable and None in values:
+        return pd.array(values, dtype=nullable)
     return np.array(values, dtype=column.dtype)
 
 

@@ -4,8 +4,19 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-DType = Literal["int64", "float64", "str"]
+DType = Literal["int64", "float64", "str", "bool"]
 Schedule = Literal["daily", "weekly", "semimonthly"]
+
+# Columns that histories, panels, `with_changes` and data sets have besides those of a call, which have other names.
+SYMBOL = "symbol"
+DATE = "date"
+KNOWN_AT = "known_at"
+PUBLISHED_BY = "published_by"
+MARKET = "market"
+DAYS_BETWEEN = "days_between"
+CHANGE = "change"
+CHANGE_PERCENT = "change_percent"
+ADDED = (SYMBOL, DATE, KNOWN_AT, PUBLISHED_BY, MARKET, DAYS_BETWEEN, CHANGE, CHANGE_PERCENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,10 @@ class Table:
         schedule: How often a row is published.
         columns: Columns in the order of the published client.
         attrs: Values of a reply beside its rows, which go into the frame's `attrs`.
+        short: Name of the column that counts what is short; `""` if there is none, as for the next two.
+        price: Name of the column with the price of the row's day.
+        ratio: Name of the column that measures what is short: a percentage, or days to cover.
+        other_prices: Names of columns with prices of other moments.
     """
 
     market: Market
@@ -67,6 +82,14 @@ class Table:
     schedule: Schedule
     columns: tuple[Column, ...]
     attrs: tuple[Column, ...]
+    short: str
+    price: str
+    ratio: str
+    other_prices: tuple[str, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of a name."""
+        return next(column for column in self.columns if column.name == name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ import click
 
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, write_frame
-from opend_si_schema.calls import MARKETS, SHORT_INTEREST
+from opend_si.symbols import call_of
+from opend_si_schema.calls import MARKETS
+from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Table
 
 # Columns of a screen's table.
 _SHOWN = 7
@@ -24,6 +26,7 @@ _as_of = click.option("--as-of", help="As of this moment, from what had been rec
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: .png, .svg or .pdf.")
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
+@kind_option
 @_as_of
 @cache_options
 @opend_options
@@ -35,17 +38,18 @@ def plot(
     out: Path,
     start: str | None,
     end: str | None,
+    kind: str,
     as_of: str | None,
     **settings: Any,
 ) -> None:
-    """Draw the short interest of CODE with its close price, and days to cover or ratio below. Needs the extra plot."""
+    """Draw what is short of CODE with its close price, and days to cover or a ratio below. Needs the extra plot."""
     import numpy as np
 
     from opend_si.research import chart
 
     chart.image_format(out)  # before a request is spent
     with brand.client(settings, WaitNotice()) as client:
-        figure = client.plot(code, start, end, as_of)
+        figure = client.plot(code, start, end, as_of, kind=kind)
     try:
         chart.save(figure, out)
     except OSError as error:
@@ -59,6 +63,7 @@ def plot(
 @_market
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
+@kind_option
 @_as_of
 @form_options("Print JSON: a list of rows.")
 @_cache
@@ -69,27 +74,26 @@ def screen(
     market: str | None,
     by: str,
     top: int,
+    kind: str,
     as_of: str | None,
     form: Format | None,
     cache: str | None,
 ) -> None:
     """Print the latest row of each recorded symbol, highest first. Nothing is fetched. Needs the extra arrow."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        frame = client.screen(market, by, top, as_of)
+        frame = client.screen(market, by, top, as_of, kind=kind)
+    call = call_of(kind)
     if form is None:
-        frame = frame[_for_people(frame.attrs["market"], by)]
-    write_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}")
+        table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
+        frame = frame[_for_people(table, by)]
+    write_frame(frame, form or "table", f"{call.title} by {by.replace('_', ' ')}")
 
 
-def _for_people(market: str, by: str) -> list[str]:
+def _for_people(table: Table, by: str) -> list[str]:
     """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
-    from opend_si.research.changes import short_column
-
-    table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == market)
-    of_unit = {column.unit: column.name for column in reversed(table.columns)}  # the first of each unit
-    ratio = of_unit.get("days") or of_unit["percent"]
-    names = ["symbol", "date", by, short_column(table).name, "change", "change_percent", ratio]
-    return list(dict.fromkeys([*names, of_unit[table.market.currency]]))[:_SHOWN]
+    short = (table.short, CHANGE, CHANGE_PERCENT) if table.short else ()
+    names = dict.fromkeys((SYMBOL, DATE, by, *short, table.ratio, table.price))
+    return [name for name in names if name][:_SHOWN]
 
 
 @click.command(epilog=EPILOG, short_help="Write what is recorded into Parquet or CSV files.")

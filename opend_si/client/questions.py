@@ -60,6 +60,7 @@ class Questions:
 
         chart.require_matplotlib()  # before a request is spent
         key = _longest(call, code)
+        chart.drawn_columns(key.table)
         frame = yield from self.history(call, code, start, end, as_of)
         return chart.draw(frame, key.table, str(key.symbol), source=source)
 

@@ -1,7 +1,8 @@
-"""Recorded replies to Arrow: many at once, from their bytes, without an object a row. Needs the extra `arrow`.
+"""Recorded replies to Arrow: many at once. Needs the extra `arrow`.
 
-The decoding is that of ptars (protobuf to Arrow, in Rust), which takes the descriptors of our private pool; tests hold it
-against the plain decoder of `pages`.
+Where ptars (protobuf to Arrow, in Rust) is installed, it decodes them from their bytes, without an object a row. It takes the
+descriptors of our private pool. Where it has no wheel, protobuf and the reader of pages do: slower, with the same result.
+Tests run on both.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
-from opend_si_schema.definitions import Call, Column, Table
+from opend_si.tables import DTYPES, read_columns
+from opend_si_schema.definitions import DATE, KNOWN_AT, SYMBOL, Call, Column, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,13 +28,10 @@ if TYPE_CHECKING:
     ArrowTable: TypeAlias = Any
     ArrowSchema: TypeAlias = Any
 
-_TYPES = {"int64": "int64", "float64": "float64", "str": "string"}
-
 
 def need_arrow(what: str) -> None:
     """`MissingExtra` if the extra is not installed. `what` needs it."""
     try:
-        import ptars  # noqa: F401
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise MissingExtra(f"{what} needs {error.name}: pip install 'opend-short-interest[arrow]'") from None
@@ -56,6 +55,28 @@ class Decoded:
 
 def decode(call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
     """Decode replies that have been read before: bytes that are none are not expected here."""
+    handler = _handler(call)
+    return _decode_plainly(call, table, bodies) if handler is None else _decode_at_once(handler, call, table, bodies)
+
+
+def _decode_plainly(call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
+    import numpy as np
+    import pyarrow as pa
+
+    replies = [call.response.FromString(body).s2c for body in bodies]
+    lists = [getattr(reply, table.list_field) for reply in replies]
+    columns = read_columns(table, [row for rows in lists for row in rows])
+    return Decoded(
+        np.array([len(rows) for rows in lists], dtype=np.int64),
+        np.array([reply.nextKey not in ("", END) for reply in replies], dtype=bool),
+        {
+            column.name: pa.array(values, type=arrow_type(column))
+            for column, values in zip(table.columns, columns, strict=True)
+        },
+    )
+
+
+def _decode_at_once(handler: Any, call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -63,19 +84,26 @@ def decode(call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
     # Joined by hand: pyarrow puts them together one by one, in memory that it moves as it grows.
     ends = pa.array(np.cumsum([0, *map(len, bodies)]), type=pa.int32())
     replies = pa.Array.from_buffers(pa.binary(), len(bodies), [None, ends.buffers()[1], pa.py_buffer(b"".join(bodies))])
-    data = _handler(call).array_to_record_batch(replies).column("s2c")
+    data = handler.array_to_record_batch(replies).column("s2c")
     lists = data.field(table.list_field)
     offsets = lists.offsets.to_numpy()
     rows = lists.values
     if offsets.size and (offsets[0], offsets[-1]) != (0, len(rows)):
         rows = rows.slice(offsets[0], offsets[-1] - offsets[0])
+    s2c = call.response.DESCRIPTOR.fields_by_name["s2c"].message_type
+    item = s2c.fields_by_name[table.list_field].message_type
     columns = {}
     for column in table.columns:
         values = rows.field(column.field)
         if rows.offset:
             values = values.slice(rows.offset, len(rows))
+        enum = item.fields_by_name[column.field].enum_type
+        if enum:  # protobuf takes a number that the proto does not have for one that was not sent
+            known = pc.is_in(values, pa.array(enum.values_by_number, type=values.type))
+            values = pc.if_else(known, values, None)
+        kind = arrow_type(column)
         # Values that no signed column can hold are refused before they are recorded.
-        columns[column.name] = values.view(pa.int64()) if column.dtype == "int64" else values
+        columns[column.name] = values.view(kind) if pa.types.is_uint64(values.type) else values.cast(kind)
     cursors = data.field("nextKey")
     leads_on = pc.and_(pc.is_valid(cursors), pc.invert(pc.is_in(cursors, pa.array(["", END]))))
     return Decoded(np.diff(offsets).astype(np.int64), leads_on.to_numpy(zero_copy_only=False), columns)
@@ -83,8 +111,11 @@ def decode(call: Call, table: Table, bodies: Sequence[bytes]) -> Decoded:
 
 @cache
 def _handler(call: Call) -> Any:
-    import ptars
-
+    """What decodes replies to a call at once; None without ptars."""
+    try:
+        import ptars
+    except ImportError:
+        return None
     return ptars.HandlerPool([call.response.DESCRIPTOR.file]).get_for_message(call.response.DESCRIPTOR)
 
 
@@ -98,10 +129,13 @@ def table_schema(table: Table, *, call: Call) -> ArrowSchema:
     market = table.market
     return pa.schema(
         [
-            field("symbol", pa.dictionary(pa.int32(), pa.string()), f"Symbol, such as {market.example}."),
-            field("date", pa.date32(), f"The day of the row, in {market.timezone}."),
-            *(field(column.name, _kind(column), column.doc, column.unit, nullable=True) for column in table.columns),
-            field("known_at", pa.timestamp("ms", "UTC"), "When this value was first seen here."),
+            field(SYMBOL, pa.dictionary(pa.int32(), pa.string()), f"Symbol, such as {market.example}."),
+            field(DATE, pa.date32(), f"The day of the row, in {market.timezone}."),
+            *(
+                field(column.name, arrow_type(column), column.doc, column.unit, nullable=True)
+                for column in table.columns
+            ),
+            field(KNOWN_AT, pa.timestamp("ms", "UTC"), "When this value was first seen here."),
         ],
         metadata={
             "title": call.title,
@@ -111,10 +145,18 @@ def table_schema(table: Table, *, call: Call) -> ArrowSchema:
     )
 
 
-def _kind(column: Column) -> Any:
+def arrow_type(column: Column) -> Any:
+    """The Arrow type of a column."""
     import pyarrow as pa
 
-    return getattr(pa, _TYPES[column.dtype])()
+    return getattr(pa, DTYPES[column.dtype].arrow)()
+
+
+def nullable_dtypes() -> dict[Any, str]:
+    """By Arrow type: what pandas' column is where a value is missing, if pandas takes another type by itself."""
+    import pyarrow as pa
+
+    return {getattr(pa, facts.arrow)(): facts.nullable for facts in DTYPES.values() if facts.nullable}
 
 
 def days(timestamps: Ints, table: Table) -> ArrowArray:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from opend_si.errors import InvalidArgument
 from opend_si.tables import copy_frame
-from opend_si_schema.calls import SHORT_INTEREST
-from opend_si_schema.definitions import Column, Table
+from opend_si_schema.calls import CALLS
+from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWEEN, SYMBOL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 _TAKES = "with_changes takes a frame of history (indexed by date) or of panel (with the columns symbol and date)"
 
 
-def short_column(table: Table) -> Column:
-    """The column that counts the short interest: a table's first in shares (`aggregated_short`, `shares_short`).
-
-    The bindings name no such column. They keep the broker's order, in which the count comes before the volume that it
-    is held against.
-    """
-    return next(column for column in table.columns if column.unit == "shares")
-
-
 def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy of a `history` or `panel` frame, with what changed since the row before.
 
@@ -43,14 +34,15 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
     Columns appended (one that is already there is computed anew, in its place):
 
     - `days_between` (`Int64`): calendar days since the row before; missing in a symbol's first row.
-    - `change` (`Int64`): short interest less that of the row before, in shares. The short interest is
-      `aggregated_short` in HK frames and `shares_short` in US frames.
+    - `change` (`Int64`): what is short less that of the row before, in shares. For short interest that is the column
+      `aggregated_short` in HK frames and `shares_short` in US frames, for daily short volume `short_sell_shares_traded` and
+      `total_shares_short`.
     - `change_percent` (`float64`): the change in percent of the row before: 12.34 is 12.34 %. Missing where the row
       before has no number, or 0; never infinite.
 
     Args:
-        frame: What `history` or `panel` gave, or rows picked from it: of one market, each symbol's rows together, their
-            dates ascending. Index, `attrs` and other columns are kept; the frame itself is not altered.
+        frame: What `history` or `panel` of any kind gave, or rows picked from it: of one market, each symbol's rows
+            together, their dates ascending. Index, `attrs` and other columns are kept; the frame itself is not altered.
 
     Raises:
         InvalidArgument: The frame is neither, or its rows are not in order.
@@ -69,9 +61,9 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
     percent = np.full(len(frame), np.nan)
     np.divide(change * 100.0, before, out=percent, where=before != 0)
     result = copy_frame(frame)
-    result["days_between"] = pd.arrays.IntegerArray((days - days[above]).astype("int64"), ~same_symbol)
-    result["change"] = pd.arrays.IntegerArray(change, ~comparable)
-    result["change_percent"] = percent
+    result[DAYS_BETWEEN] = pd.arrays.IntegerArray((days - days[above]).astype("int64"), ~same_symbol)
+    result[CHANGE] = pd.arrays.IntegerArray(change, ~comparable)
+    result[CHANGE_PERCENT] = percent
     return result
 
 
@@ -83,9 +75,9 @@ def _read_order(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], Days, Mask]
     dates: Any
     if not frame.columns.is_unique:
         _refuse("it has a column twice")
-    if {"symbol", "date"} <= set(frame.columns):
-        dates, codes = frame["date"], _symbol_codes(frame["symbol"])
-    elif isinstance(frame.index, pd.DatetimeIndex) and "symbol" not in frame.columns:
+    if {SYMBOL, DATE} <= set(frame.columns):
+        dates, codes = frame[DATE], _symbol_codes(frame[SYMBOL])
+    elif isinstance(frame.index, pd.DatetimeIndex) and SYMBOL not in frame.columns:
         dates, codes = frame.index, np.zeros(len(frame), dtype="int8")
     else:
         _refuse("this one is neither")
@@ -114,11 +106,13 @@ def _symbol_codes(symbols: pd.Series[Any]) -> npt.NDArray[Any]:
 
 
 def _read_counts(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], Mask]:
-    """The short interest of each row (0 where there is none), and whether there is one."""
-    columns = [short_column(table).name for table in SHORT_INTEREST.tables]
+    """What is short in each row (0 where there is no number), and whether there is one."""
+    columns = sorted({table.short for call in CALLS for table in call.tables if table.short})
     found = [name for name in columns if name in frame.columns]
     if len(found) != 1:
-        _refuse(f"it must have one of the columns {' and '.join(sorted(columns))}, of one market")
+        _refuse(
+            f"it must have one of the columns {', '.join(columns)}: of one market, and of a kind that counts what is short"
+        )
     counts = frame[found[0]]
     try:
         if counts.dtype.kind == "f" and (counts.abs() >= 2.0**63).any():

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC
 from functools import partial
 from io import BytesIO
 from math import floor, log10
@@ -21,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
 from opend_si.files import put_in_place
-from opend_si.research.changes import short_column
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Column, Schedule, Table
 
 if TYPE_CHECKING:
@@ -54,9 +55,24 @@ _MULTIPLES = ((1e9, "billion "), (1e6, "million "), (1e3, "thousand "))
 # What matplotlib writes into a file of itself: the moment, unless told otherwise.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _PNG_DPI = 200
+# Settings of the user's that hold for a chart too: fonts, which a name in Chinese may need, how finely screens are drawn, and what
+# has nothing to do with looks. All others are matplotlib's own: TeX, ticks on all sides or a hand-drawn look, which styles ask
+# for, would break a chart whose look is said here.
+_KEPT = (
+    "font.",
+    "figure.dpi",
+    "backend",
+    "interactive",
+    "toolbar",
+    "date.epoch",
+    "tk.",
+    "webagg.",
+    "keymap.",
+    "animation.",
+)
 # Ids in SVG files are random without a salt. Type 42 embeds fonts so that editors and printers can use them.
 _WRITING: dict[Any, Any] = {"svg.hashsalt": "short interest", "svg.fonttype": "path", "pdf.fonttype": 42}
-_writing = threading.Lock()  # matplotlib's settings are the process's
+_settings = threading.Lock()  # matplotlib's are the process's
 
 
 def draw(
@@ -67,10 +83,10 @@ def draw(
     start: When | None = None,
     end: When | None = None,
     name: str | None = None,
-    source: str = f"OpenD get_{SHORT_INTEREST.name}",
+    source: str | None = None,
     size: tuple[float, float] = (7.5, 4.8),
 ) -> Figure:
-    """The short interest of a symbol as an area, its close price as a line, and below days to cover or short ratio.
+    """What is short of a symbol as an area, its price as a line, and below days to cover or a ratio: as the binding says.
 
     Nothing is smoothed or filled: each number is drawn where it was reported, and over more than one missing row area
     and lines break. A number that stands alone is a bar or a dot. A frame without rows gives a picture that says so,
@@ -87,52 +103,33 @@ def draw(
         start: First day drawn; None for the frame's first.
         end: Last day drawn; None for the frame's last.
         name: The security's name, for the title. OpenD sends none with these rows.
-        source: Whose data it is, for the line at the bottom.
+        source: Whose data it is, for the line at the bottom. None: OpenD's, with the name of the call.
         size: Width and height in inches.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        InvalidArgument: The frame is no history of that table, or a day is no day.
+        InvalidArgument: The frame is no history of that table, the table has no such columns, or a day is no day.
 
     """
     require_matplotlib()
-    from matplotlib.figure import Figure
-
-    short, price, ratio = short_column(table), _price_column(table), _ratio_column(table)
-    days, rows = _read_rows(frame, table, (short, price, ratio), start, end)
-    short_interest, close, below = (_Series.read(days, rows[column.name], table) for column in (short, price, ratio))
-
-    figure = Figure(figsize=size, facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=_MARGIN, h_pad=_MARGIN / 2)
-    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
-    upper = figure.add_subplot(grid[0])
-    over = upper.twinx()
-    lower = figure.add_subplot(grid[1], sharex=upper)
-    upper.tick_params(labelbottom=False)
-    area = _draw_area(upper, short_interest)
-    _dress(upper, short, short_interest, ticks=6, from_zero=True)
-    _draw_line(over, close, _PRICE)
-    # A price that fell to less than half would seem to fall to nothing.
-    _dress(over, price, close, ticks=6, from_zero=close.lowest < close.highest / 2)
-    _draw_line(lower, below, _RATIO)
-    _dress(lower, ratio, below, ticks=4, from_zero=True)
-    _dress_dates(lower, days, _USUAL_DAYS[table.schedule])
-    _dress_second(over, _PRICE)
-    _explain(over, {SHORT_INTEREST.title.capitalize(): area, _words(price): over.lines[0]})
-    _explain(lower, {_words(ratio): lower.lines[0]})
-    figure.align_ylabels([upper, lower])
-    if not len(days):
-        span = "".join(
-            f" {word} {read_day(word, day, table.market)}"
-            for word, day in (("from", start), ("to", end))
-            if day is not None
-        )
-        over.text(0.5, 0.5, f"no rows{span}", transform=over.transAxes, ha="center", **_text(_TEXT_SIZE, _FAINT))
-    at_left = {"x": _MARGIN / size[0], "ha": "left"}
-    figure.suptitle(f"{symbol}  {name}" if name else symbol, **at_left, **_text(_TITLE_SIZE), fontweight="bold")
-    through = f", through {days[-1]}" if len(days) else ""
-    figure.supxlabel(f"Source: {source}{through}", **at_left, **_text(_SMALL_SIZE, _FAINT))
-    figure.draw_without_rendering()
+    days, rows = _read_rows(frame, table, drawn_columns(table), start, end)
+    span = "".join(
+        f" {word} {read_day(word, day, table.market)}"
+        for word, day in (("from", start), ("to", end))
+        if day is not None
+    )
+    call = next(call for call in CALLS if table in call.tables)
+    with _own_look():
+        figure = _draw(days, rows, table, call.title.capitalize(), size)
+        if not len(days):
+            over = figure.axes[1]
+            over.text(0.5, 0.5, f"no rows{span}", transform=over.transAxes, ha="center", **_text(_TEXT_SIZE, _FAINT))
+        at_left = {"x": _MARGIN / size[0], "ha": "left"}
+        figure.suptitle(f"{symbol}  {name}" if name else symbol, **at_left, **_text(_TITLE_SIZE), fontweight="bold")
+        through = f", through {days[-1]}" if len(days) else ""
+        whose = f"Source: {source or f'OpenD get_{call.name}'}{through}"
+        figure.supxlabel(whose, **at_left, **_text(_SMALL_SIZE, _FAINT))
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # a second layout differs in the last bit, and so would the file
     # IPython shows a figure by itself only after pyplot was imported.
     figure._repr_png_ = partial(_render, figure, "png", "figure")  # type: ignore[attr-defined]
@@ -174,26 +171,61 @@ def require_matplotlib() -> None:
 
 
 def _render(figure: Figure, form: str, dpi: float | str) -> bytes:
-    from matplotlib import rc_context
-
     image = BytesIO()
-    with _writing, rc_context(_WRITING):
+    with _own_look():
         figure.savefig(image, format=form, dpi=dpi, facecolor="auto", metadata=_METADATA[form])
     return image.getvalue()
+
+
+@contextmanager
+def _own_look() -> Iterator[None]:
+    """What matplotlib does by itself, whatever style the user has set, but for what `_KEPT` names."""
+    from matplotlib import rc_context, rcParamsDefault
+
+    look = {name: value for name, value in rcParamsDefault.items() if not name.startswith(_KEPT)}
+    with _settings, rc_context({**look, **_WRITING}):
+        yield
 
 
 # What is drawn
 
 
-def _price_column(table: Table) -> Column:
-    """The close price of the day: the first of the prices."""
-    return next(column for column in table.columns if column.unit == table.market.currency)
+def _draw(days: Days, rows: pd.DataFrame, table: Table, title: str, size: tuple[float, float]) -> Figure:
+    """The figure without the texts around it."""
+    from matplotlib.figure import Figure
+
+    short, price, ratio = drawn_columns(table)
+    counted, close, below = (_Series.read(days, rows[column.name], table) for column in (short, price, ratio))
+    figure = Figure(figsize=size, facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=_MARGIN, h_pad=_MARGIN / 2)
+    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
+    upper = figure.add_subplot(grid[0])
+    over = upper.twinx()
+    lower = figure.add_subplot(grid[1], sharex=upper)
+    upper.tick_params(labelbottom=False)
+    area = _draw_area(upper, counted)
+    _dress(upper, short, counted, ticks=6, from_zero=True)
+    _draw_line(over, close, _PRICE)
+    # A price that fell to less than half would seem to fall to nothing.
+    _dress(over, price, close, ticks=6, from_zero=close.lowest < close.highest / 2)
+    _draw_line(lower, below, _RATIO)
+    _dress(lower, ratio, below, ticks=4, from_zero=True)
+    _dress_dates(lower, days, _USUAL_DAYS[table.schedule])
+    _dress_second(over, _PRICE)
+    _explain(over, {title: area, _words(price): over.lines[0]})
+    _explain(lower, {_words(ratio): lower.lines[0]})
+    figure.align_ylabels([upper, lower])
+    return figure
 
 
-def _ratio_column(table: Table) -> Column:
-    """Days to cover where the market has them, else the first percentage."""
-    by_unit = {column.unit: column for column in reversed(table.columns)}
-    return by_unit["days"] if "days" in by_unit else by_unit["percent"]
+def drawn_columns(table: Table) -> tuple[Column, Column, Column]:
+    """What is short, the price and the ratio; `InvalidArgument` for a table whose binding does not name all three."""
+    if not (table.short and table.price and table.ratio):
+        call = next(call for call in CALLS if table in call.tables)
+        raise InvalidArgument(
+            f"{call.title} of {table.market.prefix} cannot be drawn: a chart needs what is short, a price and a ratio"
+        )
+    return table.column(table.short), table.column(table.price), table.column(table.ratio)
 
 
 def _read_rows(
@@ -370,7 +402,8 @@ class _DayText:
         if not position:  # once a round: dates take long to place
             self.ticks = self.axis.get_majorticklocs().tolist()
         first, _ = self.axis.get_view_interval()
-        day, *earlier = map(num2date, (value, *(tick for tick in self.ticks if first <= tick < value)))
+        ticks = (value, *(tick for tick in self.ticks if first <= tick < value))
+        day, *earlier = map(partial(num2date, tz=UTC), ticks)  # not in a zone of the user's settings
         step = _step(self.ticks)
         if step > 360:
             return str(day.year)

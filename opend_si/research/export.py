@@ -13,10 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 from opend_si.dates import When
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
 from opend_si.files import put_in_place
-from opend_si.research.arrow import need_arrow
+from opend_si.research.arrow import need_arrow, nullable_dtypes
 from opend_si.research.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
-from opend_si_schema.definitions import Call
+from opend_si_schema.definitions import MARKET, Call
 
 if TYPE_CHECKING:
     from opend_si.research.arrow import ArrowTable
@@ -74,7 +74,7 @@ def export(
 def _write(call: Call, table: ArrowTable, put: _Put, kind: Format) -> str:
     """Write one market's table; a file of before is replaced at once."""
     market = table.schema.metadata[b"market"].decode()
-    return put(f"market={market}/{call.name}.{kind}", lambda file: _encode(table, file, kind))
+    return put(f"{MARKET}={market}/{call.name}.{kind}", lambda file: _encode(table, file, kind))
 
 
 def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
@@ -92,21 +92,27 @@ def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
 def _tell_pandas(table: ArrowTable) -> ArrowTable:
     """The table with pandas' own note of its types: integers with missing values are read as `Int64`, by Dask too.
 
-    Without it they become floats and lose digits, and Dask expects integers where floats come.
+    Without it they become floats and lose digits, and Dask expects integers where floats come; truth values become objects.
     """
     import pandas as pd
-    import pyarrow as pa
 
+    nullable = nullable_dtypes()
     columns = [
-        {"name": name, "field_name": name, "pandas_type": "int64", "numpy_type": "Int64", "metadata": None}
-        for name in table.column_names
-        if table.schema.field(name).type == pa.int64() and table[name].null_count
+        {
+            "name": field.name,
+            "field_name": field.name,
+            "pandas_type": str(field.type),
+            "numpy_type": nullable[field.type],
+            "metadata": None,
+        }
+        for field in table.schema
+        if field.type in nullable and table[field.name].null_count
     ]
     told = {
         "index_columns": [],
         "column_indexes": [],
         "columns": columns,
-        "attributes": {"market": table.schema.metadata[b"market"].decode()},  # as `panel` has it
+        "attributes": {MARKET: table.schema.metadata[b"market"].decode()},  # as `panel` has it
         "pandas_version": pd.__version__,
     }
     return table.replace_schema_metadata({**table.schema.metadata, b"pandas": json.dumps(told).encode()})

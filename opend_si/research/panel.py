@@ -18,7 +18,7 @@ from opend_si.history.record import make_ledger
 from opend_si.history.statements import BOTTOM
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import Content, PageKey
-from opend_si.research.arrow import days, decode, need_arrow, table_schema
+from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, table_schema
 from opend_si.research.batch import resolve
 from opend_si.settings import Mode, Settings
 from opend_si_schema.definitions import Call, Table
@@ -72,11 +72,12 @@ def to_frame(table: ArrowTable) -> pd.DataFrame:
     import pyarrow as pa
 
     names, metadata = table.column_names, table.schema.metadata
-    missing = [name for name in names if table.schema.field(name).type == pa.int64() and table[name].null_count]
+    nullable = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in nullable_dtypes().items()}
+    missing = [name for name in names if table.schema.field(name).type in nullable and table[name].null_count]
     date = names.index("date")
     # Days as `history` has them. The detour is free: 32-bit days have no shorter way to seconds.
     table = table.set_column(date, "date", table["date"].cast(pa.timestamp("s")))
-    apart = {name: table[name].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get) for name in missing}
+    apart = {name: table[name].to_pandas(types_mapper=nullable.get) for name in missing}
     table = table.drop_columns(missing)
     frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
     for name, numbers in apart.items():

@@ -22,8 +22,9 @@ from zlib import crc32
 from google.protobuf.json_format import ParseDict
 
 from opend_si.calendars import is_due
-from opend_si.dates import midnight
+from opend_si.dates import day_of, midnight
 from opend_si.symbols import Symbol
+from opend_si.tables import measures
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Call, Column, Table
 
@@ -80,7 +81,7 @@ class Universe:
         table = _table(call, symbol)
         rows = list(self.rows(symbol, call) or ())
         for _ in range(count):
-            newest = _date(rows[0]) if rows else UNTIL
+            newest = _date(rows[0], table) if rows else UNTIL
             day = next(day for day in _days_after(table, newest))
             rows.insert(0, self._row(symbol, call, table, day))
         with self._lock:
@@ -103,20 +104,27 @@ class Universe:
     def beside(self, symbol: str, call: Call = SHORT_INTEREST) -> dict[str, Any]:
         """What a reply says beside its rows, by proto field name: of the day of the newest row."""
         rows, table = self.rows(symbol, call), _table(call, symbol)
-        return {column.field: self._value(symbol, table, column, _date(rows[0])) for column in table.attrs if rows}
+        fields = call.response().s2c.DESCRIPTOR.fields_by_name
+        return {
+            column.field: _fitted(fields[column.field], self._value(symbol, table, column, _date(rows[0], table)))
+            for column in table.attrs
+            if rows
+        }
 
     def _history(self, symbol: str, call: Call) -> list[Row]:
         table = _table(call, symbol)
         rows = _sample(call) if symbol == _SAMPLE_SYMBOL and call.name == SHORT_INTEREST.name else []
-        newest = _date(rows[-1]) if rows else UNTIL + timedelta(days=1)
+        newest = _date(rows[-1], table) if rows else UNTIL + timedelta(days=1)
         days = [day for day in _days_after(table, _SINCE[table.market.prefix], newest) if day < newest]
         wanted = days[::-1] if self._most_rows is None else days[::-1][: max(self._most_rows - len(rows), 0)]
         return [*rows, *(self._row(symbol, call, table, day) for day in wanted)][: self._most_rows]
 
     def _row(self, symbol: str, call: Call, table: Table, day: date) -> Row:
         row = getattr(call.response().s2c, table.list_field).add()
+        fields = row.DESCRIPTOR.fields_by_name
         for column in table.columns:
-            setattr(row, column.field, self._value(symbol, table, column, day))
+            value = self._value(symbol, table, column, day)
+            setattr(row, column.field, _fitted(fields[column.field], value))
         return row
 
     def _value(self, symbol: str, table: Table, column: Column, day: date) -> Any:
@@ -126,17 +134,17 @@ class Universe:
             return day.isoformat()
         value = self._level(symbol, table, column, day)
         if symbol == _SAMPLE_SYMBOL:
-            value *= self._joints[day > UNTIL].get("close_price" if _is_price(table, column) else column.name, 1.0)
-        return int(value) if column.dtype == "int64" else round(value, 2)
+            value *= self._joints[day > UNTIL].get(table.price if _is_price(table, column) else column.name, 1.0)
+        return round(value, 2) if column.dtype == "float64" else int(value)
 
     def _level(self, symbol: str, table: Table, column: Column, day: date) -> float:
-        shares = [other for other in table.columns if other.unit == "shares"]
-        if column.unit == "days" and len(shares) > 1:  # what is short, by the volume of an average day
-            short, traded = (self._level(symbol, table, other, day) for other in shares[:2])
-            return max(1.0, short / traded)
+        traded = [other for other in table.columns if other.unit == "shares" and other.name != table.short]
+        if column.unit == "days" and table.short and traded:  # what is short, by the volume of an average day
+            short = self._level(symbol, table, table.column(table.short), day)
+            return max(1.0, short / self._level(symbol, table, traded[0], day))
         if _is_price(table, column):
             low, times = 5.0, 120.0
-            day -= timedelta(days=column.name.startswith("last_"))
+            day -= timedelta(days=column.name != table.price)
         else:
             low, times = {"percent": 0.1, "days": 1.0, table.market.currency: 1e8}.get(column.unit, 2e6), 45.0
         return float(low * times ** self._path(symbol, _followed(table, column)).at(day))
@@ -145,10 +153,10 @@ class Universe:
     def _joints(self) -> tuple[dict[str, float], dict[str, float]]:
         """By what values of the sample's symbol are multiplied, by column: to end where the sample begins, and to go on from it."""
         table, (newest, *_, oldest) = _table(SHORT_INTEREST, _SAMPLE_SYMBOL), _sample(SHORT_INTEREST)
-        columns = [column for column in table.columns if column.dtype != "str" and column.unit != "Unix seconds"]
+        columns = [column for column in table.columns if measures(column)]
 
         def scales(row: Row) -> dict[str, float]:
-            levels = {column: self._level(_SAMPLE_SYMBOL, table, column, _date(row)) for column in columns}
+            levels = {column: self._level(_SAMPLE_SYMBOL, table, column, _date(row, table)) for column in columns}
             return {column.name: getattr(row, column.field) / level for column, level in levels.items()}
 
         return scales(oldest), scales(newest)
@@ -187,17 +195,24 @@ def _table(call: Call, symbol: str) -> Table:
 
 
 def _is_price(table: Table, column: Column) -> bool:
-    return column.unit == table.market.currency and column.name.endswith("price")
+    return column.name in (table.price, *table.other_prices)
 
 
 def _followed(table: Table, column: Column) -> str:
-    """Which path a column follows: prices move together, and a percentage moves with the shares that it is of."""
+    """Which path a column follows: prices move together, and a percentage moves with what is short."""
     if _is_price(table, column):
         return "price"
-    shares = [other.name for other in (*table.columns, *table.attrs) if other.unit == "shares"]
-    if column.unit == "percent" and shares:
-        return next((name for name in shares if column.name.startswith(name)), shares[0])
-    return column.name
+    return table.short if column.unit == "percent" and table.short else column.name
+
+
+def _fitted(field: Any, value: Any) -> Any:
+    """A value that a field of the proto can hold: a made-up number knows nothing of its type."""
+    if field.enum_type:
+        return field.enum_type.values[value % len(field.enum_type.values)].number
+    if field.cpp_type == field.CPPTYPE_BOOL:
+        return bool(value % 2)
+    highest = {field.CPPTYPE_INT32: 2**31 - 1, field.CPPTYPE_UINT32: 2**32 - 1}.get(field.cpp_type)
+    return value if highest is None else value % highest
 
 
 def _sample(call: Call) -> list[Row]:
@@ -206,8 +221,8 @@ def _sample(call: Call) -> list[Row]:
     return list(ParseDict(json.loads(data), call.response().s2c).hkItemList)
 
 
-def _date(row: Row) -> date:
-    return date.fromisoformat(row.timestampStr)
+def _date(row: Row, table: Table) -> date:
+    return day_of(row.timestamp, table.market)
 
 
 def _days_after(table: Table, start: date, end: date | None = None) -> Iterator[date]:

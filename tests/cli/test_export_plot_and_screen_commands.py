@@ -271,10 +271,8 @@ def test_what_cannot_be_drawn_is_one_line_and_an_exit_code(opend: Simulator, tmp
     ("modules", "arguments", "extra"),
     [
         (["pyarrow"], ["export", "DATA"], "arrow"),
-        (["ptars"], ["export", "DATA"], "arrow"),
         (["fsspec"], ["export", "memory://DATA"], "arrow"),
         (["pyarrow"], ["screen", "--market", "US"], "arrow"),
-        (["ptars"], ["screen", "--market", "US"], "arrow"),
         (["matplotlib"], ["plot", "US.AAPL", "--out", "DATA.png"], "plot"),
     ],
 )

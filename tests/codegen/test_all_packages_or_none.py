@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -330,8 +331,23 @@ PROTOS_WRONG = [  # the compiler's own words, with file and line
         change(PROTO, "package Qot_GetShortInterest", "package Qot_GetLongInterest"),
         "Qot_GetShortInterest.proto: its package is 'Qot_GetLongInterest'",
     ),
+    wrong(
+        "module-that-the-schema-has-of-its-own",
+        lambda scratch: scratch.add_proto("_pool.proto", 'syntax = "proto2";\npackage _pool;\n'),
+        *("_pool.proto: ", "module `_pool` of its own"),
+    ),
     wrong("missing-session", remove("codegen/protos/KeepAlive.proto"), "KeepAlive.proto: no such proto"),
 ]
+
+_BARE = """[[table]]
+market = "HK"
+list = "hkItemList"
+record = "Bare"
+schedule = "weekly"
+columns = []
+
+[docs]
+"""
 
 BINDINGS_WRONG = [
     wrong("no-toml", before_all(BINDING, "\n[oops\n"), "short_interest.toml: ", "line 2"),
@@ -413,6 +429,93 @@ BINDINGS_WRONG = [
         "two-columns-of-one-name",
         change(PROTO, LAST_HK_FIELD, f"{LAST_HK_FIELD}\n  optional double aggregated_short_ratio = 7;"),
         *("short_interest.toml: ", "HkShortInterestItem", "aggregated_short_ratio"),
+    ),
+    wrong(
+        "role-of-no-field",
+        change(BINDING, 'short = "sharesShort"', 'short = "sharesShrot"'),
+        *("short_interest.toml: table[0] `short` sharesShrot is no field of", "takes one of", "sharesShort"),
+    ),
+    wrong(
+        "role-of-a-text",
+        change(BINDING, 'price = "closePrice"', 'price = "timestampStr"'),
+        "short_interest.toml: table[0] `price` timestampStr is str: it takes a column of int64 or float64",
+    ),
+    wrong(
+        "position-in-fractions",
+        change(BINDING, 'short = "sharesShort"', 'short = "closePrice"'),
+        "short_interest.toml: table[0] `short` closePrice is float64: it takes a column of int64",
+    ),
+    wrong(
+        "other-price-of-no-field",
+        change(BINDING, 'other_prices = ["lastClosePrice"]', 'other_prices = ["lastPrice"]'),
+        "short_interest.toml: table[0] `other_prices` lastPrice is no field of",
+    ),
+    wrong(
+        "role-of-a-skipped-field",
+        lambda scratch: (
+            scratch.change(BINDING, '  { field = "daysToCover", unit = "days" },\n', ""),
+            scratch.change(BINDING, 'market = "US"', 'market = "US"\nskip = ["daysToCover"]'),
+        ),
+        "short_interest.toml: table[0] `ratio` daysToCover is skipped: it takes one of",
+    ),
+    wrong(
+        "rows-without-their-day",
+        lambda scratch: (
+            scratch.change(PROTO, "message C2S", "message Bare { optional int64 endDate = 1; }\n\nmessage C2S"),
+            scratch.change(PROTO, "repeated HkShortInterestItem", "repeated Bare"),
+            scratch.write(BINDING, scratch.read(BINDING).partition('[[table]]\nmarket = "HK"')[0] + _BARE),
+        ),
+        *("short_interest.toml: table[1] ", "Bare has no column `timestamp` of integers", "say their day"),
+    ),
+    wrong(
+        "day-that-is-a-text",
+        change(PROTO, "optional int64 timestamp = 1;", "optional string timestamp = 1;"),
+        "has no column `timestamp` of integers",
+    ),
+    wrong(
+        "argument-beside-the-security",
+        change(PROTO, "message C2S {", "message C2S {\n  required int32 periodType = 9;"),
+        *("short_interest.toml: Qot_GetShortInterest.C2S.periodType is required", "a security and nothing else"),
+    ),
+    wrong(
+        "cursor-that-is-required",
+        change(PROTO, "optional string nextKey = 2", "required string nextKey = 2"),
+        "Qot_GetShortInterest.C2S.nextKey is required",
+    ),
+    wrong(
+        "reply-that-requires-what-no-table-has",
+        change(PROTO, "message S2C {", "message S2C {\n  required int32 total = 9;"),
+        *("Qot_GetShortInterest.S2C.total is required", "`attrs` of each table"),
+    ),
+    wrong(
+        "skipped-field-that-is-required",
+        lambda scratch: (
+            scratch.change(PROTO, LAST_US_FIELD, f"{LAST_US_FIELD}\n  required int32 note = 9;"),
+            scratch.change(BINDING, 'market = "US"', 'market = "US"\nskip = ["note"]'),
+        ),
+        "table[0] `skip` note: Qot_GetShortInterest.UsShortInterestItem.note is required",
+    ),
+    *(
+        wrong(
+            f"default-of-{kind}",
+            change(PROTO, LAST_US_FIELD, f"{LAST_US_FIELD}\n  optional {kind} extra = 9 [default = {value}];"),
+            f"UsShortInterestItem.extra is {kind} and no column: its default is {told}",
+        )
+        for kind, value, told in (
+            *(("double", "1.5", "1.5"), ("float", "inf", "inf"), ("double", "nan", "nan"), ("int32", "-1", "-1")),
+            *(("bool", "true", "true"), ("string", '"0"', "0"), ("string", '"x"', "x")),
+        )
+    ),
+    *(
+        wrong(
+            f"{name}-in-{where}",
+            change(PROTO, f"message {where} {{", f"message {where} {{\n  optional int32 {name} = 19;"),
+            f"Qot_GetShortInterest.{where}.{name} hides the `{name}` that every message has",
+        )
+        for name, where in (
+            *(("HasField", "UsShortInterestItem"), ("DESCRIPTOR", "HkShortInterestItem"), ("SerializeToString", "C2S")),
+            *(("HasField", "S2C"), ("HasField", "Response"), ("SetInParent", "Request")),
+        )
     ),
     wrong(
         "documentation-that-is-no-text",
@@ -544,6 +647,31 @@ def test_an_error_is_told_without_a_traceback_in_any_locale(scratch: Scratch, pr
     assert run.stderr.startswith(b"codegen: ")
     assert b"File not found" in run.stderr
     assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("closing", ["", ">&-", "2>&-", ">&- 2>&-", "| true"])
+@pytest.mark.parametrize("options", [["--check"], ["diff", "--protos"], ["--check", "--root", "/nowhere/空"]])
+def test_what_is_said_fits_any_code_page_and_any_stream(
+    scratch: Scratch, options: list[str], closing: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "协议"
+    shutil.copytree(ROOT / "codegen/protos", folder)
+    given = [*options, str(folder)] if options[-1] == "--protos" else options
+    root = () if "--root" in options else ("--root", str(scratch.root))
+    command = shlex.join([sys.executable, "-m", "codegen", *given, *root])
+    run = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} {closing}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"},
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+    )
+    is_wrong = "--root" in options
+    assert run.returncode in (is_wrong, 1 if "|" in closing else is_wrong), run.stderr
+    assert b"Traceback" not in run.stderr + run.stdout
+    assert b"Exception ignored" not in run.stderr
+    assert (b"codegen: " in run.stderr) == (is_wrong and "2>" not in closing)
+    assert (b"codegen: " in run.stdout) == (not is_wrong and closing in ("", "2>&-"))
 
 
 # A proto that changes
@@ -722,6 +850,7 @@ def test_awkward_messages_keep_their_values_on_the_wire(awkward: Path, tmp_path:
 _TRUTH = """
 import ast, enum, importlib, keyword, sys
 from pathlib import Path
+from google.protobuf.message import Message
 
 LISTED = {"int": 1, "float": 1.5, "str": "x", "bytes": b"x", "bool": True}
 
@@ -748,7 +877,7 @@ def check_value(module, field, value, said):
         assert type(value).__name__ == said, (field.full_name, said)
 
 def hides(module, name):
-    return name in LISTED or isinstance(getattr(module, name, None), type)
+    return name in LISTED or isinstance(getattr(module, name, None), type) or hasattr(Message, name)
 
 def check_message(module, made, node):
     said = {part.target.id: ast.unparse(part.annotation) for part in node.body if isinstance(part, ast.AnnAssign)}
@@ -802,6 +931,14 @@ def test_stubs_say_what_messages_hold(awkward: Path, tmp_path: Path) -> None:
             id="field-called-self",
         ),
         pytest.param(
+            "message Selfish { optional int32 self = 1; optional int32 self_ = 2; optional int32 self_2 = 3; }",
+            id="fields-called-self-and-alike",
+        ),
+        pytest.param(
+            "message Hiding { optional bool Clear = 1; optional int32 DESCRIPTOR = 2; optional string CopyFrom = 3; }",
+            id="fields-called-like-methods",
+        ),
+        pytest.param(
             "message None { optional int32 size = 1; }\nmessage User { optional None none = 1; }",
             id="message-called-by-a-keyword",
         ),
@@ -818,6 +955,32 @@ def test_any_message_is_rendered_and_its_stub_says_what_it_holds(
     assert scratch.run() == 0
     generated = scratch.root / "generated"
     assert "odd" in python(_TRUTH, generated / "opend_si_schema", path=[generated], cwd=tmp_path).split()
+
+
+_DEFAULTS = """
+from math import inf
+from opend_si_schema.odd import Least
+least = Least()
+assert (least.f, least.d, least.i, least.m) == (0.0, 0.0, inf, -inf), least
+assert abs(least.x - 2.0**-126) < 1e-45
+assert least.n != least.n and not least.HasField("f")
+assert Least.FromString(Least(f=1e-45, d=5e-324).SerializeToString()).d == 5e-324
+"""
+
+
+def test_defaults_at_the_edge_load_in_both_readers_of_protobuf(scratch: Scratch, tmp_path: Path) -> None:
+    numbers = {"f": ("float", "1e-45"), "d": ("double", "-5e-324"), "i": ("float", "inf"), "n": ("double", "nan")}
+    numbers |= {"m": ("double", "-inf"), "x": ("float", "1.17549435e-38")}
+    fields = "".join(
+        f"optional {kind} {name} = {place} [default = {value}];"
+        for place, (name, (kind, value)) in enumerate(numbers.items(), 1)
+    )
+    scratch.add_proto("Odd.proto", f'syntax = "proto2";\npackage Odd;\nmessage Least {{ {fields} }}\n')
+    assert scratch.run() == 0
+    assert scratch.run("--check") == 0
+    for reader in ("upb", "python"):
+        environ = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": reader}
+        python(_DEFAULTS, path=[scratch.root / "generated"], cwd=tmp_path, **environ)
 
 
 def test_a_binding_may_document_an_enum_and_its_values(scratch: Scratch) -> None:

@@ -47,6 +47,7 @@ HK_ITEM, US_ITEM = f"{SHORTS}.HkShortInterestItem", f"{SHORTS}.UsShortInterestIt
 
 A_FIELD = "  optional uint64 aggregatedShort = 5;"
 A_COLUMN = '  { field = "aggregatedShort", unit = "shares" },\n'
+A_ROLE = 'short = "aggregatedShort"\n'
 A_DOC = f'"{HK_ITEM}.aggregatedShort" = "Aggregated reportable short positions."\n'
 NEW_FIELD = "  optional uint64 newThing = 7; // What the exchange tells since lately."
 
@@ -410,6 +411,30 @@ YES, NO = ". Wire-compatible. ", ". Not wire-compatible. "
             "1 change: 1 wire-compatible, 0 not.\n",
         ),
         case(
+            *("added-and-no-column", PROTO, A_FIELD, f"{A_FIELD}\n  optional bytes raw = 7;"),
+            f"raw added (optional bytes raw = 7){YES}No column of get_short_interest's HK table, and refused unless the "
+            "table's `skip` names it: neither CSV nor JSON can hold bytes.",
+            "Taking these protos would be refused: ",
+            f"short_interest.toml: table[1] {HK_ITEM}.raw is bytes and no column",
+        ),
+        case(
+            *("added-and-a-default", PROTO, A_FIELD, f"{A_FIELD}\n  optional double more = 7 [default = 1.5];"),
+            "refused unless the table's `skip` names it: its default is 1.5",
+            "Taking these protos would be refused: ",
+            f"{HK_ITEM}.more is double and no column",
+        ),
+        case(
+            *("added-and-hiding", PROTO, A_FIELD, f"{A_FIELD}\n  optional int32 HasField = 7;"),
+            "Taking these protos would be refused: ",
+            f"{HK_ITEM}.HasField hides the `HasField` that every message has",
+        ),
+        case(
+            *("argument-required", PROTO, "message C2S {", "message C2S { required int32 periodType = 9;"),
+            "Taking these protos would be refused: ",
+            "C2S.periodType is required",
+            USED,
+        ),
+        case(
             *(
                 "added-where-nothing-shows-it",
                 COMMON,
@@ -746,9 +771,11 @@ def test_an_accepted_loss_asks_for_the_binding_to_be_edited_and_then_goes_throug
         f"{scratch.root / BINDING}: table[1] `columns` lists aggregatedShort: {HK_ITEM}.aggregatedShort is gone" in err
     )
     assert f"{scratch.root / BINDING}: `docs` speaks of {HK_ITEM}.aggregatedShort, which is gone" in err
+    assert f"{scratch.root / BINDING}: table[1] `short` names aggregatedShort: {HK_ITEM}.aggregatedShort is gone" in err
     assert "run again" in err
     assert everything(scratch) == before
 
+    scratch.change(BINDING, A_ROLE, "")
     scratch.change(BINDING, A_COLUMN, "")
     scratch.change(BINDING, A_DOC, "")
     assert scratch.run(*options) == 0
@@ -758,9 +785,9 @@ def test_an_accepted_loss_asks_for_the_binding_to_be_edited_and_then_goes_throug
 
 
 def test_an_accepted_type_is_the_columns(scratch: Scratch, folder: Folder) -> None:
-    folder.change(PROTO, A_FIELD, A_FIELD.replace("uint64", "double"))
+    folder.change(PROTO, "optional uint64 avgDailyShareVolume", "optional double avgDailyShareVolume")
     assert scratch.run("--protos", str(folder), "--accept") == 0
-    assert "    aggregated_short: float | None = None\n" in scratch.read(f"{SCHEMA}/records.py")
+    assert "    avg_daily_share_volume: float | None = None\n" in scratch.read(f"{SCHEMA}/records.py")
 
 
 # A field that was sent before it was known

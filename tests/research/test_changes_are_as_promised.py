@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opend_si.errors import InvalidArgument
-from opend_si.research.changes import short_column, with_changes
+from opend_si.research.changes import with_changes
 from opend_si.simulator import Simulator
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS
+from opend_si_schema.definitions import ADDED
 
 COLUMNS = {"HK": "aggregated_short", "US": "shares_short"}
 DERIVED = ["days_between", "change", "change_percent"]
@@ -124,8 +125,31 @@ def test_the_changes_of_a_real_history_add_up(face: ModuleType, opend: Simulator
         assert list(with_changes(client.history("US.SPHY"))) == [*frame, *DERIVED]
 
 
-def test_the_short_interest_is_the_first_count_of_shares() -> None:
-    assert {table.market.prefix: short_column(table).name for table in SHORT_INTEREST.tables} == COLUMNS
+# What is short, of each kind, as the broker describes the columns.
+SHORT = {
+    "short_interest": COLUMNS,
+    "daily_short_volume": {"HK": "short_sell_shares_traded", "US": "total_shares_short"},
+}
+
+
+@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("code", ["HK.00700", "US.AAPL"])
+def test_frames_of_any_kind_get_the_changes_of_what_is_short(one_face: ModuleType, code: str, kind: str) -> None:
+    with Simulator() as opend, one_face.Client(opend.host, opend.port, mode="bypass") as client:
+        frame = client.history(code, kind=kind)
+    counts = frame[SHORT[kind][code[:2]]].tolist()
+    assert len(counts) > 100
+    assert with_changes(frame)["change"].tolist()[1:] == [now - before for before, now in pairwise(counts)]
+
+
+def test_every_kind_says_what_is_short() -> None:
+    assert {call.name: {table.market.prefix: table.short for table in call.tables} for call in CALLS} == SHORT
+
+
+def test_no_column_of_a_call_is_called_like_one_that_is_added() -> None:
+    added = {*with_changes(HISTORY)} - {*HISTORY}
+    assert added == {*DERIVED} <= {*ADDED}
+    assert not {column.name for call in CALLS for table in call.tables for column in table.columns} & {*ADDED}
 
 
 # What is left alone
@@ -172,7 +196,11 @@ WRONG: list[tuple[str, str, Callable[[], Any]]] = [
     ("symbols mixed", "must stand together", lambda: PANEL.iloc[[0, 2, 1, 3]]),
     ("no symbol", "without a symbol", lambda: PANEL.assign(symbol=PANEL["symbol"].cat.remove_categories(["HK.00001"]))),
     ("no symbol, text", "without a symbol", lambda: PANEL.assign(symbol=pd.Series(["HK.00001"] + 3 * [None]))),
-    ("no count", "aggregated_short and shares_short", lambda: HISTORY.drop(columns="aggregated_short")),
+    (
+        "no count",
+        "aggregated_short, shares_short, short_sell_shares_traded, total_shares_short",
+        lambda: HISTORY.drop(columns="aggregated_short"),
+    ),
     ("two markets", "of one market", lambda: HISTORY.assign(shares_short=1)),
     ("a column twice", "a column twice", lambda: pd.concat([HISTORY, HISTORY], axis=1)),
     ("fractions", "else than whole numbers", lambda: HISTORY.assign(aggregated_short=0.5)),

@@ -4,8 +4,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -249,19 +249,57 @@ def test_a_price_axis_begins_at_zero_where_the_price_fell_by_half(frames: dict[s
 # Where it is made
 
 
-@pytest.fixture
-def _dark() -> Iterator[None]:
-    with style.context("dark_background"):
-        yield
+# What styles ask for: a dark theme, TeX as in papers (there is no LaTeX here), and all that moves texts and ticks.
+STYLES: dict[str, dict[Any, Any]] = {
+    "dark": dict(style.library["dark_background"].items()),
+    "TeX": {"text.usetex": True, "text.latex.preamble": r"\usepackage{nothing}", "pgf.rcfonts": False},
+    "paper": {
+        "xtick.minor.visible": True,
+        "ytick.minor.visible": True,
+        "xtick.top": True,
+        "ytick.right": True,
+        "xtick.direction": "in",
+        "ytick.alignment": "top",
+        "axes.linewidth": 3,
+        "axes.grid": True,
+        "axes.grid.axis": "both",
+        "axes.xmargin": 0.4,
+        "axes.labelpad": 40,
+        "legend.frameon": True,
+        "legend.title_fontsize": 30,
+        "figure.autolayout": True,
+        "savefig.bbox": "tight",
+        "figure.subplot.left": 0.4,
+        "figure.titlesize": 40,
+        "savefig.dpi": 30,
+        "savefig.transparent": True,
+    },
+    "a zone": {"timezone": "America/New_York", "date.interval_multiples": False, "axes.formatter.limits": (0, 1)},
+    "hand-drawn": {"path.sketch": (1, 100, 2), "lines.linestyle": ":", "lines.marker": "x", "hatch.linewidth": 5},
+}
 
 
 @codes
-def test_a_theme_of_the_user_changes_nothing(
-    frames: dict[str, pd.DataFrame], code: str, request: pytest.FixtureRequest
-) -> None:
-    bright = picture(frames[code][-100:], code)._repr_png_()  # type: ignore[attr-defined]
-    request.getfixturevalue("_dark")
-    assert picture(frames[code][-100:], code)._repr_png_() == bright  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", STYLES)
+def test_a_style_of_the_user_changes_nothing(frames: dict[str, pd.DataFrame], code: str, name: str) -> None:
+    def image(figure: Figure) -> bytes:
+        told: bytes = figure._repr_png_()  # type: ignore[attr-defined]
+        return told
+
+    frame = frames[code][-100:]
+    plain, days = image(picture(frame, code)), tick_labels(figure := picture(frame, code), figure.axes[2].xaxis)
+    with mpl.rc_context(STYLES[name]):
+        figure = picture(frame, code)
+        assert image(figure) == plain
+        figure.savefig(BytesIO())  # by the user: a figure keeps its texts as they are
+        assert tick_labels(figure, figure.axes[2].xaxis) == days
+    assert image(figure) == plain
+
+
+def test_a_font_of_the_user_is_used(frames: dict[str, pd.DataFrame]) -> None:
+    plain = picture(frames["US.AAPL"], "US.AAPL")._repr_png_()  # type: ignore[attr-defined]
+    with mpl.rc_context({"font.family": "DejaVu Serif"}):
+        assert picture(frames["US.AAPL"], "US.AAPL")._repr_png_() != plain  # type: ignore[attr-defined]
 
 
 def test_a_figure_shows_itself_in_notebooks_and_travels(frames: dict[str, pd.DataFrame]) -> None:

@@ -1,4 +1,7 @@
-"""Tables of many symbols: the decoder against the plain one, and what a table holds against `history`."""
+"""Tables of many symbols: both decoders against pages read one by one, and what a table holds against `history`.
+
+All of it holds with ptars and without.
+"""
 
 import os
 import sqlite3
@@ -23,6 +26,7 @@ from hypothesis import strategies as st
 import futu_si
 from opend_si.cache.store import Store, Version
 from opend_si.pages import END, Content, PageKey
+from opend_si.research import arrow
 from opend_si.research.arrow import decode
 from opend_si.research.batch import resolve
 from opend_si.simulator import Simulator, Universe
@@ -32,7 +36,20 @@ from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Table
 from tests.processes import without
 
-# The decoder -----------------------------------------------------------------------------------------------------------
+# The decoders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["ptars", "protobuf"], autouse=True, scope="module")
+def _decoder(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where ptars is not installed, protobuf decodes."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "protobuf":
+            patch.setitem(sys.modules, "ptars", None)
+        arrow._handler.cache_clear()
+        assert (arrow._handler(SHORT_INTEREST) is None) == (request.param == "protobuf")
+        yield
+        arrow._handler.cache_clear()
+
 
 VALUES = {
     "int64": st.one_of(st.none(), st.integers(0, 2**63 - 1), st.sampled_from((0, 1, 2**63 - 1))),
@@ -306,17 +323,14 @@ def test_the_record_may_grow_while_a_table_is_made(client: Any, face: ModuleType
 
 
 def test_without_the_extra_its_name_is_told_and_the_rest_works(tmp_path: Path) -> None:
-    for module in ("pyarrow", "ptars"):
-        folder = tmp_path / module
-        folder.mkdir()
-        program = f"""
+    program = """
 import futu_si
 for ask in (futu_si.panel, futu_si.arrow_table, futu_si.screen, lambda: futu_si.export("x")):
     try:
         ask()
     except futu_si.MissingExtra as error:
         assert isinstance(error, ImportError)
-        assert {module!r} in str(error) and "opend-short-interest[arrow]" in str(error), error
+        assert "pyarrow" in str(error) and "opend-short-interest[arrow]" in str(error), error
     else:
         raise AssertionError
 from opend_si.simulator import Simulator
@@ -324,8 +338,8 @@ with Simulator() as opend, futu_si.Client(opend.host, opend.port, mode="bypass")
     frame = client.history("HK.00700")
     assert (len(frame), str(frame.dtypes["aggregated_short"])) == (713, "int64")
 """
-        environ = {**os.environ, **without(folder, module)}
-        subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environ)
+    environ = {**os.environ, **without(tmp_path, "pyarrow")}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environ)
 
 
 def test_the_functions_of_the_face_are_those_of_its_client(opend: Simulator, tmp_path: Path) -> None:
