@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -52,8 +53,23 @@ class _Cursor(sqlite3.Cursor):
 class Connection(sqlite3.Connection):
     """A connection whose errors can be told from those of the code that uses it."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._cursors: set[weakref.ref[_Cursor]] = set()
+
     def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        return self.cursor(_Cursor).execute(*arguments)
+        return self._cursor().execute(*arguments)
 
     def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        return self.cursor(_Cursor).executemany(*arguments)
+        return self._cursor().executemany(*arguments)
+
+    def stop_reading(self) -> None:
+        """End every statement. A cursor that was not read to its end holds the file, and a traceback can hold the cursor."""
+        for known in tuple(self._cursors):
+            if (cursor := known()) is not None:
+                cursor.close()
+
+    def _cursor(self) -> _Cursor:
+        cursor = self.cursor(_Cursor)
+        self._cursors.add(weakref.ref(cursor, self._cursors.discard))
+        return cursor

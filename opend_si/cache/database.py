@@ -179,6 +179,12 @@ class Database:
             return use()
         except sqlite3.Error as error:
             raise self._explained(error, connection) from error
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, of which a console keeps the traceback
+            if isinstance(connection, Connection):
+                connection.stop_reading()
+            raise
 
     def _explained(self, error: sqlite3.Error, connection: sqlite3.Connection | None) -> CacheError:
         what, kind = f"The {self._layout.what} {self.path}", _kind(error)
