@@ -65,8 +65,7 @@ def make(cache: Path, symbols: int) -> None:
     histories = [_pages(simulator, name) for name in names]
     at = 1_760_000_000_000
     with closing(Store(cache)) as store:
-        with store.database.reading() as connection:
-            connection.execute("PRAGMA synchronous = OFF")
+        store.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         for number in range(symbols):
             rows = []
             for page in histories[number % _DIFFERENT]:

@@ -27,6 +27,8 @@ _LONGEST_AGE = 3.2e10
 _DER, _LONG = "MII", 200
 # What the files are called, unless the user names another page cache.
 PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
+# Seconds below which a timeout can only be a mistake, such as one in other units: nothing is answered in so short a time.
+MIN_TIMEOUT = 0.001
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
 _APPLICATION = "opend-short-interest"
@@ -253,8 +255,8 @@ def _key_file(name: str, value: object) -> Path:
 
 def _timeout(name: str, value: object) -> float:
     seconds = _number(value)
-    if not 0 < seconds <= MAX_TIMEOUT:
-        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, more than 0 and at most {MAX_TIMEOUT:g}")
+    if not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
+        raise InvalidArgument(f"{name} is {value!r}: it takes seconds, from {MIN_TIMEOUT:g} to {MAX_TIMEOUT:g}")
     return seconds
 
 

@@ -12,6 +12,7 @@ those of the monotonic clock, which all processes share and no clock change move
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,8 @@ class Budget:
 
     def reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
         """Take a slot for a request that lasts `timeout` seconds at most, or say after how many seconds to try again."""
-        with self._database.writing() as connection:
+
+        def take(connection: sqlite3.Connection) -> Slot | float:
             now = time.monotonic()
             longest = now + timeout + rate.seconds
             # After a restart of the machine the clock begins anew: what was taken later than now is not in force.
@@ -82,23 +84,28 @@ class Budget:
             assert cursor.lastrowid is not None
             return Slot(cursor.lastrowid, bucket)
 
+        return self._database.write(take)
+
     def settle(self, slot: Slot, rate: Rate) -> None:
         """The reply has come, or never will: the slot is free a window from now."""
-        with self._database.writing() as connection:
+
+        def free_later(connection: sqlite3.Connection) -> None:
             now = time.monotonic()
             connection.execute(
                 "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at) VALUES (?, ?, ?, ?)",  # it may have lapsed
                 (slot.id, slot.bucket, now, now + rate.seconds),
             )
 
+        self._database.write(free_later)
+
     def cancel(self, slot: Slot) -> None:
         """Nothing was sent: the slot is free now."""
-        with self._database.writing() as connection:
-            connection.execute("DELETE FROM slot WHERE id = ?", (slot.id,))
+        self._database.write(lambda connection: connection.execute("DELETE FROM slot WHERE id = ?", (slot.id,)))
 
     def exhaust(self, bucket: str, rate: Rate) -> None:
         """OpenD says that the limit is used up, by other programs too: nothing is free before a full window has passed."""
-        with self._database.writing() as connection:
+
+        def take_all(connection: sqlite3.Connection) -> None:
             now = time.monotonic()
             free_at = now + rate.seconds
             # Slots in flight stay their holders': they are only kept for longer.
@@ -109,16 +116,21 @@ class Budget:
                 [(bucket, now, free_at)] * max(rate.requests - taken, 0),
             )
 
+        self._database.write(take_all)
+
     def allowance(self, bucket: str, rate: Rate) -> Allowance:
         """What may be sent now. Nothing is taken for it."""
-        with self._database.reading() as connection:
+
+        def look(connection: sqlite3.Connection) -> Allowance:
             now = time.monotonic()
             taken, first = connection.execute(
                 "SELECT count(*), min(free_at) FROM slot WHERE bucket = ? AND free_at >= ? AND taken_at <= ?",
                 (bucket, now, now),
             ).fetchone()
-        left = max(rate.requests - int(taken), 0)
-        return Allowance(left, 0.0 if left else float(first - now))
+            left = max(rate.requests - int(taken), 0)
+            return Allowance(left, 0.0 if left else float(first - now))
+
+        return self._database.read(look)
 
     def close(self) -> None:
         self._database.close()

@@ -7,23 +7,31 @@ once (`BEGIN IMMEDIATE`) and do nothing slow under it.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import sys
-import threading
+import tempfile
+import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar
 
+from opend_si import forks
+from opend_si.cache.connection import Connection
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
+# How long a call waits for a file that others use: threads of this process and other processes together.
 BUSY_MILLISECONDS = 5000
-# A fork waits for at most so long until no thread uses a file.
-_FORK_SECONDS = 10
+# Seconds of waiting for other threads that are not worth a change of SQLite's own patience.
+_NOTICED = 0.1
+# Seconds between two looks whether a folder is free.
+_FOLDER_LOOK = 0.01
+_BEGIN, _BEGIN_TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 # A reply of 50 rows has 2.5 to 4 KB. Spread over small pages little of the last one is unused: 1.13 times the replies'
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
@@ -44,7 +52,6 @@ _UNUSABLE = {
     sqlite3.SQLITE_AUTH,
 }
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -79,89 +86,59 @@ class Layout:
             return _objects(scratch)
 
 
-class _Forks:
-    """No file is in use at a fork: SQLite's notes of its locks are copied into the child, where nobody would undo them."""
-
-    def __init__(self) -> None:
-        self._held: list[Database] = []
-        self.registering = threading.Lock()
-
-    def before(self) -> None:
-        self.registering.acquire()
-        databases = sorted(_DATABASES, key=lambda database: str(database.path))
-        self._held = [database for database in databases if database._lock.acquire(timeout=_FORK_SECONDS)]
-
-    def in_parent(self) -> None:
-        for database in self._held:
-            database._lock.release()
-        self.registering.release()
-
-    def in_child(self) -> None:
-        for database in _DATABASES:
-            database._leave_parent()
-        self.registering = threading.Lock()
-
-
-_DATABASES: weakref.WeakSet[Database] = weakref.WeakSet()
-_forks = _Forks()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
-
-
 class Database:
-    """One file. Threads take turns; a forked child and a replaced file get a new connection."""
+    """One file. Threads take turns; a forked child and a replaced file get a new connection.
+
+    What is done with a connection is a function that is handed to `read`, `snapshot` or `write`. So the lock and the
+    transaction are held by a `with` on objects whose `__enter__` and `__exit__` are C, in one frame: an interrupt gives
+    both back wherever it comes. (tests/cache/test_an_interrupt_leaves_nothing_locked.py fails with a context manager
+    written in Python in the place of either.)
+    """
 
     def __init__(self, path: Path, layout: Layout, *, may_write: bool = True) -> None:
         self.path = path
         self._layout = layout
         self._may_write = may_write
-        self._lock = threading.RLock()
-        self._pid = os.getpid()
+        self._lock = forks.new_lock_for_files()
         self._connection: sqlite3.Connection | None = None
-        with _forks.registering:
-            _DATABASES.add(self)
+        self._closing: weakref.finalize[[], Database] | None = None
         self.openings = 0  # how often a connection was opened: what is remembered of an earlier one may not hold
         self._file: tuple[int, int] | None = None
+        self._patience = 0  # milliseconds that SQLite now waits for another process's lock
+        forks.leave_in_child(self)
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with; single statements see one state of the file."""
+    def read(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Read with a connection; single statements see one state of the file."""
+        asked_at = time.monotonic()
         with self._lock:
-            connection = self._ready()
-            with self._telling(connection):
-                yield connection
+            connection = self._ready(time.monotonic() - asked_at)
+            return self._translated(lambda: use(connection), connection)
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with, whose statements all see one state of the file. Writers wait: keep it short."""
-        with self.reading() as connection:
-            if connection.in_transaction:  # inside another
-                yield connection
-                return
-            try:
-                connection.execute("BEGIN")  # an interrupt meanwhile is told when it has begun
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+    def snapshot(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Read with a connection whose statements all see one state of the file. Writers wait: keep it short."""
+        return self._within(_BEGIN, use)
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection inside a write transaction: all of it or nothing."""
-        with self.reading() as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+    def write(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do something in a write transaction: all of it is written or nothing."""
+        return self._within(_BEGIN_TO_WRITE, use)
+
+    def _within(self, begin: str, use: Callable[[sqlite3.Connection], _T]) -> _T:
+        asked_at = time.monotonic()
+        with self._lock:
+            connection = self._ready(time.monotonic() - asked_at)
+            if connection.in_transaction and begin == _BEGIN:  # a snapshot inside another
+                return self._translated(lambda: use(connection), connection)
+
+            def transact() -> _T:
+                with connection:  # the connection's own: it commits, or rolls back
+                    connection.execute(begin)
+                    return use(connection)
+
+            return self._translated(transact, connection)
 
     def touch(self) -> None:
         """Write what is there already: an error now, where the file cannot be written."""
-        with self.writing() as connection:
-            connection.execute(f"PRAGMA user_version = {self._layout.version}")
+        self.write(lambda connection: connection.execute(f"PRAGMA user_version = {self._layout.version}"))
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -175,7 +152,8 @@ class Database:
             self._close()
             if damaged is None or self._identity() != damaged:
                 return False
-            with _folder_locked(self.path.parent):  # of the processes that meet the damage one moves the file
+
+            def move() -> bool:
                 if self._identity() != damaged:
                     return False
                 journal = self.path.with_name(f"{self.path.name}-journal")
@@ -184,26 +162,40 @@ class Database:
                 self.path.replace(new_path)
                 return True
 
-    def _leave_parent(self) -> None:
-        """In a forked child neither the lock nor SQLite's connection may be used, nor may it be closed."""
-        self._pid, self._lock = os.getpid(), threading.RLock()
-        _LEFT_BY_PARENT.append(self._connection)
-        self._connection = None
+            # Of the processes that meet the damage one moves the file.
+            return _with_folder_locked(self.path.parent, move)
 
-    @contextmanager
-    def _telling(self, connection: sqlite3.Connection | None) -> Iterator[None]:
-        """SQLite's errors in our words. Whatever else the caller's block raises is the caller's, and stays as it is."""
+    def leave_parent(self) -> None:
+        """In a forked child: SQLite's connection may neither be used nor closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            forks.leave_alone(connection)
+        if self._closing is not None:
+            self._closing.detach()
+
+    def _translated(self, use: Callable[[], _T], connection: sqlite3.Connection | None) -> _T:
+        """SQLite's errors in our words. Whatever else is raised is the caller's, and stays as it is."""
         try:
-            yield
+            return use()
         except sqlite3.Error as error:
             raise self._explained(error, connection) from error
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, of which a console keeps the traceback
+            if isinstance(connection, Connection):
+                connection.stop_reading()
+            raise
 
     def _explained(self, error: sqlite3.Error, connection: sqlite3.Connection | None) -> CacheError:
         what, kind = f"The {self._layout.what} {self.path}", _kind(error)
         if kind in _BUSY:
-            return CacheBusy(
-                f"{what} was locked by another process for {BUSY_MILLISECONDS / 1000:g} s. Try again, or see what holds it."
-            )
+            seconds = f"{BUSY_MILLISECONDS / 1000:g} s"
+            if _lacks_locks(self.path.parent):
+                return CacheBusy(
+                    f"{what} cannot be used: it lies on a file system without locks ({seconds} were waited for one). Name "
+                    f"another place with {' or '.join(self._layout.named_by)}."
+                )
+            return CacheBusy(f"{what} was locked by another process for {seconds}. Try again, or see what holds it.")
         if kind in _UNUSABLE:
             return CacheError(
                 f"{what} cannot be used ({error}). See its folder, its permissions and the free space on its disk."
@@ -250,13 +242,19 @@ class Database:
     def _identity(self) -> tuple[int, int] | None:
         return _identity(self.path)
 
-    def _ready(self) -> sqlite3.Connection:
+    def _ready(self, waited: float) -> sqlite3.Connection:
+        """The connection, for a caller that waited so many seconds for other threads: SQLite waits as much less."""
         try:
-            return self._open()
+            connection = self._open()
         except OSError as error:
             raise CacheError(
                 f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
             ) from error
+        patience = BUSY_MILLISECONDS - (int(waited * 1000) if waited > _NOTICED else 0)
+        if patience != self._patience:
+            connection.execute(f"PRAGMA busy_timeout = {max(patience, 0)}")
+            self._patience = patience
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._identity() != self._file:
@@ -268,16 +266,18 @@ class Database:
                 raise self._absent()
             self._file = self._identity()
             self._refuse_others()
-            connection = self._connection = self._connect()
+            connection = self._connect()
             self.openings += 1
             # Closes it when nobody did: at garbage collection or at exit, without a ResourceWarning.
-            self._closing = weakref.finalize(self, _close_own, connection, self._pid)
+            self._closing = weakref.finalize(self, connection.close)
+            self._patience = BUSY_MILLISECONDS
+            self._connection = connection  # last: an interrupt before it leaves nothing half open
         return self._connection
 
     def _close(self) -> None:
-        if self._connection is not None:
-            self._closing()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _create(self) -> None:
         """An empty file that only its owner can read; SQLite gives its journal the same mode."""
@@ -293,23 +293,28 @@ class Database:
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
-        with self._telling(None):
-            connection = sqlite3.connect(
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(
                 # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
                 f"{self.path.absolute().as_uri()}?mode=rw",
                 uri=True,
                 timeout=BUSY_MILLISECONDS / 1000,
                 isolation_level=None,  # transactions are begun by hand
                 check_same_thread=False,  # threads take turns
-                factory=_Connection,
+                factory=Connection,
             )
+
+        def prepare() -> None:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA synchronous = FULL")
+            if not self._may_write:
+                connection.execute("PRAGMA query_only = ON")
+            self._check(connection)
+
+        connection = self._translated(connect, None)
         try:
-            with self._telling(connection):
-                connection.execute("PRAGMA trusted_schema = OFF")
-                connection.execute("PRAGMA synchronous = FULL")
-                if not self._may_write:
-                    connection.execute("PRAGMA query_only = ON")
-                self._check(connection)
+            self._translated(prepare, connection)
         except BaseException:
             connection.close()
             raise
@@ -317,11 +322,9 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Refuse what is not ours or from the future; bring what is old up to date."""
-        connection.execute("BEGIN")  # one state of the file: another process may be making it at this moment
-        try:
+        with connection:
+            connection.execute(_BEGIN)  # one state of the file: another process may be making it at this moment
             version = self._version(connection)
-        finally:
-            connection.execute("ROLLBACK")
         if version == self._layout.version:
             return
         if not self._may_write:
@@ -330,19 +333,14 @@ class Database:
             # Only an empty file can take these; both are no-ops for another process that made the same file meanwhile.
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with connection:
+            connection.execute(_BEGIN_TO_WRITE)
             # Another process may have migrated while this one waited for the lock.
             for number in range(self._version(connection), self._layout.version):
                 for statement in self._layout.migrations[number].split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {self._layout.application_id}")
             connection.execute(f"PRAGMA user_version = {self._layout.version}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     def _refuse_others(self) -> None:
         """Refuse a file in which another program has unfinished work: SQLite would finish it.
@@ -392,54 +390,6 @@ class Database:
         )
 
 
-def _sqlites_own(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A call into SQLite whose failures are all `sqlite3.Error`; Python tells of some with errors of other kinds."""
-
-    @wraps(call)
-    def told(*arguments: _P.args, **options: _P.kwargs) -> _T:
-        try:
-            return call(*arguments, **options)
-        except MemoryError as error:
-            raise _error(sqlite3.SQLITE_NOMEM, "SQLITE_NOMEM", "out of memory") from error
-        except UnicodeDecodeError as error:  # SQLite's text quotes tables whose names are no text
-            raise _error(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT", f"malformed text: {error}") from error
-        except sqlite3.OperationalError as error:
-            if hasattr(error, "sqlite_errorcode") or "decode to UTF-8" not in str(error):
-                raise
-            raise _error(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT", str(error)) from error  # a text that is no text
-
-    return told
-
-
-def _error(code: int, name: str, text: str) -> sqlite3.Error:
-    error = sqlite3.OperationalError(text)
-    error.sqlite_errorcode, error.sqlite_errorname = code, name
-    return error
-
-
-_next_row: Callable[[sqlite3.Cursor], Any] = _sqlites_own(sqlite3.Cursor.__next__)
-
-
-class _Cursor(sqlite3.Cursor):
-    execute = _sqlites_own(sqlite3.Cursor.execute)
-    executemany = _sqlites_own(sqlite3.Cursor.executemany)
-    fetchone = _sqlites_own(sqlite3.Cursor.fetchone)
-    fetchall = _sqlites_own(sqlite3.Cursor.fetchall)
-
-    def __next__(self) -> Any:
-        return _next_row(self)
-
-
-class _Connection(sqlite3.Connection):
-    """A connection whose errors can be told from those of the code that uses it."""
-
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
-        return self.cursor(_Cursor).execute(*arguments)
-
-    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
-        return self.cursor(_Cursor).executemany(*arguments)
-
-
 def _kind(error: sqlite3.Error) -> int | None:
     """SQLite's code; the extended ones carry it in their low byte. None if Python found the fault."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -451,24 +401,43 @@ def _objects(connection: sqlite3.Connection) -> frozenset[str]:
     return frozenset(f"{name}: {sql}" for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema"))
 
 
-# Connections that a forked child inherited: closing them would drop the parent's file locks, so they are kept.
-_LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
-
-
-@contextmanager
-def _folder_locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, where the system can; elsewhere an open file cannot be moved anyway."""
+def _with_folder_locked(folder: Path, act: Callable[[], _T]) -> _T:
+    """Do something while a folder is held, where the system can; elsewhere an open file cannot be moved anyway."""
     if sys.platform == "win32":
-        yield
-        return
+        return act()
     import fcntl
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        until = time.monotonic() + BUSY_MILLISECONDS / 1000
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_FOLDER_LOOK)
+        return act()
     finally:
         os.close(handle)
+
+
+def _lacks_locks(folder: Path) -> bool:
+    """Whether files in a folder cannot be locked: SQLite takes that for a lock of another process, and waits.
+
+    It is tried on a file of its own, for closing the other one would drop the locks that this process has on it.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        with tempfile.TemporaryFile(dir=folder) as scratch:
+            fcntl.lockf(scratch, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+    return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -478,11 +447,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _close_own(connection: sqlite3.Connection, pid: int) -> None:
-    if os.getpid() == pid:
-        connection.close()
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -261,7 +262,8 @@ class Store:
         damaged deleted, and nothing from before this moment is joined any more: what was lost may have taken it back.
         """
         owner, identity, at = (reply.protocol, reply.symbol), reply.identity, reply.checked_at
-        with self.database.writing() as connection:
+
+        def keep(connection: sqlite3.Connection) -> Version:
             floor, is_sealed = _read_seal(connection, *owner)
             newest = _current(connection, identity)
             if thorough or not is_sealed or (newest is not None and not newest.is_sound):
@@ -281,39 +283,46 @@ class Store:
             _seal(connection, *owner, min(floor, at))
             return kept
 
+        return self.database.write(keep)
+
     def add(self, record: Versions) -> None:
         """Take over all that another store has of a symbol."""
-        with self.database.writing() as connection:
+
+        def insert(connection: sqlite3.Connection) -> None:
             rows = record.rows
             connection.executemany(_INSERT, rows)
             for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
                 newest = max(row.checked_at for row in rows)
                 _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
 
+        self.database.write(insert)
+
     def prune(self, before: int, choose: Callable[[Versions], Iterable[Version]]) -> int:
         """Delete the versions that are chosen of each symbol that has some superseded before a moment; gives how many.
 
         A symbol with damage is left alone. Each is written by itself: who records meanwhile waits for one.
         """
+
+        def delete(protocol: int, symbol: str, connection: sqlite3.Connection) -> int:
+            record = _read_symbol(connection, protocol, symbol)
+            chosen = [(*row.identity, row.version) for row in choose(record)] if record.is_whole else []
+            if chosen:
+                connection.executemany(_DELETE_VERSION, chosen)
+                _seal(connection, protocol, symbol, record.floor)
+            return len(chosen)
+
         deleted = 0
-        with self.database.reading() as connection:
-            owners = connection.execute(_SELECT_SUPERSEDED, (before,)).fetchall()
-        for protocol, symbol in owners:
-            with self.database.writing() as connection:
-                record = _read_symbol(connection, protocol, symbol)
-                chosen = [(*row.identity, row.version) for row in choose(record)] if record.is_whole else []
-                if chosen:
-                    connection.executemany(_DELETE_VERSION, chosen)
-                    _seal(connection, protocol, symbol, record.floor)
-                    deleted += len(chosen)
-        with self.database.reading() as connection:
-            connection.execute("VACUUM")
+        find = _SELECT_SUPERSEDED, (before,)
+        for owner in self.database.read(lambda connection: connection.execute(*find).fetchall()):
+            deleted += self.database.write(partial(delete, *owner))
+        self.database.read(lambda connection: connection.execute("VACUUM"))
         return deleted
 
     def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
         """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
         identity = _key(key)
-        with self.database.writing() as connection:
+
+        def take(connection: sqlite3.Connection) -> bool:
             now = time.monotonic()  # read under the lock: waiting for it may have taken long
             held = connection.execute(_SELECT_CLAIM, identity).fetchone()
             # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
@@ -322,10 +331,11 @@ class Store:
             connection.execute(_CLAIM, (*identity, owner, now, seconds))
             return True
 
+        return self.database.write(take)
+
     def release(self, key: PageKey, owner: str) -> None:
         """Give the right back."""
-        with self.database.writing() as connection:
-            connection.execute(_RELEASE, (*_key(key), owner))
+        self.database.write(lambda connection: connection.execute(_RELEASE, (*_key(key), owner)))
 
     def miss(self, key: PageKey) -> CacheMiss:
         """The error for a page that is not recorded: it says what is."""
@@ -367,16 +377,14 @@ class Store:
     def _read(self, use: Callable[[sqlite3.Connection], _T], nothing: _T) -> _T:
         """What a look into the file gives; `nothing` where there is none and none is made."""
         try:
-            with self.database.reading() as connection:
-                return use(connection)
+            return self.database.read(use)
         except NothingRecorded:
             return nothing
 
     def _read_at_once(self, use: Callable[[sqlite3.Connection], _T], nothing: _T) -> _T:
         """The same for several statements, which see one state of the file."""
         try:
-            with self.database.snapshot() as connection:
-                return use(connection)
+            return self.database.snapshot(use)
         except NothingRecorded:
             return nothing
 

@@ -7,6 +7,7 @@ symbol at a time. So each symbol is seen as of one moment, and two symbols may b
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -100,9 +101,8 @@ def verify(path: Path) -> Iterator[str]:
     wait for it, which is the time that it takes to read the file once.
     """
     with opened(path) as store:
-        with store.database.reading() as connection:
-            faults = [found for (found,) in connection.execute("PRAGMA integrity_check(20)") if found != "ok"]
-        yield from (f"SQLite: {fault}" for fault in faults)
+        check = store.database.read(lambda connection: connection.execute("PRAGMA integrity_check(20)").fetchall())
+        yield from (f"SQLite: {fault}" for (fault,) in check if fault != "ok")
         missing, damaged = [], False
         for found in _symbols(store):
             damaged = damaged or bool(found.damaged)
@@ -133,8 +133,8 @@ def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
     written, missing = 0, set(wanted)
     with opened(path) as store, _new_file(target) as half:
         with closing(Store(half)) as copy:
-            with copy.database.reading() as connection:
-                connection.execute("PRAGMA synchronous = OFF")  # the disk is waited for once, when the file is whole
+            # The disk is waited for once, when the file is whole.
+            copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
             for found in _symbols(store, wanted):
                 if found.record.rows:
                     _add(copy, found.record, target)
@@ -166,20 +166,24 @@ class _Found:
 def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
     name: tuple[int, str] | None = None
-    while True:
-        with store.database.snapshot() as connection:
-            asked = connection.execute(_NEXT_SYMBOL, name) if name else connection.execute(_FIRST_SYMBOL)
-            following = asked.fetchone()
-            if following is None:
-                return
-            if not _is_behind(following, name):  # or this might never end
-                raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
-            name = following
-            if wanted and name[1] not in wanted:
-                continue
-            record = store.symbol(*name)
-            damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        yield _Found(name[1], record, tuple(sorted(_where(*row) for row in damaged)))
+
+    def look(connection: sqlite3.Connection) -> tuple[tuple[int, str], _Found | None] | None:
+        asked = connection.execute(_NEXT_SYMBOL, name) if name else connection.execute(_FIRST_SYMBOL)
+        following = asked.fetchone()
+        if following is None:
+            return None
+        if not _is_behind(following, name):  # or this might never end
+            raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
+        if wanted and following[1] not in wanted:
+            return following, None
+        record = store.symbol(*following)
+        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
+        return following, _Found(following[1], record, tuple(sorted(_where(*row) for row in damaged)))
+
+    while (looked := store.database.snapshot(look)) is not None:
+        name, found = looked
+        if found is not None:
+            yield found
 
 
 def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from opend_si import forks
 from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.client.sync import Patience, Progress, SyncReport
-from opend_si.forks import ForkLock
 from opend_si.pages import Page
 from opend_si.settings import Settings
 from opend_si.wire.errors import TooLate
@@ -85,11 +85,16 @@ class BlockingClient:
                     step = steps.send(result)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            # An interrupt between two steps: what they hold (a slot, a right to fetch) is given back now, not when
+            # nothing refers to the traceback any more.
+            steps.close()
 
     def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
-                if time.monotonic() > begin_by:
+                # Where no time at all is left that is an error of its own: it would be too late for ever.
+                if seconds > 0 and time.monotonic() > begin_by:
                     raise TooLate
                 return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
             case Account():
@@ -116,7 +121,7 @@ class Default(Generic[_C]):
         self._make = make
         self._settings: dict[str, Any] = {}
         self._client: _C | None = None
-        self._lock = ForkLock()
+        self._lock = forks.new_lock()
         atexit.register(self.close)
 
     def get(self) -> _C:
@@ -137,6 +142,6 @@ class Default(Generic[_C]):
 
     def close(self) -> None:
         """Close the client, if there is one."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
+        client = self._client
+        if client is not None:
+            client.close()

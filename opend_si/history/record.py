@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -12,7 +13,6 @@ from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Version, Versions
 from opend_si.dates import milliseconds, now
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.forks import ForkLock
 from opend_si.history.ledger import Ledger
 from opend_si.history.statements import Cut, Statement, check_page
 from opend_si.pages import END, MAX_CURSOR_LENGTH, Content, Page, PageKey, Source
@@ -244,24 +244,27 @@ _V = TypeVar("_V")
 
 
 class Memory(Generic[_K, _V]):
-    """The values that were used last. What is kept must not change: threads share it."""
+    """The values that were used last. What is kept must not change: threads share it.
+
+    There is no lock: each step is one call into C, and whatever comes between two of them (another thread, an interrupt,
+    a fork) costs at most a value that has to be read again.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: OrderedDict[_K, _V] = OrderedDict()
-        self._lock = ForkLock()
 
     def get(self, key: _K) -> _V | None:
         """The value, None if it is not kept."""
-        with self._lock:
-            value = self._kept.get(key)
-            if value is not None:
+        value = self._kept.get(key)
+        if value is not None:
+            with suppress(KeyError):  # another thread let go of it just now
                 self._kept.move_to_end(key)
-            return value
+        return value
 
     def keep(self, key: _K, value: _V) -> None:
         """Keep a value, and let go of the one that was not used for longest."""
-        with self._lock:
-            self._kept[key] = value
-            if len(self._kept) > self._most:
+        self._kept[key] = value
+        while len(self._kept) > self._most:
+            with suppress(KeyError):  # another thread let go of the last one
                 self._kept.popitem(last=False)

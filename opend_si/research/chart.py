@@ -9,7 +9,6 @@ The colours are told apart by colour-blind readers, and on a grey print as a lig
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opend_si import forks
 from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
 from opend_si.files import put_in_place
@@ -72,7 +72,7 @@ _KEPT = (
 )
 # Ids in SVG files are random without a salt. Type 42 embeds fonts so that editors and printers can use them.
 _WRITING: dict[Any, Any] = {"svg.hashsalt": "short interest", "svg.fonttype": "path", "pdf.fonttype": 42}
-_settings = threading.Lock()  # matplotlib's are the process's
+_settings = forks.new_lock()  # matplotlib's are the process's
 
 
 def draw(

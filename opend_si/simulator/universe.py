@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import pkgutil
 import random
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,6 +20,7 @@ from zlib import crc32
 
 from google.protobuf.json_format import ParseDict
 
+from opend_si import forks
 from opend_si.calendars import is_due
 from opend_si.dates import day_of, midnight
 from opend_si.symbols import Symbol
@@ -59,7 +59,7 @@ class Universe:
         self._known = dict.fromkeys((*symbols, *WITHOUT_ROWS))
         self._rows: dict[tuple[str, str], list[Row]] = {}
         self._paths: dict[str, _Path] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.new_lock()
 
     @property
     def symbols(self) -> list[str]:

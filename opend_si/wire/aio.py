@@ -8,16 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
+from opend_si import forks
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, TooLate, connect_failed, cut, garbled, hello_failed, silent
+from opend_si.wire.dial import dial_beside
+from opend_si.wire.errors import (
+    LinkCut,
+    TooLate,
+    connect_failed,
+    cut,
+    garbled,
+    half_open,
+    hello_failed,
+    not_sent,
+    silent,
+)
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.log import logged
-from opend_si.wire.session import Greeting, Session, read_hello
+from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
 
 
 class AsyncioConnection:
@@ -37,6 +52,7 @@ class AsyncioConnection:
         self._link: _Link | None = None
         self._retired: set[_Link] = set()
         self._opening: asyncio.Future[ShortInterestError | None] | None = None
+        forks.leave_in_child(self)
 
     async def request(
         self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None, begin_by: float = math.inf
@@ -52,19 +68,24 @@ class AsyncioConnection:
             ProtocolError: the bytes that came are not OpenD's.
 
         """
-        deadline = asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds)
+        seconds = self._timeout if seconds is None else seconds
+        if seconds <= 0:
+            raise not_sent(self._where, seconds)
+        deadline = asyncio.get_running_loop().time() + seconds
         link = await self._open(deadline)
         if time.monotonic() > begin_by:
             raise TooLate
         try:
             serial, data = link.session.request(proto_id, body)
             with logged(serial, proto_id, what):
-                async with asyncio.timeout_at(deadline):
-                    return await link.exchange(serial, data)
+                return await link.exchange(serial, data, deadline)
         except TimeoutError:
             # It took the request and is silent. What else waits for replies on this link is not asked for twice.
             self._retire(link)
             raise silent(self._where) from None
+        except LinkCut:
+            self._retire(link)
+            raise
         except ProtocolError as error:
             self._drop(link)
             raise garbled(self._where, what, error) from error
@@ -130,13 +151,17 @@ class AsyncioConnection:
         key = None if self._rsa_key is None else read_key(self._rsa_key)
         session = Session(key, self._asked_for)
         try:
-            async with asyncio.timeout_at(min(loop.time() + CONNECT_TIMEOUT, deadline)):
-                _, link = await loop.create_connection(lambda: _Link(loop, where, session), self._host, self._port)
-        except (UnicodeError, OSError) as error:  # TimeoutError is one
+            async with asyncio.timeout_at(deadline):
+                connection = await self._dial(loop, deadline)
+                try:
+                    _, link = await loop.create_connection(lambda: _Link(loop, where, session), sock=connection)
+                except BaseException:
+                    connection.close()
+                    raise
+        except (OSError, UnicodeError, LookupError, RuntimeError) as error:  # TimeoutError is an OSError
             raise connect_failed(where, error) from error
         try:
-            async with asyncio.timeout_at(deadline):
-                link.greeting = read_hello(await link.exchange(*link.session.hello()))
+            link.greeting = read_hello(await link.exchange(*link.session.hello(), deadline))
         except TimeoutError:
             link.close()
             raise hello_failed(where, self._rsa_key, RequestTimeout()) from None
@@ -148,6 +173,34 @@ class AsyncioConnection:
             raise
         return link
 
+    async def _dial(self, loop: asyncio.AbstractEventLoop, deadline: float) -> socket.socket:
+        """A connected socket. What a loop offers to connect with differs from one kind of loop to the other."""
+        dialled: asyncio.Future[socket.socket] = loop.create_future()
+
+        def take(found: socket.socket | Exception) -> None:
+            if isinstance(found, Exception):
+                if not dialled.done():
+                    dialled.set_exception(found)
+            elif dialled.done():  # nobody waits for it any more
+                found.close()
+            else:
+                dialled.set_result(found)
+
+        def hand_over(found: socket.socket | Exception) -> None:
+            try:
+                loop.call_soon_threadsafe(take, found)
+            except RuntimeError:  # the loop is closed
+                if not isinstance(found, Exception):
+                    found.close()
+
+        dial_beside(self._host, self._port, time.monotonic() + deadline - loop.time(), hand_over)
+        return await dialled
+
+    def leave_parent(self) -> None:
+        """In a forked child: the link is the parent's, and so is the event loop that it belongs to."""
+        self._link = self._opening = None
+        self._retired = set()
+
 
 class _Link(asyncio.Protocol):
     """An open socket and the session on it."""
@@ -157,32 +210,60 @@ class _Link(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, where: str, session: Session) -> None:
         self.session = session
         self._loop, self._where = loop, where
+        # What it can do is used, whatever its class: other event loops have transports of their own.
         self._transport: asyncio.Transport | None = None
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._abandoned: set[int] = set()  # their replies are still to come, and nobody wants them
         self._error: Exception | None = None
         self._is_retired = False
+        self._idle, self._replies, self._bytes = Idle(), 0, 0
+        forks.leave_in_child(self)
 
     def is_usable(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether a request can be sent in this event loop."""
-        return loop is self._loop and self._error is None
+        if loop is not self._loop or self._error is not None:
+            return False
+        return bool(self._waiting) or not self._idle.is_over(self.greeting)
 
-    async def exchange(self, serial: int, data: bytes) -> bytes:
-        """Send a request and wait for the reply to it. Who is cancelled meanwhile does not touch the others."""
+    async def exchange(self, serial: int, data: bytes, deadline: float) -> bytes:
+        """Send a request and wait for the reply to it. Who is cancelled meanwhile does not touch the others.
+
+        A link that has answered before and is silent now is looked after as the blocking connection does.
+        """
         if self._error is not None:
             raise self._error
-        assert self._transport is not None
-        reply = self._waiting[serial] = self._loop.create_future()
-        self._transport.write(data)
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[serial] = reply
         try:
-            body: bytes = await reply
+            self._write(data)
+            async with asyncio.timeout_at(deadline):
+                silence = patience(deadline - self._loop.time())
+                if self._replies > 1 and silence < math.inf:  # more than InitConnect's
+                    await self._look_after(reply, silence)
+                body = await reply
+            self._replies += 1
             return body
         finally:
-            del self._waiting[serial]
+            self._waiting.pop(serial, None)
             if not reply.done() or reply.cancelled():
                 self._abandoned.add(serial)
             if self._is_retired and not self._waiting:
                 self.close()
+
+    async def _look_after(self, reply: asyncio.Future[bytes], silence: float) -> None:
+        """Wait until something comes; `LinkCut` if nothing does, not even for KeepAlive."""
+        received = self._bytes
+        for is_asked in (False, True):
+            await asyncio.wait([reply], timeout=silence)
+            if reply.done() or self._bytes != received:
+                return
+            if is_asked:
+                raise half_open(self._where)
+            self._write(self.session.keep_alive())
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:  # else `_fail` has answered, or will
+            self._transport.write(data)
 
     def retire(self) -> None:
         """Close when nobody waits for a reply any more."""
@@ -201,23 +282,40 @@ class _Link(asyncio.Protocol):
         # A link that outlived its event loop is closed when it is collected, with asyncio's warning.
         self._transport = None
 
+    def leave_parent(self) -> None:
+        """In a forked child: let go of the descriptor, and of nothing else.
+
+        The transport would take its socket out of the parent's selector, which the two processes share. So it is left
+        alone, and its descriptor is made one of nothing: the number stays taken, and nothing else is closed by it.
+        """
+        transport, self._transport = self._transport, None
+        self._waiting, self._error = {}, LinkCut(f"The link to OpenD at {self._where} is the parent process's.")
+        if transport is None:
+            return
+        forks.leave_alone((transport, self._loop))
+        with suppress(OSError, AttributeError, ValueError):
+            number = transport.get_extra_info("socket").fileno()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            try:
+                os.dup2(nothing, number, inheritable=False)
+            finally:
+                os.close(nothing)
+
     # What the event loop tells.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        link = transport.get_extra_info("socket")
-        if link is not None:
-            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._bytes += len(data)
+        self._idle.begin()
         try:
             self.session.receive(data)
         except ProtocolError as error:
             self._hand_out()  # what came whole before it is good
             self._fail(error)
-            assert self._transport is not None
-            self._transport.abort()
+            if self._transport is not None:
+                self._transport.abort()
         else:
             self._hand_out()
 

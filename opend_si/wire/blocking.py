@@ -6,24 +6,25 @@ by the next request.
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from opend_si import forks
 from opend_si.errors import ProtocolError, RequestTimeout
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
-from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, NotSent, connect_failed, cut, garbled, hello_failed, silent
+from opend_si.wire.dial import dial
+from opend_si.wire.errors import LinkCut, connect_failed, cut, garbled, half_open, hello_failed, not_sent, silent
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.log import logged
-from opend_si.wire.session import Greeting, Session, read_hello
+from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
+from opend_si.wire.turns import Turn, Turns
 
 _CHUNK = 64 * 1024
+
+_T = TypeVar("_T")
 
 
 class BlockingConnection:
@@ -46,9 +47,11 @@ class BlockingConnection:
     ) -> None:
         self._host, self._port, self._timeout = host, port, timeout
         self._rsa_key, self._asked_for = rsa_key, asked_for
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._turns = Turns()
+        # The link while nobody uses it. It is put back when what was asked has been answered whole: however a request
+        # ended otherwise (an interrupt too), half a reply or a late one does not meet the next request.
         self._link: _Link | None = None
+        forks.leave_in_child(self)
 
     def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
         """Send a request, give the body of its reply. `what` it asks for, in the log's words.
@@ -62,73 +65,70 @@ class BlockingConnection:
             InvalidArgument, MissingExtra: the RSA key cannot be used.
 
         """
-        with self._opened(seconds) as (link, deadline):
+
+        def ask(link: _Link, deadline: float) -> bytes:
             try:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):
                     return link.exchange(serial, data, deadline)
             except ProtocolError as error:
-                self._drop()
                 raise garbled(f"{self._host}:{self._port}", what, error) from error
-            except BaseException:
-                # Whatever ended the exchange (an interrupt too), a late reply must not meet the next request.
-                self._drop()
-                raise
+
+        return self._use(ask, self._timeout if seconds is None else seconds)
 
     @property
     def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        with self._opened() as (link, _):
-            return link.greeting
+        return self._use(lambda link, _: link.greeting, self._timeout)
 
     @property
     def encryption(self) -> str | None:
         """How the link is encrypted, for people; None: it is not. Opens the link if need be."""
-        with self._opened() as (link, _):
-            return link.session.encryption
-
-    @contextmanager
-    def _opened(self, seconds: float | None = None) -> Iterator[tuple[_Link, float]]:
-        """The link, this thread's alone, and until when all that is done with it has to end."""
-        self._leave_parent()
-        seconds = self._timeout if seconds is None else seconds
-        deadline = time.monotonic() + seconds  # other threads' requests count: the wait has one bound
-        if not self._lock.acquire(timeout=seconds):
-            raise NotSent(
-                f"OpenD at {self._host}:{self._port} was busy with requests of other threads for {seconds:.3g} s. See "
-                "whether OpenD hangs, or raise `timeout`."
-            )
-        try:
-            yield self._open(deadline), deadline
-        finally:
-            self._lock.release()
+        return self._use(lambda link, _: link.session.encryption, self._timeout)
 
     def close(self) -> None:
         """Close the link. A later request opens a new one."""
-        self._leave_parent()
-        with self._lock:
-            self._drop()
+        turn = Turn()
+        with turn.bell, turn.lasts:
+            # A request that has lasted for the whole timeout is as good as over, and its link with it.
+            if self._turns.begin(turn, time.monotonic() + self._timeout):
+                self._drop()
+
+    def _use(self, use: Callable[[_Link, float], _T], seconds: float) -> _T:
+        """Do something with the link, which is this thread's alone meanwhile. All of it has so many seconds."""
+        deadline = time.monotonic() + seconds  # other threads' requests count: the wait has one bound
+        turn = Turn()
+        with turn.bell, turn.lasts:
+            if seconds <= 0 or not self._turns.begin(turn, deadline):
+                raise not_sent(f"{self._host}:{self._port}", seconds)
+            link = self._open(deadline)
+            try:
+                used = use(link, deadline)
+                self._link = link
+                return used
+            finally:
+                if self._link is None:
+                    link.close()
 
     def _open(self, deadline: float) -> _Link:
-        if self._link is not None and not self._link.is_alive(deadline):
-            self._drop()
-        if self._link is None:
-            key = None if self._rsa_key is None else read_key(self._rsa_key)
-            session = Session(key, self._asked_for)
-            self._link = _Link(self._host, self._port, deadline, session, self._rsa_key)
-        return self._link
+        """The link, which is put back by who is done with it."""
+        link, self._link = self._link, None
+        if link is not None:
+            if link.is_alive(deadline):
+                return link
+            link.close()
+        key = None if self._rsa_key is None else read_key(self._rsa_key)
+        return _Link(self._host, self._port, deadline, Session(key, self._asked_for), self._rsa_key)
 
     def _drop(self) -> None:
-        if self._link is not None:
-            self._link.close()
-            self._link = None
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
-    def _leave_parent(self) -> None:
-        """In a forked child: the link is the parent's, and so may be a held lock. Start afresh."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._lock = threading.Lock()
-            self._drop()  # closes this process's handle; the parent's link stays up
+    def leave_parent(self) -> None:
+        """In a forked child: the link is the parent's, and whose turn it is, is of no concern."""
+        self._link = None
+        self._turns.leave_parent()
 
 
 class _Link:
@@ -137,9 +137,14 @@ class _Link:
     def __init__(self, host: str, port: int, deadline: float, session: Session, key_file: Path | None) -> None:
         self.session = session
         self._where = f"{host}:{port}"
-        self._socket = _connect(host, port, deadline)
+        try:
+            self._socket = dial(host, port, deadline)
+        except (OSError, UnicodeError, LookupError) as error:
+            raise connect_failed(self._where, error) from error
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
+        self._idle, self._replies = Idle(), 0
+        forks.leave_in_child(self)
         try:
             self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
         except (LinkCut, RequestTimeout, ProtocolError) as error:
@@ -150,16 +155,36 @@ class _Link:
             raise
 
     def exchange(self, serial: int, data: bytes, deadline: float) -> bytes:
-        """Send a request and wait for the reply to it."""
+        """Send a request and wait for the reply to it.
+
+        Where routers forget a link without a word, it only looks like one. So a link that has answered before and is
+        silent now is asked whether it is still there; if that has no answer either, it is `LinkCut`, in time for
+        another try over a new link.
+        """
         try:
-            self._socket.settimeout(self._left(deadline))
-            self._socket.sendall(data)
+            self._send(data, deadline)
+            silence = patience(self._left(deadline))
+            # Only where there was more than InitConnect's reply.
+            look_at = min(time.monotonic() + silence, deadline) if self._replies > 1 else deadline
+            is_asked = False
             while (body := self.session.take(serial)) is None:
-                self._socket.settimeout(self._left(deadline))
-                received = self._socket.recv(_CHUNK)
+                try:
+                    self._socket.settimeout(self._left(look_at))
+                    received = self._socket.recv(_CHUNK)
+                except TimeoutError:
+                    if look_at >= deadline:
+                        raise silent(self._where) from None
+                    if is_asked:
+                        raise half_open(self._where) from None
+                    self._send(self.session.keep_alive(), deadline)
+                    is_asked, look_at = True, min(look_at + silence, deadline)
+                    continue
                 if not received:
                     raise ConnectionResetError("closed by OpenD")
                 self.session.receive(received)
+                look_at = deadline  # the link is there
+            self._idle.begin()
+            self._replies += 1
             return body
         except TimeoutError:
             raise silent(self._where) from None
@@ -168,8 +193,10 @@ class _Link:
 
     def is_alive(self, deadline: float) -> bool:
         """Whether the idle link still stands; reads away what OpenD pushed meanwhile, unless that has no end."""
-        self._socket.setblocking(False)
+        if self._idle.is_over(self.greeting):
+            return False
         try:
+            self._socket.setblocking(False)
             while time.monotonic() < deadline and (received := self._socket.recv(_CHUNK)):
                 self.session.receive(received)
             return False
@@ -181,31 +208,16 @@ class _Link:
     def close(self) -> None:
         self._closing()
 
+    def leave_parent(self) -> None:
+        """In a forked child: close its handle. The parent's link stays up."""
+        self._socket.close()
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        self._socket.settimeout(self._left(deadline))
+        self._socket.sendall(data)
+
     def _left(self, deadline: float) -> float:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         return left
-
-
-def _first_of(addresses: Sequence[tuple[Any, ...]], until: float) -> socket.socket:
-    """A connection to the first address that takes one; the last one's error if none does."""
-    last = len(addresses) - 1
-    for place, (*_, address) in enumerate(addresses):
-        try:
-            return socket.create_connection(address[:2], timeout=max(0.001, until - time.monotonic()))
-        except OSError:
-            if place == last or time.monotonic() >= until:
-                raise
-    raise AssertionError("a name without addresses is an error of its own")
-
-
-def _connect(host: str, port: int, deadline: float) -> socket.socket:
-    where = f"{host}:{port}"
-    until = min(time.monotonic() + CONNECT_TIMEOUT, deadline)  # for all addresses of a name together
-    try:
-        link = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until)
-    except (UnicodeError, OSError) as error:
-        raise connect_failed(where, error) from error
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return link

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.wire.dial import NameNotFound
 
 
 class LinkCut(ConnectionFailed):
@@ -22,18 +23,20 @@ class BodyMismatch(ProtocolError):
     """A body does not come out as its SHA-1 says: it is damaged, or the two sides do not encrypt alike."""
 
 
-# Seconds for the TCP connection alone: OpenD is on this machine or near it.
-CONNECT_TIMEOUT = 3.0
-
-
 def connect_failed(where: str, error: Exception) -> ConnectionFailed:
     """The error to raise for one that ended the attempt to connect."""
+    if isinstance(error, NameNotFound):
+        return ConnectionFailed(
+            f"No connection to OpenD at {where}: {error}. Name its address (host= or OPEND_HOST), or raise `timeout`."
+        )
+    if isinstance(error, LookupError) or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        # Without a descriptor Python cannot even load the codec that names are encoded with.
+        return ConnectionFailed(
+            f"No connection to OpenD at {where} could be made ({_reason(error)}): this process has too many open files. "
+            "Close some."
+        )
     if isinstance(error, UnicodeError):
         return ConnectionFailed(f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD.")
-    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
-        return ConnectionFailed(
-            f"No connection to OpenD at {where} could be made ({_reason(error)}). Close some files."
-        )
     return ConnectionFailed(
         f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
         "OPEND_HOST and OPEND_PORT."
@@ -59,6 +62,24 @@ def cut(where: str, error: Exception | None) -> LinkCut:
     """The error for a request under which the link broke; None: OpenD closed it."""
     told = "closed by OpenD" if error is None else _reason(error)
     return LinkCut(f"The link to OpenD at {where} broke under a request ({told}). See whether OpenD is still running.")
+
+
+def not_sent(where: str, seconds: float) -> NotSent:
+    """The error for a request that was given so many seconds, and for which no time was left to send it."""
+    if seconds <= 0:
+        return NotSent(f"No time was left to ask OpenD at {where} again. See whether OpenD hangs, or raise `timeout`.")
+    return NotSent(
+        f"OpenD at {where} was busy with requests of other threads for {seconds:.3g} s. See whether OpenD hangs, or raise "
+        "`timeout`."
+    )
+
+
+def half_open(where: str) -> LinkCut:
+    """The error for a link that worked before and on which nothing came, not even for KeepAlive."""
+    return LinkCut(
+        f"The link to OpenD at {where} is dead: nothing came over it, not even an answer to KeepAlive. See the network, "
+        "and whether OpenD hangs."
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,9 @@ A connection (blocking or asyncio) moves the bytes and keeps the time. With an R
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ from opend_si.errors import OpenDError, ProtocolError
 from opend_si.replies import read_reply, read_text
 from opend_si.wire.ciphers import ASKED_FOR, SPOKEN, AesCbc, Algorithm, Cipher, Plain, Rsa, connection_cipher
 from opend_si.wire.framing import PLAIN, Frame, FrameDecoder, encode_frame
-from opend_si_schema import init_connect
+from opend_si_schema import init_connect, keep_alive
 
 INIT_CONNECT = 1001
 GET_GLOBAL_STATE = 1002
@@ -23,6 +25,15 @@ KEEP_ALIVE = 1004
 # The interface version spoken: major * 100 + minor of the published clients that this was held against.
 CLIENT_VERSION = 1011
 _MAX_SERIAL = 2**32 - 1
+# A link on which nothing went on for so many of OpenD's keep-alive intervals may be gone: OpenD drops clients that are
+# silent, and so do the routers in between, some without a word.
+_INTERVALS = 3
+# Seconds; OpenD's own interval, for one that names none.
+_KEEP_ALIVE_SECONDS = 10
+# A link that answered before and is silent now is asked whether it is still there after a third of the time for a
+# request, and has as long to answer; the last third is for another try. So many seconds at most, and at least: a slow
+# OpenD is no dead one, and in less time there is no telling them apart.
+_MOST_PATIENCE, _LEAST_PATIENCE = 2.0, 1.0
 # Until InitConnect is answered, an OpenD that encrypts is what a body that does not fit most likely comes from.
 _PLAIN_HELLO = Plain(
     "does not match its SHA-1. If this OpenD is set to encrypt (rsa_private_key in its configuration), name the same key file "
@@ -91,6 +102,13 @@ class Session:
         self._waiting[self._serial] = proto_id
         return self._serial, encode_frame(Frame(proto_id, self._serial, body), self._cipher)
 
+    def keep_alive(self) -> bytes:
+        """The bytes of a question whether OpenD is still there, which counts for no limit. Its answer is waited for by nobody."""
+        request = keep_alive.Request()
+        request.c2s.time = int(time.time())
+        self._serial = self._serial % _MAX_SERIAL + 1
+        return encode_frame(Frame(KEEP_ALIVE, self._serial, request.SerializeToString()), self._cipher)
+
     def receive(self, data: bytes) -> None:
         """Take bytes from the wire. Pushes and replies that nobody waits for are dropped."""
         for frame in self._decoder.feed(data):
@@ -121,6 +139,33 @@ class Session:
             return  # whoever reads the hello tells it
         secret, iv = read_text(s2c, "connAESKey"), read_text(s2c, "aesCBCiv")
         self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, secret, iv)
+
+
+class Idle:
+    """For how long nothing has gone on on a link.
+
+    The wall clock counts the hours that a machine slept, which the monotonic one leaves out. If it was set, a link is
+    renewed without need, or by the other clock.
+    """
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """The link has just worked."""
+        self._since = time.monotonic(), time.time()
+
+    def is_over(self, greeting: Greeting) -> bool:
+        """Whether the link has to be renewed before it is used."""
+        seconds = max(time.monotonic() - self._since[0], time.time() - self._since[1])
+        interval = greeting.keep_alive_seconds
+        return seconds > _INTERVALS * (interval if interval > 0 else _KEEP_ALIVE_SECONDS)
+
+
+def patience(seconds: float) -> float:
+    """How long, of so many seconds for a request, a link may be silent before it is asked whether it is still there."""
+    share = seconds / 3
+    return min(share, _MOST_PATIENCE) if share >= _LEAST_PATIENCE else math.inf
 
 
 def read_hello(body: bytes) -> Greeting:

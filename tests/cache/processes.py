@@ -130,13 +130,16 @@ def content(cache: Path) -> list[tuple[object, ...]]:
 
 def write_half(link: Any, cache: Path) -> None:
     """Overwrite and add more than fits into SQLite's memory, so that half of it is in the file, and do not finish."""
-    with Store(cache).database.writing() as connection:
+
+    def write(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA cache_size = 1")
         connection.execute("UPDATE page SET body = x'00', superseded_at = 1 - (superseded_at != 0)")
         connection.execute("CREATE TABLE half (body BLOB)")
         connection.executemany("INSERT INTO half VALUES (zeroblob(30000))", [()] * 30)
         link.send("half written")
         link.recv()
+
+    Store(cache).database.write(write)
 
 
 def kill_writer(cache: Path) -> None:

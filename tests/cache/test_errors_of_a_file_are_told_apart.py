@@ -19,6 +19,8 @@ LAYOUT = Layout(
     ("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT",),
 )
 
+_TEXTS = "SELECT text FROM note"
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -28,9 +30,12 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def database(path: Path) -> Iterator[Database]:
     with closing(Database(path, LAYOUT)) as database:
-        with database.writing() as connection:
-            connection.execute("INSERT INTO note (text) VALUES ('kept')")
+        database.write(lambda connection: connection.execute("INSERT INTO note (text) VALUES ('kept')"))
         yield database
+
+
+def texts(database: Database) -> list[str]:
+    return [text for (text,) in database.read(lambda connection: connection.execute(_TEXTS).fetchall())]
 
 
 CALLERS_OWN = [
@@ -44,18 +49,21 @@ CALLERS_OWN = [
 
 
 @pytest.mark.parametrize("error", CALLERS_OWN, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("way", ["reading", "snapshot", "writing"])
+@pytest.mark.parametrize("way", ["read", "snapshot", "write"])
 def test_what_the_callers_block_raises_is_left_as_it_is(database: Database, way: str, error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, getattr(database, way)():
+    def fail(_: sqlite3.Connection) -> None:
         raise error
+
+    with pytest.raises(type(error)) as caught:
+        getattr(database, way)(fail)
     assert caught.value is error
-    with database.writing() as connection:  # nothing is left open
-        assert connection.execute("SELECT text FROM note").fetchall() == [("kept",)]
+    assert not database.read(lambda connection: connection.in_transaction)  # nothing is left open
+    assert texts(database) == ["kept"]
 
 
 def test_a_number_that_sqlite_cannot_hold_is_the_callers_error(database: Database) -> None:
-    with pytest.raises(OverflowError), database.reading() as connection:
-        connection.execute("SELECT ?", (2**70,))
+    with pytest.raises(OverflowError):
+        database.read(lambda connection: connection.execute("SELECT ?", (2**70,)))
 
 
 def interrupted(connection: sqlite3.Connection) -> None:
@@ -79,12 +87,11 @@ NO_DAMAGE: dict[str, Callable[[sqlite3.Connection], object]] = {
 
 @pytest.mark.parametrize("name", NO_DAMAGE)
 def test_what_says_nothing_of_damage_is_not_taken_for_damage(database: Database, name: str) -> None:
-    with pytest.raises(CacheError, match=name.partition(":")[0]) as caught, database.writing() as connection:
-        NO_DAMAGE[name](connection)
+    with pytest.raises(CacheError, match=name.partition(":")[0]) as caught:
+        database.write(NO_DAMAGE[name])
     assert type(caught.value) is CacheError
     assert str(database.path) in str(caught.value)
-    with database.reading() as connection:
-        assert connection.execute("SELECT text FROM note").fetchall() == [("kept",)]
+    assert texts(database) == ["kept"]
 
 
 DAMAGE = {
@@ -100,30 +107,31 @@ def test_a_schema_that_is_not_ours_any_more_is_damage(database: Database, path: 
         connection.execute(DAMAGE[name])
         connection.execute("CREATE TABLE other (id INTEGER)")  # or the file would have no tables
         connection.commit()
-    with pytest.raises(CacheCorrupt, match="no such"), database.reading() as connection:
-        connection.execute("SELECT text FROM note").fetchall()
+    with pytest.raises(CacheCorrupt, match="no such"):
+        texts(database)
 
 
 def test_a_text_that_is_no_text_is_damage(database: Database, path: Path) -> None:
     database.close()
     path.write_bytes(path.read_bytes().replace(b"kept", b"k\xff\xfet"))
     for fetch in (lambda cursor: cursor.fetchone(), lambda cursor: cursor.fetchall(), next):
-        with pytest.raises(CacheCorrupt, match="decode"), database.reading() as connection:
-            fetch(connection.execute("SELECT text FROM note"))
+        with pytest.raises(CacheCorrupt, match="decode"):
+            database.read(lambda connection, fetch=fetch: fetch(connection.execute(_TEXTS)))  # type: ignore[misc]
 
 
 def test_tables_that_this_sqlite_does_not_know_are_no_damage(path: Path) -> None:
     """As STRICT is none to SQLite before 3.37."""
     newer = Layout("test file", "file.sqlite3", 0x54455354, ("CREATE TABLE note (id INTEGER) TIMELESS",))
     with closing(Database(path, newer)) as database:
-        with pytest.raises(CacheError, match="TIMELESS") as caught, database.writing():
-            pass
+        with pytest.raises(CacheError, match="TIMELESS") as caught:
+            database.touch()
         assert type(caught.value) is CacheError
 
 
 def test_a_snapshot_sees_one_state_of_the_file(database: Database, path: Path) -> None:
     count = "SELECT count(*) FROM note"
-    with database.snapshot() as connection:
+
+    def look(connection: sqlite3.Connection) -> None:
         assert connection.execute(count).fetchone() == (1,)
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -132,10 +140,11 @@ def test_a_snapshot_sees_one_state_of_the_file(database: Database, path: Path) -
                 other.execute("COMMIT")
             assert connection.execute(count).fetchone() == (1,)
             other.execute("ROLLBACK")
+
+    database.snapshot(look)
     with closing(sqlite3.connect(path, timeout=0)) as other, other:
         other.execute("INSERT INTO note (text) VALUES ('new')")
-    with database.snapshot() as connection:
-        assert connection.execute(count).fetchone() == (2,)
+    assert database.snapshot(lambda connection: connection.execute(count).fetchone()) == (2,)
 
 
 def test_an_interrupt_while_it_waits_for_another_leaves_no_transaction(path: Path) -> None:
@@ -150,20 +159,17 @@ def test_an_interrupt_while_it_waits_for_another_leaves_no_transaction(path: Pat
             closing(Database(path, LAYOUT)) as database,
             closing(sqlite3.connect(path, check_same_thread=False)) as other,
         ):
-            with database.writing() as connection:
-                connection.execute("INSERT INTO note (text) VALUES ('first')")
-            for use in (database.writing, database.snapshot):
+            database.write(lambda connection: connection.execute("INSERT INTO note (text) VALUES ('first')"))
+            for use in (database.write, database.snapshot):
                 other.execute("BEGIN EXCLUSIVE")
                 ending = threading.Timer(0.3, other.commit)
                 ending.start()
                 signal.setitimer(signal.ITIMER_REAL, 0.1)
-                with pytest.raises(KeyboardInterrupt), use() as connection:
-                    connection.execute("SELECT * FROM note").fetchall()
+                with pytest.raises(KeyboardInterrupt):
+                    use(lambda connection: connection.execute(_TEXTS).fetchall())
                 ending.join()
-                with database.reading() as connection:
-                    assert not connection.in_transaction
-            with database.writing() as connection:
-                connection.execute("INSERT INTO note (text) VALUES ('second')")
+                assert not database.read(lambda connection: connection.in_transaction)
+            database.write(lambda connection: connection.execute("INSERT INTO note (text) VALUES ('second')"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

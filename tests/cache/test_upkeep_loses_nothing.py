@@ -43,8 +43,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         page = next(row for row in store.symbol(3249, "HK.00700").rows if row.superseded_at == CURRENT)
     path = folder / "large.sqlite3"
     with closing(Store(path)) as store:
-        with store.database.reading() as connection:
-            connection.execute("PRAGMA synchronous = OFF")
+        store.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         for number in range(SYMBOLS):
             copies = (page._replace(symbol=f"HK.{number:05d}", next_key=f"{place or ''}") for place in range(PAGES))
             store.add(Versions(tuple(row.signed() for row in copies)))

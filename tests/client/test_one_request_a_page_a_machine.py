@@ -172,11 +172,9 @@ def test_a_slot_counts_from_the_reply_on(tmp_path: Path) -> None:
 
 def test_after_a_restart_of_the_machine_old_slots_are_not_in_force(tmp_path: Path) -> None:
     budget, rate = Budget(tmp_path / "budget.sqlite3"), Rate(2, 30.0)
-    with budget._database.writing() as connection:
-        later = 1e9  # what the clock of a machine that ran for 31 years had shown
-        connection.executemany(
-            "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
-        )
+    later = 1e9  # what the clock of a machine that ran for 31 years had shown
+    insert = "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
+    budget._database.write(lambda connection: connection.executemany(*insert))
     assert isinstance(budget.reserve("a", rate, timeout=12.0), Slot)
     budget.close()
 
