@@ -14,7 +14,7 @@ _RUNS = re.compile(RUNS_IN_SPREADSHEETS)
 
 
 def one_line(text: str) -> str:
-    """A text with its control characters written out: `\\n`, `\\x1b`, `\\u202e`. What can be shown stays as it is."""
+    r"""A text with its control characters written out: `\n`, `\x1b`, `\u202e`. What can be shown stays as it is."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
