@@ -24,6 +24,7 @@ The values at the root. Each may import those after it:
     files       files that are there whole or not at all
     forks       what a forked child has to begin anew
     errors      every exception, in one tree; the warning
+    texts       texts from outside, shown so that no terminal and no spreadsheet obeys them
 
 docs/inside.md walks through the house. Import the faces, not this package: its names may change in any release.
 """

@@ -19,17 +19,23 @@
 
 and one warning, `ShortInterestWarning`: an answer came, but not as asked for.
 
-Every text says what happened, to which symbol or address, and what to do.
+Every text says what happened, to which symbol or address, and what to do. It is one line, whatever a server or a file
+name put into it: control characters are written out, so that no terminal and no log obeys them.
 """
 
 import sys
 import warnings
+
+from opend_si.texts import one_line, quoted
 
 _OURS = frozenset({"opend_si", "futu_si", "moomoo_si"})
 
 
 class ShortInterestError(Exception):
     """Base of all exceptions of this package."""
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(one_line(str(text)))
 
 
 class InvalidArgument(ShortInterestError, ValueError):
@@ -58,12 +64,13 @@ class OpenDError(ShortInterestError):
     Attributes:
         ret_type: `Common.RetType` of the reply; -1 for a business refusal.
         err_code: OpenD's own error code, for logs.
-        message: OpenD's text, in the language that OpenD is set to.
+        message: OpenD's text as it came, in the language that OpenD is set to. It may hold anything; the error's own
+            text quotes it in a form that can be shown.
 
     """
 
     def __init__(self, ret_type: int, err_code: int, message: str, explanation: str | None = None) -> None:
-        super().__init__(explanation or message)
+        super().__init__(explanation or quoted(message))
         self.ret_type = ret_type
         self.err_code = err_code
         self.message = message
@@ -117,4 +124,4 @@ def warn(text: str) -> None:
     frame, level = sys._getframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1  # type: ignore[assignment]
-    warnings.warn(text, ShortInterestWarning, stacklevel=level)
+    warnings.warn(one_line(text), ShortInterestWarning, stacklevel=level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 # The cursor that means "no more"; OpenD sends it with the last page.
 END = "-1"
-# Longest cursor accepted, in characters; OpenD's are timestamps or offsets.
+# Longest cursor accepted, in characters.
 MAX_CURSOR_LENGTH = 256
+# OpenD's cursors are timestamps or offsets. Should a server give others, those that came are taken back: the last so many.
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_MAX_GIVEN = 4096
+_given: dict[str, None] = {}
 
 Source = Literal["opend", "cache"]
 
@@ -105,11 +110,21 @@ def _check_cursor(next_key: object) -> str:
         raise InvalidArgument(
             'next_key "-1" means that the previous page was the last: there is nothing more to ask for'
         )
-    if len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable():
+    if not (next_key == "" or _NUMBER.fullmatch(next_key) or next_key in _given):
         raise InvalidArgument(
-            f"next_key {next_key[:40]!r} is none that OpenD gives; pass the previous page's as it came"
+            f"next_key {next_key[:40]!r} is none that OpenD gives: its cursors are whole numbers; pass the previous page's "
+            "as it came"
         )
     return str.__str__(next_key)  # plain: what is recorded says how its text is written
+
+
+def _note_given(next_key: str) -> None:
+    """A cursor that a server gave is one that may be asked with."""
+    if _NUMBER.fullmatch(next_key) or len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable():
+        return
+    _given[next_key] = None
+    while len(_given) > _MAX_GIVEN:
+        _given.pop(next(iter(_given), ""), None)
 
 
 def _check_num(call: Call, num: object) -> int:
@@ -162,6 +177,7 @@ class Content:
         """
         s2c = _read_s2c(key.call, body, str(key))
         next_key = read_text(s2c, "nextKey")
+        _note_given(next_key)
         tables = tuple((table, read_columns(table, getattr(s2c, table.list_field))) for table in key.call.tables)
         attrs = {table: tuple(_read_value(s2c, column.field) for column in table.attrs) for table in key.call.tables}
         return cls(next_key if next_key not in ("", END) else None, tables, attrs)

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import NotPermitted, OpenDError, ProtocolError, RateLimited, UnknownSymbol, Unsupported
+from opend_si.texts import quoted
 from opend_si_schema import common, keep_alive
 
 
@@ -53,40 +54,75 @@ class _Kind:
     advice: str
 
 
-# First match wins. 频繁 alone is no mark of the rate limit: an SMS login error contains it.
+# OpenD gives no codes that tell refusals apart, only texts in the language that it is set to. Each mark has its source:
+#   [page]     the brokers' page of the call
+#   [sample]   a text that OpenD sent, as users quoted it in public
+#   [likely]   no text is known in this language: the words that say the same
+# First match wins.
 _KINDS = (
     _Kind(
         RateLimited,
-        ("频率太高", "/30", "frequen", "too high", "too many"),
+        (
+            "频率太高",  # [sample] …频率太高，请求失败，每30秒最多30次。
+            "太频繁",  # [sample] 此协议请求太频繁，触发了频率限制，请稍后再试. 频繁 alone is in an SMS login error, too.
+            "频率限制",  # [sample] the same
+            "/30",  # [likely]
+            "frequen",  # [likely] too frequent, frequency limit
+            "too high",  # [likely]
+            "too many",  # [likely] too many requests
+            "rate limit",  # [likely]
+        ),
         "OpenD's limit for this call is used up: wait for its window to pass. Other programs on the same account count too.",
     ),
     _Kind(
         Unsupported,
-        ("unknown protocol",),
+        ("unknown protocol", "未知协议"),  # [sample] Unknown protocol id, from an OpenD before 10.6; [likely]
         "This OpenD is too old for the call: update it.",
     ),
     _Kind(
         UnknownSymbol,
-        ("未知股票", "unknown stock"),
-        "Check the code: markets are HK and US, HK codes have five digits (HK.00700).",
-    ),
-    _Kind(
-        Unsupported,
-        ("仅支持正股", "不支持", "not support"),
-        "The call covers equities and funds of HK and US, not options, warrants, futures or indices.",
+        (
+            "未知股票",  # [sample]
+            "unknown stock",  # [sample]
+            "unknown security",  # [likely]
+            "unknown symbol",  # [likely]
+            "股票不存在",  # [likely]
+            "代码不存在",  # [likely]
+        ),
+        "OpenD does not know this code. Look it up in the broker's app: HK codes have five digits (HK.00700), US codes are "
+        "tickers (US.AAPL, US.BRK.B).",
     ),
     _Kind(
         NotPermitted,
-        ("权限", "permission", "authority"),
+        (
+            "no right",  # [sample] No right to subscribe 00700
+            "no quote right",  # [likely]
+            "权限",  # [sample] 无权限, 没有行情权限, 权限不足
+            "permission",  # [sample]
+            "authority",  # [sample]
+            "not authorized",  # [likely]
+            "unauthorized",  # [likely]
+        ),
         "The account lacks the quote right: see the quote rights in OpenD or in the broker's app.",
     ),
     _Kind(
+        Unsupported,
+        (
+            "仅支持正股",  # [sample] 该接口仅支持正股
+            "不支持",  # [sample]
+            "not support",  # [likely]
+            "unsupported",  # [likely]
+        ),
+        "The call covers equities and funds of HK and US, not options, warrants, futures or indices.",
+    ),
+    _Kind(
         OpenDError,
-        ("nextkey",),
+        ("nextkey",),  # [sample] nextKey参数错误
         "A cursor is the `next` of the page before, as it came.",
     ),
     _Kind(
         OpenDError,
+        # [sample] all four
         ("nn_protoret_timeout", "nn_protoret_svrfailed", "nn_protoret_bydisconn", "网络中断"),
         "OpenD's back end did not answer: try again in a moment. If it persists, a missing quote right can be the cause.",
     ),
@@ -98,5 +134,5 @@ def refusal(what: str, ret_type: int, err_code: int, message: str) -> OpenDError
     """The error for a reply whose retType is not 0. `what` was asked for: `short interest of HK.00700`."""
     text = message.lower()
     kind = next((kind for kind in _KINDS if any(mark in text for mark in kind.marks)), _OTHER)
-    said = message or f"no text, retType {ret_type}"
+    said = quoted(message) if message.strip() else f"no text, retType {ret_type}"
     return kind.error(ret_type, err_code, message, f"OpenD refused {what}: {said} — {kind.advice}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from opend_si.errors import InvalidArgument
+from opend_si.files import user_file
 from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"
@@ -125,14 +126,14 @@ class Settings:
     ) -> Settings:
         """Settings from arguments (None: not given), the environment and the defaults."""
         env = os.environ if environ is None else environ
-        home = _pick(env, "home", None, "OPEND_SI_HOME", _path, _default_home)
+        home = _pick(env, "home", None, "OPEND_SI_HOME", user_file, _default_home)
         return cls(
             host=_pick(env, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
             port=_pick(env, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
             rsa_key=_pick_rsa_key(env, rsa_key),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
             mode=_pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE),
-            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", _path, lambda: home / PAGES_FILE),
+            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", user_file, lambda: home / PAGES_FILE),
             budget=home / BUDGET_FILE,
             max_age=_pick_max_age(env, max_age),
             rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
@@ -230,19 +231,6 @@ def _port(name: str, value: object) -> int:
     return port
 
 
-def _path(name: str, value: object) -> Path:
-    if not isinstance(value, (str, os.PathLike)) or not str(value).strip() or "\0" in str(value):
-        raise InvalidArgument(f"{name} is {value!r}: it takes a path")
-    try:
-        path = Path(value).expanduser().absolute()  # a program that changes its folder keeps its files
-        os.fsencode(path)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:  # the current folder may be gone
-        raise InvalidArgument(f"{name} is {value!r}: it takes a path ({error})") from None
-    if not path.name:
-        raise InvalidArgument(f"{name} is {value!r}: it takes a path, and this is the root of all")
-    return path
-
-
 def _key_file(name: str, value: object) -> Path:
     # A key in the place of its path is told without showing it.
     if not isinstance(value, (str, os.PathLike)):
@@ -250,7 +238,7 @@ def _key_file(name: str, value: object) -> Path:
     text = os.fspath(value)
     if not isinstance(text, str) or "-----" in text or "\n" in text or (text.startswith(_DER) and len(text) > _LONG):
         raise InvalidArgument(f"{name} looks like a key itself: it takes the path of the file that holds it")
-    return _path(name, value)
+    return user_file(name, value)
 
 
 def _timeout(name: str, value: object) -> float:

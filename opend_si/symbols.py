@@ -1,7 +1,14 @@
-"""Symbols: `HK.00700`, `US.AAPL`. Checking them costs no request, so what can be known to be wrong is refused here."""
+"""Symbols: `HK.00700`, `US.AAPL`. Checking them costs no request, so what can be known to be wrong is refused here.
+
+One rule for Python and the console: blanks around a symbol are dropped, and nothing else is changed in silence. Answers
+come back under OpenD's own spelling, so a table of the user's that has another one would not join them. Any other
+notation is refused with the symbol that was meant, where that can be said: tests/values has the table.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 
 from opend_si.errors import InvalidArgument
@@ -11,6 +18,22 @@ from opend_si_schema.definitions import Call, Market
 # Longest code accepted; the longest of the broker's equity codes have under 12 characters.
 MAX_CODE_LENGTH = 32
 _HK_DIGITS = 5
+# What a market's codes look like, and how that is said. A ticker of letters has its class behind a point: BRK.B, BAC.PRL.
+_SHAPES = {
+    "HK": (re.compile(r"\d{5}"), "HK codes have five digits"),
+    "US": (
+        re.compile(r"(?!\d+$)[A-Z0-9](?:[^.,;:|/\\\s-]|\.(?=[A-Z0-9]))*"),
+        "US codes are tickers such as AAPL or BRK.B",
+    ),
+}
+_ANY_SHAPE = re.compile(r"\S+"), "it is no security code"
+# How others name the markets, before or behind a code: 0700.HK, AAPL US Equity, NASDAQ:AAPL.
+_MARKETS = {
+    **dict.fromkeys(("HK", "HKG", "HKEX", "SEHK"), "HK"),
+    **dict.fromkeys(("US", "NASDAQ", "NYSE", "AMEX", "NYSEARCA", "NYSEAMERICAN"), "US"),
+}
+_TICKER = re.compile(r"[A-Z]{1,5}(\.([A-C]|PR[A-Z]))?")
+_PREFERRED = re.compile(r"[-/. ]P([A-Z])$")
 
 _BY_PREFIX = {market.prefix: market for market in MARKETS}
 _BY_NUMBER = {market.number: market for market in MARKETS}
@@ -33,23 +56,15 @@ class Symbol:
         """Read `HK.00700`; `InvalidArgument` says what is right."""
         if not isinstance(text, str):
             raise InvalidArgument(f"code is {text!r}: a symbol is a text such as {_EXAMPLES}")
-        prefix, dot, code = text.partition(".")
-        if not dot or not prefix or not code:
-            raise InvalidArgument(
-                f"code {text!r} lacks {'the code' if dot and prefix else 'its market'}: write it as {_EXAMPLES}"
-            )
-        market = _BY_PREFIX.get(prefix)
-        if market is None:
-            raise InvalidArgument(f"code {text!r}: {_wrong_market(prefix, code)}")
-        if len(code) > MAX_CODE_LENGTH or not code.isascii() or not code.isprintable() or " " in code:
-            raise InvalidArgument(f"code {text!r}: {code!r} is no security code; write it as {_EXAMPLES}")
-        if code != code.upper():
-            raise InvalidArgument(f"code {text!r}: codes are upper case, did you mean {prefix}.{code.upper()}?")
-        if prefix == "HK" and code.isdigit() and len(code) < _HK_DIGITS:
-            raise InvalidArgument(
-                f"code {text!r}: HK codes have five digits, did you mean HK.{code.zfill(_HK_DIGITS)}?"
-            )
-        return cls(market, code)
+        prefix, dot, code = text.strip().partition(".")
+        fault = _fault(prefix, dot, code)
+        if fault is None:
+            return cls(_BY_PREFIX[prefix], code)
+        if len(text) > 2 * MAX_CODE_LENGTH:
+            raise InvalidArgument(f"code {text[:MAX_CODE_LENGTH]!r}…: it is no security code. Write it as {_EXAMPLES}.")
+        guess = meant(text)
+        advice = f", did you mean {guess}?" if guess else "."
+        raise InvalidArgument(f"code {text!r}{fault}{advice} Symbols are written as {_EXAMPLES}.")
 
     @classmethod
     def of(cls, number: int, code: str) -> Symbol | None:
@@ -58,10 +73,47 @@ class Symbol:
         return cls(market, code) if market else None
 
 
-def _wrong_market(prefix: str, code: str) -> str:
-    if prefix.upper() in _BY_PREFIX:
-        return f"markets are upper case, did you mean {prefix.upper()}.{code.upper()}?"
-    return f"market {prefix!r} is not covered, only {_PREFIXES} are (such as {_EXAMPLES})"
+def _fault(prefix: str, dot: str, code: str) -> str | None:
+    """What is wrong with a symbol; None if nothing is."""
+    if "," in code or ";" in code:
+        return " holds more than one symbol: pass them one by one"
+    if not dot or not prefix:
+        return " lacks its market"
+    if not code:
+        return " lacks the code"
+    if prefix not in _BY_PREFIX:
+        if prefix.upper() in _BY_PREFIX:
+            return ": markets are upper case"
+        if _MARKETS.get(code.upper().rpartition(".")[2]) in _BY_PREFIX:
+            return ": the market stands before the code"
+        return f": market {prefix!r} is not covered, only {_PREFIXES} are"
+    if len(code) > MAX_CODE_LENGTH or not code.isascii() or not code.isprintable() or " " in code:
+        return f": {code!r} is no security code"
+    if code != code.upper():
+        return ": codes are upper case"
+    if "." in code and {code.partition(".")[0], code.rpartition(".")[2]} & {*_BY_PREFIX}:
+        return " names a market twice"
+    shape, said = _SHAPES.get(prefix, _ANY_SHAPE)
+    return None if shape.fullmatch(code) else f": {said}"
+
+
+def meant(text: str) -> str | None:
+    """The symbol that a text in another notation means; None where that is a guess."""
+    plain = unicodedata.normalize("NFKC", text).upper().strip().strip("$'\"").removesuffix(" EQUITY")
+    words = [word for word in re.split(r"[.:\s]+", plain) if word]
+    named = set()
+    while words and words[0] in _MARKETS:
+        named.add(_MARKETS[words.pop(0)])
+    while words and words[-1] in _MARKETS:
+        named.add(_MARKETS[words.pop()])
+    code = ".".join(words)
+    if code.isascii() and code.isdigit():
+        found = f"HK.{code.lstrip('0').zfill(_HK_DIGITS)}"
+    else:
+        found = "US." + _PREFERRED.sub(r".PR\1", code).replace("-", ".").replace("/", ".")
+    market, _, code = found.partition(".")
+    is_plain = len(code) == _HK_DIGITS if market == "HK" else _TICKER.fullmatch(code)
+    return found if market in _BY_PREFIX and is_plain and named <= {market} else None
 
 
 def call_of(kind: object) -> Call:

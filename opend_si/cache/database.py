@@ -36,8 +36,8 @@ _BEGIN, _BEGIN_TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
 _PAGE_BYTES = 2048
 
-# How each SQLite file begins, and where in it `application_id` stands (https://sqlite.org/fileformat2.html, 1.3).
-_MAGIC, _MARK_AT = b"SQLite format 3\0", 68
+# Where in an SQLite file `application_id` stands (https://sqlite.org/fileformat2.html, 1.3).
+_MARK_AT = 68
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 # What only a damaged file gives. Nothing else may be taken for damage: online a damaged file is set aside.
@@ -197,10 +197,12 @@ class Database:
                 )
             return CacheBusy(f"{what} was locked by another process for {seconds}. Try again, or see what holds it.")
         if kind in _UNUSABLE:
+            is_barred = kind == sqlite3.SQLITE_CANTOPEN and self.path.exists() and not os.access(self.path, os.R_OK)
+            told = os.strerror(errno.EACCES) if is_barred else error
             return CacheError(
-                f"{what} cannot be used ({error}). See its folder, its permissions and the free space on its disk."
+                f"{what} cannot be used ({told}). See its folder, its permissions and the free space on its disk."
             )
-        if kind == sqlite3.SQLITE_NOTADB and not self._was_ours():
+        if kind in _DAMAGED and not self._is_ours(connection):
             return self._foreign()
         if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
             return CacheCorrupt(f"{what} is damaged ({error}).{self._layout.if_damaged}")
@@ -210,21 +212,24 @@ class Database:
             f"stays so, name another place with {' or '.join(self._layout.named_by)}."
         )
 
-    def _was_ours(self) -> bool:
-        """Whether a file that SQLite does not take for a database was one of ours: its name says so, or what is left of its head.
+    def _is_ours(self, connection: sqlite3.Connection | None) -> bool:
+        """Whether a damaged file is one of ours: its usual name says so, or the mark in its header.
 
-        Any other may be a user's, who named the wrong file. No lock is lost by reading it here: there are none on what is no database.
+        Any other may be a user's, who named the wrong file. What is in it tells nothing: others have such content, too.
         """
         if self.path.name == self._layout.file:
             return True
         try:
+            if connection is not None:
+                return _pragma(connection, "application_id") == self._layout.application_id
+        except sqlite3.Error:  # it does not even take it for a database: then there are no locks on it
+            pass
+        try:
             with self.path.open("rb") as file:
-                head = file.read(_PAGE_BYTES)
+                head = file.read(_MARK_AT + 4)
         except OSError:
-            return True
-        mark = self._layout.application_id.to_bytes(4, "big")
-        is_blank = not head.strip(b"\0")  # what a disk leaves of a file that it lost
-        return is_blank or head.startswith(_MAGIC) or head[_MARK_AT:][:4] == mark or b"CREATE TABLE" in head
+            return False
+        return head[_MARK_AT:] == self._layout.application_id.to_bytes(4, "big")
 
     def _lacks_tables(self, connection: sqlite3.Connection | None) -> bool:
         """Whether a statement of ours failed because the file's tables are not those that it was made with."""
@@ -263,6 +268,7 @@ class Database:
             if self._may_write:
                 self._create()
             elif self._identity() is None:
+                self._refuse_dangling()
                 raise self._absent()
             self._file = self._identity()
             self._refuse_others()
@@ -285,12 +291,19 @@ class Database:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
-            pass
+            self._refuse_dangling()
         except OSError as error:
             raise CacheError(
                 f"The {self._layout.what} {self.path} cannot be created ({error.strerror}). See its folder and permissions, "
                 f"or name another place with {' or '.join(self._layout.named_by)}."
             ) from error
+
+    def _refuse_dangling(self) -> None:
+        if self.path.is_symlink() and not self.path.exists():
+            raise CacheError(
+                f"The {self._layout.what} {self.path} is a link to {self.path.readlink()}, where no file is. Make the link "
+                "lead to a file, or remove it."
+            )
 
     def _connect(self) -> sqlite3.Connection:
 
@@ -348,7 +361,7 @@ class Database:
         The file itself is never opened but by SQLite: closing a descriptor of ours would drop the locks that this
         process's other connections hold (https://sqlite.org/howtocorrupt.html, 2.2).
         """
-        wal = self.path.with_name(f"{self.path.name}-wal")
+        wal = Path(f"{os.path.realpath(self.path)}-wal")  # SQLite looks beside the file, not beside a link to it
         if wal.exists() and wal.stat().st_size:  # no file of ours has one
             raise self._foreign()
 
@@ -363,8 +376,9 @@ class Database:
             return version
         # With our tables, or with our mark and none, the file is ours: its header or its list of tables is damaged.
         too_new = ours and version > self._layout.version
+        is_marked = ours or self.path.name == self._layout.file
         is_bare = not objects and application in (0, self._layout.application_id) and not too_new
-        if objects == self._layout.objects or is_bare:
+        if is_marked and (objects == self._layout.objects or is_bare):
             raise CacheCorrupt(f"The {self._layout.what} {self.path} is damaged (its header does not fit its tables).")
         if ours:
             raise self._too_new(version)
@@ -372,7 +386,8 @@ class Database:
 
     def _foreign(self) -> CacheVersionMismatch:
         return CacheVersionMismatch(
-            f"{self.path} is a file of another program; it was left as it is. Name another file for the {self._layout.what}."
+            f"{self.path} is a file of another program, or too damaged to tell; it was left as it is. Name another file for "
+            f"the {self._layout.what}."
         )
 
     def _absent(self) -> NothingRecorded:

@@ -6,9 +6,7 @@ symbol at a time. So each symbol is seen as of one moment, and two symbols may b
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ from pathlib import Path
 from opend_si.cache.store import CURRENT, Store, Version, Versions
 from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
+from opend_si.files import new_file
 from opend_si.pages import Content, PageKey
-from opend_si.settings import PAGES_FILE
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
 
@@ -118,26 +116,29 @@ def verify(path: Path) -> Iterator[str]:
             yield from (f"{symbol}: something of what was recorded is missing" for symbol in missing)
 
 
-def export(path: Path, target: Path, codes: Sequence[str] = ()) -> int:
+def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: bool = False) -> int:
     """Write the pages of some symbols (none given: of all), every version, to a new page cache; gives how many.
 
-    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out.
+    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out. It is made to
+    be handed on: others of the machine may read it, as far as the umask lets them.
 
     Raises:
-        InvalidArgument: `target` exists, or a code is no symbol.
+        InvalidArgument: `target` exists and is not to be replaced, or is the page cache itself, or a code is no symbol.
         CacheMiss: a symbol has no pages, or nothing has.
         ShortInterestError: `target` cannot be written.
 
     """
     wanted = {str(Symbol.parse(code)) for code in codes}
     written, missing = 0, set(wanted)
-    with opened(path) as store, _new_file(target) as half:
+    with opened(path) as store, _cache_to_hand_on(path, target, may_replace) as half:
         with closing(Store(half)) as copy:
             # The disk is waited for once, when the file is whole.
-            copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
+            with _naming(target):
+                copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
             for found in _symbols(store, wanted):
                 if found.record.rows:
-                    _add(copy, found.record, target)
+                    with _naming(target):
+                        copy.add(found.record)
                     written += len(found.record.rows)
                     missing.discard(found.symbol)
         if missing or not written:
@@ -194,10 +195,12 @@ def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -
             return False
 
 
-def _add(copy: Store, record: Versions, target: Path) -> None:
+@contextmanager
+def _naming(target: Path) -> Iterator[None]:
+    """Errors that name the target, not the file that it is not yet: that one is gone when they are read."""
     try:
-        copy.add(record)
-    except CacheError as error:  # it names a file that is not there any more when this is read
+        yield
+    except CacheError as error:
         raise _cannot_write(target, error.__cause__ or error) from error
 
 
@@ -227,54 +230,18 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
-    """A place to write a new file to, which is moved to `target` when the `with` ends without an error."""
+def _cache_to_hand_on(path: Path, target: Path, may_replace: bool) -> Iterator[Path]:
+    with suppress(OSError):  # nothing is there
+        if target.samefile(path):
+            raise InvalidArgument(f"{target} is the page cache itself: name another file")
     try:
-        target.lstat()
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    else:
-        raise _exists(target)
-    try:
-        scratch = tempfile.TemporaryDirectory(
-            dir=target.absolute().parent, prefix=".opend-si-", ignore_cleanup_errors=True
-        )
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-    with scratch as folder:
-        half = Path(folder, PAGES_FILE)
-        yield half
-        try:
-            with half.open("rb+") as file:
-                os.fsync(file.fileno())
-            _put(half, target)
-        except OSError as error:
-            raise _cannot_write(target, error) from None
-
-
-def _put(half: Path, target: Path) -> None:
-    """Give a file its name, unless someone gave it to another meanwhile."""
-    try:
-        os.link(half, target)
+        with new_file(target, may_replace=may_replace) as half:
+            half.touch()  # with the mode of a user's file: a page cache's own is its owner's alone
+            yield half
     except FileExistsError:
-        raise _exists(target) from None
-    except OSError:  # a file system without links: the name is taken first, with an empty file of ours
-        try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            raise _exists(target) from None
-        try:
-            half.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                target.unlink()
-            raise
-
-
-def _exists(target: Path) -> InvalidArgument:
-    return InvalidArgument(f"{target} exists already: name a new file")
+        raise InvalidArgument(f"{target} exists already: name a new file, or have it replaced with --force") from None
+    except OSError as error:
+        raise _cannot_write(target, error) from None
 
 
 def _cannot_write(target: Path, error: BaseException) -> ShortInterestError:

@@ -53,7 +53,8 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
         if not isinstance(error, BrokenPipeError):
             # Without a name it is no file's: only the folder we are in can be missing, only the output cannot be written.
             nameless = "the current folder" if isinstance(error, FileNotFoundError) else "the output cannot be written"
-            note(f"{command}: {error.filename or nameless}: {error.strerror or error}")
+            what = f"cannot write {error.filename}" if error.filename else nameless
+            note(f"{command}: {what}: {error.strerror or error}")
         _abandon_output()
         return exits.UNFINISHED
 

@@ -11,6 +11,7 @@ from opend_si.cache import upkeep
 from opend_si.cli import exits
 from opend_si.cli.options import Number
 from opend_si.client.sync import counted
+from opend_si.files import user_path
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.settings import Settings
 
@@ -75,15 +76,18 @@ def prune(file: Path, /, older_than: float) -> None:
 
 
 @cache.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.argument("codes", nargs=-1)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.pass_obj
-def export(file: Path, /, target: Path, codes: tuple[str, ...]) -> None:
+def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> None:
     """Write the pages of CODES (none given: all) to a new page cache TARGET, to hand on.
 
-    Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline.
+    Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline. Others of the machine may read it, as far as the
+    umask lets them.
     """
-    click.echo(f"{counted(upkeep.export(file, target, codes), 'page')} written to {target}")
+    written = upkeep.export(file, user_path("TARGET", target), codes, may_replace=force)
+    click.echo(f"{counted(written, 'page')} written to {target}")
 
 
 def _moment(moment: datetime | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +22,7 @@ from opend_si.cli.options import (
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame, print_page, write_frame
 from opend_si.client.sync import counted
 from opend_si.errors import MissingExtra
-from opend_si.files import put_in_place
+from opend_si.files import put_in_place, user_path
 from opend_si.symbols import call_of
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -63,8 +62,8 @@ def get(
 @form_options("Print JSON: a list of rows.")
 @click.option(
     "--parquet",
-    type=click.Path(dir_okay=False, path_type=Path),
     callback=partial(exclude_others, "form"),
+    metavar="FILE",
     help="Write a Parquet file instead.",
 )
 @cache_options
@@ -79,23 +78,22 @@ def history(
     as_of: str | None,
     kind: str,
     form: Format | None,
-    parquet: Path | None,
+    parquet: str | None,
     **settings: Any,
 ) -> None:
     """Print all rows of CODE, oldest first, for the fewest requests.
 
     CODE is a symbol such as HK.00700 or US.AAPL.
     """
-    if parquet is not None:
-        if not parquet.name:
-            raise click.BadParameter("it takes a file", param_hint="--parquet")
+    target = None if parquet is None else user_path("--parquet", parquet, "a file")
+    if target is not None:
         _need_pyarrow()
     with brand.client(settings, WaitNotice()) as client:
         frame = client.history(code, start, end, as_of, kind=kind)
-    if parquet is None:
+    if target is None:
         write_frame(frame.reset_index(), form or "table", f"{code}  {call_of(kind).title}")
     else:
-        _write_parquet(frame, parquet)
+        put_in_place(target, frame.to_parquet)
         note(f"{counted(len(frame), 'row')} written to {parquet}")
     if frame.empty:
         note_no_rows(code, start, end, as_of)
@@ -117,13 +115,6 @@ def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache:
         write_frame(frame, form, code)
     if frame.empty:
         note(f"nothing was revised in what is recorded of {code}")
-
-
-def _write_parquet(frame: Any, target: Path) -> None:
-    try:
-        put_in_place(target, frame.to_parquet)
-    except OSError as error:
-        raise click.ClickException(f"cannot write {target}: {error.strerror or error}") from None
 
 
 def _need_pyarrow() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +22,7 @@ _as_of = click.option("--as-of", help="As of this moment, from what had been rec
 
 @click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
 @click.argument("code")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="File to write: .png, .svg or .pdf.")
+@click.option("--out", required=True, metavar="FILE", help="File to write: .png, .svg or .pdf.")
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
 @kind_option
@@ -35,7 +34,7 @@ def plot(
     brand: Brand,
     /,
     code: str,
-    out: Path,
+    out: str,
     start: str | None,
     end: str | None,
     kind: str,
@@ -50,10 +49,7 @@ def plot(
     chart.image_format(out)  # before a request is spent
     with brand.client(settings, WaitNotice()) as client:
         figure = client.plot(code, start, end, as_of, kind=kind)
-    try:
-        chart.save(figure, out)
-    except OSError as error:
-        raise click.ClickException(f"cannot write {out}: {error.strerror or error}") from None
+    chart.save(figure, out)
     note(f"{code} drawn to {out}")
     if not np.size(figure.axes[1].lines[0].get_xdata()):  # the prices' days: those of all rows
         note_no_rows(code, start, end, as_of)

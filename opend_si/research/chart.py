@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from opend_si import forks
 from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
-from opend_si.files import put_in_place
+from opend_si.files import put_in_place, user_path
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Column, Schedule, Table
 
@@ -147,7 +147,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         OSError: The file cannot be written.
 
     """
-    path = Path(path)
+    path = user_path("out", path)
     image = _render(figure, image_format(path), _PNG_DPI)
     put_in_place(path, lambda file: file.write(image))
 

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opend_si.dates import When
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
-from opend_si.files import put_in_place
+from opend_si.files import put_in_place, user_path
 from opend_si.research.arrow import need_arrow, nullable_dtypes
 from opend_si.research.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
@@ -25,8 +25,6 @@ Format = Literal["parquet", "csv"]
 FORMATS: tuple[Format, ...] = ("parquet", "csv")
 # Rows of a row group: readers skip groups by their symbols and dates, and spread them over their workers.
 _GROUP_ROWS = 131_072
-# How a folder answers in which a file cannot be begun, or from which none can be moved into the data set.
-_ELSEWHERE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV)
 
 # Writes a table's bytes; it may be asked to more than once.
 _Encode: TypeAlias = Callable[[IO[bytes]], None]
@@ -123,10 +121,8 @@ def _tell_pandas(table: ArrowTable) -> ArrowTable:
 
 def _open_data_set(to: str | os.PathLike[str]) -> _Put:
     """What writes a file of the data set at `to`; `InvalidArgument` or `MissingExtra` if there is nothing that can."""
-    if not isinstance(to, (str, os.PathLike)) or not os.fspath(to) or "\0" in str(to):
-        raise InvalidArgument(f"path is {to!r}: it takes a folder, or a URL that fsspec knows")
     if not isinstance(to, str) or "://" not in to:
-        folder = Path(to)
+        folder = user_path("path", to, "a folder, or a URL that fsspec knows")
         return lambda name, encode: _replace(folder, folder / name, encode)
     try:
         from fsspec.core import url_to_fs
@@ -165,12 +161,7 @@ def _replace(folder: Path, path: Path, encode: _Encode) -> str:
     try:
         made += [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            put_in_place(path, encode, beside)
-        except OSError as error:
-            if error.errno not in _ELSEWHERE:
-                raise
-            put_in_place(path, encode)
+        put_in_place(path, encode, beside)
     except BaseException as error:
         for parent in made:
             with suppress(OSError):  # it is not empty

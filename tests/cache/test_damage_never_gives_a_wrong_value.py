@@ -282,6 +282,11 @@ NO_DATABASES = {
     "a note": b"my notes\n",
     "Parquet": b"PAR1" + random.Random(0).randbytes(9000) + b"PAR1",
     "noise": random.Random(1).randbytes(5000),
+    "a shop's schema": b"-- my shop\nCREATE TABLE customer (id INTEGER PRIMARY KEY);\n",
+    "a disk image": bytes(2048) + random.Random(2).randbytes(9000),
+    "a database that is damaged": b"SQLite format 3\0" + random.Random(3).randbytes(9000),
+    "a database's first bytes": b"SQLite format 3\0",
+    "a database without its pages": b"SQLite format 3\0\x10\0\1\1\0\x40\x20\x20" + bytes(76) + b"\xff" * 3996,
 }
 
 
@@ -302,16 +307,50 @@ def test_a_users_file_that_was_named_by_mistake_is_refused_and_untouched(
     assert opend.requests == []
 
 
-@pytest.mark.parametrize("damage", ["zeros", "zeros in the first 1024 bytes", "noise behind the header"])
-def test_whatever_its_name_a_damaged_cache_is_set_aside(
+@pytest.mark.parametrize("damage", ["noise behind the header", "header cut short"])
+def test_whatever_its_name_a_damaged_cache_with_its_mark_is_set_aside(
     open_client: OpenClient, opend: Simulator, cache: Path, damage: str
 ) -> None:
     own = record_some(opend, cache).rename(cache.with_name("shorts.db"))
-    own.write_bytes(DAMAGES[damage](own.read_bytes()))
+    content = own.read_bytes()
+    own.write_bytes(DAMAGES[damage](content) if damage in DAMAGES else content[:100])
     with told() as texts, open_client("online", own) as client:
         assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
     assert len(texts) == 1
     assert len(beside(own)) == 1
+
+
+@pytest.mark.parametrize("damage", ["zeros", "zeros in the first 1024 bytes"])
+def test_without_its_mark_a_damaged_cache_is_set_aside_under_the_usual_name_only(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, damage: str
+) -> None:
+    damaged = DAMAGES[damage](record_some(opend, cache).read_bytes())
+    other = cache.with_name("shorts.db")
+    for path in (cache, other):
+        path.write_bytes(damaged)
+    with open_client("online", other) as client, pytest.raises(face.CacheVersionMismatch, match="it was left as it is"):
+        client.get_page("HK.00700", num=50)
+    assert other.read_bytes() == damaged
+    with told() as texts, open_client("online", cache) as client:
+        ask(client, opend, "HK.00700")
+    assert len(texts) == 1
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_a_link_that_leads_nowhere_is_named(open_client: OpenClient, face: ModuleType, cache: Path, mode: str) -> None:
+    cache.parent.mkdir(exist_ok=True)
+    link = cache.with_name("link.db")
+    link.symlink_to(cache.parent / "nowhere" / "pages.sqlite3")
+    with open_client(mode, link) as client:
+        if mode == "offline":
+            with pytest.raises(face.CacheError, match="nowhere"):
+                client.get_page("HK.00700")
+        else:
+            with pytest.warns(
+                face.ShortInterestWarning, match=r"is a link to .*nowhere/pages\.sqlite3, where no file is"
+            ):
+                client.get_page("HK.00700")
+    assert link.is_symlink()
 
 
 def write_and_stay(link: Any, path: Path) -> None:
@@ -326,15 +365,19 @@ def write_and_stay(link: Any, path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("owner", ["lives", "was killed"])
+@pytest.mark.parametrize("named", ["itself", "by a link"])
 def test_another_programs_file_is_untouched_while_there_is_unfinished_work_in_it(
-    open_client: OpenClient, face: ModuleType, cache: Path, owner: str, mode: str
+    open_client: OpenClient, face: ModuleType, cache: Path, owner: str, mode: str, named: str
 ) -> None:
+    link = cache.parent / "elsewhere" / "link.db"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(cache)
     with Process(write_and_stay, cache) as program:
         program.hear()
         if owner == "was killed":
             program.kill()
         files = {name: cache.with_name(name).read_bytes() for name in (cache.name, f"{cache.name}-wal")}
-        client = open_client(mode, cache)
+        client = open_client(mode, cache if named == "itself" else link)
         with pytest.raises(face.CacheVersionMismatch):
             client.get_page("HK.00700", num=50)
         client.close()
