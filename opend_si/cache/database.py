@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from opend_si.cache.system import check_sqlite, folder_locked, move_database, sqlite_uri
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
 BUSY_MILLISECONDS = 5000
@@ -175,13 +175,10 @@ class Database:
             self._close()
             if damaged is None or self._identity() != damaged:
                 return False
-            with _folder_locked(self.path.parent):  # of the processes that meet the damage one moves the file
+            with folder_locked(self.path.parent):  # of the processes that meet the damage one moves the file
                 if self._identity() != damaged:
                     return False
-                journal = self.path.with_name(f"{self.path.name}-journal")
-                with suppress(FileNotFoundError):  # left behind, it would be rolled back into the next file
-                    journal.replace(new_path.with_name(f"{new_path.name}-journal"))
-                self.path.replace(new_path)
+                move_database(self.path, new_path)
                 return True
 
     def _leave_parent(self) -> None:
@@ -262,6 +259,7 @@ class Database:
         if self._connection is not None and self._identity() != self._file:
             self._close()  # the file was removed, or another took its place
         if self._connection is None:
+            check_sqlite()
             if self._may_write:
                 self._create()
             elif self._identity() is None:
@@ -296,7 +294,7 @@ class Database:
         with self._telling(None):
             connection = sqlite3.connect(
                 # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
-                f"{self.path.absolute().as_uri()}?mode=rw",
+                f"{sqlite_uri(self.path.absolute())}?mode=rw",
                 uri=True,
                 timeout=BUSY_MILLISECONDS / 1000,
                 isolation_level=None,  # transactions are begun by hand
@@ -453,22 +451,6 @@ def _objects(connection: sqlite3.Connection) -> frozenset[str]:
 
 # Connections that a forked child inherited: closing them would drop the parent's file locks, so they are kept.
 _LEFT_BY_PARENT: list[sqlite3.Connection | None] = []
-
-
-@contextmanager
-def _folder_locked(folder: Path) -> Iterator[None]:
-    """Hold a folder, where the system can; elsewhere an open file cannot be moved anyway."""
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -10,9 +10,11 @@ import asyncio
 import math
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.wire.address import ordered
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, TooLate, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.keyfile import read_key
@@ -131,7 +133,7 @@ class AsyncioConnection:
         session = Session(key, self._asked_for)
         try:
             async with asyncio.timeout_at(min(loop.time() + CONNECT_TIMEOUT, deadline)):
-                _, link = await loop.create_connection(lambda: _Link(loop, where, session), self._host, self._port)
+                link = await _first_of(loop, self._host, self._port, lambda: _Link(loop, where, session))
         except (UnicodeError, OSError) as error:  # TimeoutError is one
             raise connect_failed(where, error) from error
         try:
@@ -147,6 +149,18 @@ class AsyncioConnection:
             link.close()
             raise
         return link
+
+
+async def _first_of(loop: asyncio.AbstractEventLoop, host: str, port: int, make: Callable[[], _Link]) -> _Link:
+    """A connection to the first address that takes one; the last one's error if none does."""
+    addresses = ordered(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    for place, (*_, address) in enumerate(addresses):
+        try:
+            return (await loop.create_connection(make, *address[:2]))[1]
+        except OSError:
+            if place == len(addresses) - 1:
+                raise
+    raise AssertionError("a name without addresses is an error of its own")
 
 
 class _Link(asyncio.Protocol):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.errors import ProtocolError, RequestTimeout
+from opend_si.wire.address import LONGEST_WAIT, ordered
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.errors import CONNECT_TIMEOUT, LinkCut, NotSent, connect_failed, cut, garbled, hello_failed, silent
 from opend_si.wire.keyfile import read_key
@@ -155,8 +156,11 @@ class _Link:
             self._socket.settimeout(self._left(deadline))
             self._socket.sendall(data)
             while (body := self.session.take(serial)) is None:
-                self._socket.settimeout(self._left(deadline))
-                received = self._socket.recv(_CHUNK)
+                self._socket.settimeout(min(LONGEST_WAIT, self._left(deadline)))
+                try:
+                    received = self._socket.recv(_CHUNK)
+                except TimeoutError:
+                    continue  # the deadline is looked at again
                 if not received:
                     raise ConnectionResetError("closed by OpenD")
                 self.session.receive(received)
@@ -204,7 +208,7 @@ def _connect(host: str, port: int, deadline: float) -> socket.socket:
     where = f"{host}:{port}"
     until = min(time.monotonic() + CONNECT_TIMEOUT, deadline)  # for all addresses of a name together
     try:
-        link = _first_of(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until)
+        link = _first_of(ordered(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)), until)
     except (UnicodeError, OSError) as error:
         raise connect_failed(where, error) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
