@@ -13,13 +13,19 @@ import pytest
 from hypothesis import settings
 
 from opend_si.simulator import Simulator
-from tests.processes import COMMANDS, Run, run_console
+from tests.processes import COMMANDS, Run, need, run_console
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 FACES = ("futu_si", "moomoo_si")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a test says it needs: `SYSTEM_HAS`."""
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
 
 
 def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

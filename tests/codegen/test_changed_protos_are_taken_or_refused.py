@@ -939,6 +939,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.needs("limits")
 def test_a_file_that_the_system_does_not_take_changes_nothing(scratch: Scratch, tmp_path: Path) -> None:
     before = everything(scratch)
     said = python(_FULL, scratch.root, path=[ROOT], cwd=tmp_path)

@@ -36,6 +36,7 @@ def run(path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.needs("bash")
 @pytest.mark.parametrize("page", GUIDE)
 def test_examples_of_a_page_run_and_print_what_it_shows(page: str) -> None:
     run(FOLDER / f"{page}.md")
