@@ -181,7 +181,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "check": check,
     "docs": docs,
     "interop": with_module("pytest", "-q", "tests/interop", "-o", "python_files=interop_*.py"),
-    "matrix": with_module("tests.package.matrix", parts=("release",)),
+    "matrix": with_module("tests.package.programs.matrix", parts=("release",)),
     "notebook": with_module("docs.examples", "docs/research.ipynb"),
     "regenerate": with_module("codegen"),
     "bench": with_module("benchmarks"),

@@ -20,7 +20,7 @@ import futu_si
 import moomoo_si
 from opend_si.simulator import Simulator
 
-KEY = Path(__file__).parent.parent / "data/keys/rsa-1024.pem"
+KEY = Path(__file__).parents[2] / "data/keys/rsa-1024.pem"
 
 
 def main(extras: list[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The wheel on every Python that is here, at the lowest and at the newest versions of what it needs.
 
-    python -m tests.package.matrix [--python VERSION]… [--extra NAME]… [--tests FILES]
+    python -m tests.package.programs.matrix [--python VERSION]… [--extra NAME]… [--tests FILES]
 
 Each cell is an environment of its own: a Python, base or one extra or all, the lowest versions that `pyproject.toml` allows or
 the newest. `smoke.py` runs there, every feature once. With `--tests` pytest runs these files besides, where all extras are.
