@@ -18,8 +18,7 @@ from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
-from tests.processes import ROOT
-
+ROOT = Path(__file__).parents[3]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 EXTRAS = ("base", "arrow", "plot", "encrypt", "all")
 RESOLUTIONS = ("lowest-direct", "highest")
