@@ -1,4 +1,4 @@
-"""What developers run, on any system: `python tasks.py TASK [ARGUMENTS]`. With make, `make TASK ARGS="ARGUMENTS"` is the same.
+"""What developers run, on any system: `python tasks.py TASK [ARGUMENTS]`; `make TASK ARGS="ARGUMENTS"` is the same.
 
     demo            the main job on the embedded simulator
     test            the tests; arguments are pytest's
@@ -15,8 +15,8 @@
     lock            resolves anew what continuous integration installs (.ci/lock.txt)
     clean           removes what the other tasks have set up
 
-Each sets up what it needs in a virtual environment: `.venv`, or the folder that the variable VENV names. With the variable LOCK
-it installs the versions of that file, else the newest. It needs Python 3.11 or later, and no compiler.
+Each sets up what it needs in a virtual environment: `.venv`, or the folder that the variable VENV names. With the
+variable LOCK it installs the versions of that file, else the newest. It needs Python 3.11 or later, and no compiler.
 """
 
 from __future__ import annotations

@@ -90,5 +90,5 @@ def client(face: ModuleType, opend: Simulator) -> Iterator[Any]:
 
 @pytest.fixture
 def console(request: pytest.FixtureRequest) -> Run:
-    """Runs an installed console script, of one face for one test and of the other for the next: they are one program."""
+    """Runs an installed console script, now of one face, now of the other: they are one program."""
     return partial(run_console, _one_of(COMMANDS, request))

@@ -17,7 +17,7 @@ from opend_si.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("futu-si", "moomoo-si")
-# What some tests need and not every system has: `@pytest.mark.needs("fork")` skips a test, and says so, where it is missing.
+# What some tests need and not every system has: `@pytest.mark.needs("fork")` skips a test, and says so, elsewhere.
 SYSTEM_HAS = {
     "fork": hasattr(os, "fork"),
     "signals": hasattr(signal, "SIGALRM"),  # also: an interrupt that reaches one process alone
@@ -59,7 +59,7 @@ def running(
 ) -> Iterator["subprocess.Popen[str]"]:
     """A console script at work. It is killed with the `with`: a test that failed does not wait for it.
 
-    `sigint`: what it finds SIGINT set to. Where the tests run in the background that is to be ignored, and would be here.
+    `sigint`: what it finds SIGINT set to. In the background that is to be ignored, and would be here.
     """
     script = [str(Path(sys.executable).with_name(command)), *arguments]
     # Of a handler a child gets the default; only that it is ignored is passed on.

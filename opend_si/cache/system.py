@@ -25,13 +25,13 @@ def check_sqlite() -> None:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise CacheError(
             f"This Python uses SQLite {sqlite3.sqlite_version}; the page cache and the rate budget need "
-            f"{OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or later. Use a Python that brings a newer one, such as one from uv, conda or "
-            "python.org."
+            f"{OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or later. Use a Python that brings a newer one, such as "
+            "one from uv, conda or python.org."
         )
 
 
 def sqlite_uri(path: PurePath) -> str:
-    """An absolute path as a URI of SQLite's. Of a Windows share it wants the server in the path, not as the authority."""
+    """An absolute path as a URI of SQLite's. The server of a Windows share stands in its path, not before it."""
     uri = path.as_uri()
     return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
 

@@ -9,5 +9,5 @@ LONGEST_WAIT = 0.5
 
 
 def ordered(found: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """What `getaddrinfo` found, IPv4 first: OpenD listens there, and Windows needs two seconds to refuse `localhost` at ::1."""
+    """What `getaddrinfo` found, IPv4 first: OpenD listens there, and Windows takes two seconds to refuse ::1."""
     return sorted(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -1,4 +1,4 @@
-"""What docs/security.md promises: nothing is executed, SQL takes parameters, files are their owner's, a key stays where it is."""
+"""What docs/security.md promises: nothing is executed, SQL takes parameters, files are their owner's, a key stays put."""
 
 import ast
 import stat

@@ -1,7 +1,7 @@
-"""What Windows, macOS and old libraries do differently is met here, and the same law holds: nothing that users see differs.
+"""Nothing that users see differs between Linux, Windows and macOS, nor with old libraries.
 
-Where the behaviour is Windows' own it is put in by its data (a share's path, the words of a shell); where it is a state that
-other systems have too (a file that cannot be moved, two addresses of a name), the real thing is used.
+Where the behaviour is Windows' own it is put in by its data (a share's path, the words of a shell). Where it is a state
+that other systems have too (a file that cannot be moved, two addresses of a name), the real thing is used.
 """
 
 import ast

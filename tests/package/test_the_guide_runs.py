@@ -1,7 +1,7 @@
 """The guide: its examples run as they stand, its notebook gives what it shows, its table of errors is the package's.
 
-`make check` builds the guide, with warnings as errors: there each link has to lead somewhere, and each public name has to be
-in the reference.
+`make check` builds the guide, with warnings as errors: there each link has to lead somewhere, and each public name has
+to be in the reference.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A typed program that moves over from the published client stays clean: `programs/typed_program.py`, under strict checkers, for each face.
+"""A typed program that moves over from the published client stays clean under strict checkers, with each face.
 
-The checkers are not needed to use the package, nor installed with the tests; where one is missing its test says so. `make check`
-runs mypy over that program in any case.
+The program is `programs/typed_program.py`. The checkers are not installed with the tests; where one is missing its test
+says so. `make check` runs mypy over that program in any case.
 """
 
 import json
