@@ -9,9 +9,9 @@ Of a page these blocks run, in an empty folder that the page has for itself:
     console    the lines behind `$`, in a shell
     text       is what the block before it printed; of a console block the lines without `$` are
 
-A comment in front of a block, `<!-- not run: why -->` or `<!-- needs module -->`, keeps it from being run, the latter where
-the module is not installed. In the notebook a cell may be tagged `a week later`: the simulator publishes and revises before
-it is run; or `moment`: its output tells the time and is never the same.
+A comment in front of a block, `<!-- not run: why -->` or `<!-- needs module -->`, keeps it from being run, the latter
+where the module is not installed. In the notebook a cell may be tagged `a week later`: the simulator publishes and
+revises before it is run; or `moment`: its output tells the time and is never the same.
 """
 
 import io
@@ -34,7 +34,7 @@ from nbclient import NotebookClient
 from opend_si.simulator import Simulator
 
 FOLDER = Path(__file__).parent
-# Those whose examples run here. Those for developers tell how to change the code: they are followed by tests of their own.
+# Those whose examples run here. Those for developers tell how to change the code: tests of their own follow them.
 GUIDE = ("index", "concepts", "offline", "engines", "sharing", "moving", "errors", "reference")
 NOTEBOOK = FOLDER / "research.ipynb"
 A_WEEK_LATER, MOMENT = "a week later", "moment"  # tags of cells

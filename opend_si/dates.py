@@ -22,6 +22,8 @@ from opend_si_schema.definitions import Market, Table
 # What users may pass for a day or a moment; pandas' Timestamp is a datetime.
 When: TypeAlias = str | date | datetime
 
+# Moments are counted from here: `fromtimestamp` knows none before it on Windows.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
@@ -34,7 +36,7 @@ def now() -> int:
 
 def moment(milliseconds: int) -> datetime:
     """A moment of the record, as users get it."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def milliseconds(moment: datetime) -> int:
@@ -104,7 +106,7 @@ def midnight(day: date, market: Market) -> int:
 
 def day_of(timestamp: int, market: Market) -> date:
     """The day of a row's timestamp."""
-    return datetime.fromtimestamp(timestamp, ZoneInfo(market.timezone)).date()
+    return (_EPOCH + timedelta(seconds=timestamp)).astimezone(ZoneInfo(market.timezone)).date()
 
 
 def may_have_news(table: Table, newest: date | None, checked: datetime, now: datetime) -> bool:

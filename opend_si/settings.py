@@ -63,6 +63,10 @@ class NotGiven(Enum):
 
     NOT_GIVEN = "not given"
 
+    def __repr__(self) -> str:
+        """As signatures in a notebook show it."""
+        return self.name
+
 
 NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 ModeName: TypeAlias = Literal["online", "refresh", "offline", "bypass"]

@@ -13,13 +13,19 @@ import pytest
 from hypothesis import settings
 
 from opend_si.simulator import Simulator
-from tests.processes import COMMANDS, Run, run_console
+from tests.processes import COMMANDS, Run, need, run_console
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 FACES = ("futu_si", "moomoo_si")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a test says it needs: `SYSTEM_HAS`."""
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
 
 
 def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
@@ -84,5 +90,5 @@ def client(face: ModuleType, opend: Simulator) -> Iterator[Any]:
 
 @pytest.fixture
 def console(request: pytest.FixtureRequest) -> Run:
-    """Runs an installed console script, of one face for one test and of the other for the next: they are one program."""
+    """Runs an installed console script, now of one face, now of the other: they are one program."""
     return partial(run_console, _one_of(COMMANDS, request))

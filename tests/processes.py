@@ -1,19 +1,42 @@
 """Real processes: the console, run to its end or until a test has seen enough."""
 
 import os
-import pty
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from opend_si.simulator import Simulator
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("futu-si", "moomoo-si")
+# What some tests need and not every system has: `@pytest.mark.needs("fork")` skips a test, and says so, elsewhere.
+SYSTEM_HAS = {
+    "fork": hasattr(os, "fork"),
+    "signals": hasattr(signal, "SIGALRM"),  # also: an interrupt that reaches one process alone
+    "permissions": hasattr(os, "geteuid"),
+    "limits": find_spec("resource") is not None,
+    "terminals": find_spec("termios") is not None,
+    "sh": os.name == "posix" and shutil.which("sh") is not None,
+    "bash": os.name == "posix" and shutil.which("bash") is not None,
+    "proc": Path("/proc/self").is_dir(),
+    "full": Path("/dev/full").is_char_device(),  # a device that has no space
+}
+
+
+def need(*what: str) -> None:
+    """Skip the test that runs where this system lacks something."""
+    if missing := [each for each in what if not SYSTEM_HAS[each]]:
+        pytest.skip(f"this system ({sys.platform}) lacks: {', '.join(missing)}")
+
+
 # Runs a console with arguments, its environment changed by keywords.
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -36,7 +59,7 @@ def running(
 ) -> Iterator["subprocess.Popen[str]"]:
     """A console script at work. It is killed with the `with`: a test that failed does not wait for it.
 
-    `sigint`: what it finds SIGINT set to. Where the tests run in the background that is to be ignored, and would be here.
+    `sigint`: what it finds SIGINT set to. In the background that is to be ignored, and would be here.
     """
     script = [str(Path(sys.executable).with_name(command)), *arguments]
     # Of a handler a child gets the default; only that it is ignored is passed on.
@@ -58,6 +81,9 @@ class Terminal:
     """A terminal that a process writes to."""
 
     def __init__(self) -> None:
+        need("terminals")
+        import pty
+
         self._ours, self.theirs = pty.openpty()
         self._sent = b""
 

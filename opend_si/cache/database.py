@@ -15,7 +15,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from opend_si import forks
 from opend_si.cache.connection import Connection
+from opend_si.cache.system import check_sqlite, move_database, sqlite_uri
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
 # How long a call waits for a file that others use: threads of this process and other processes together.
@@ -156,10 +157,7 @@ class Database:
             def move() -> bool:
                 if self._identity() != damaged:
                     return False
-                journal = self.path.with_name(f"{self.path.name}-journal")
-                with suppress(FileNotFoundError):  # left behind, it would be rolled back into the next file
-                    journal.replace(new_path.with_name(f"{new_path.name}-journal"))
-                self.path.replace(new_path)
+                move_database(self.path, new_path)
                 return True
 
             # Of the processes that meet the damage one moves the file.
@@ -265,6 +263,7 @@ class Database:
         if self._connection is not None and self._identity() != self._file:
             self._close()  # the file was removed, or another took its place
         if self._connection is None:
+            check_sqlite()
             if self._may_write:
                 self._create()
             elif self._identity() is None:
@@ -310,7 +309,7 @@ class Database:
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(
                 # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
-                f"{self.path.absolute().as_uri()}?mode=rw",
+                f"{sqlite_uri(self.path.absolute())}?mode=rw",
                 uri=True,
                 timeout=BUSY_MILLISECONDS / 1000,
                 isolation_level=None,  # transactions are begun by hand

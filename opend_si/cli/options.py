@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -98,6 +101,13 @@ def given_again(context: click.Context, *others: str) -> list[str]:
         if name in context.params:  # a flag stands for itself
             words.append(str(context.params[name]))
     return words
+
+
+def as_typed(words: Iterable[str], system: str = os.name) -> str:
+    """Words as they are typed into a shell of this system. Windows' shells do not know single quotes."""
+    if system != "nt":
+        return shlex.join(words)
+    return " ".join(word if re.fullmatch(r"[\w.:/\\=-]+", word) else f'"{word}"' for word in words)
 
 
 kind_option = click.option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -12,6 +11,7 @@ import click
 from opend_si.cli.options import (
     EPILOG,
     Brand,
+    as_typed,
     cache_options,
     exclude_others,
     form_options,
@@ -50,7 +50,7 @@ def get(
         note(f"OpenD has no rows for {code}" + (f" behind next_key {next_key}" if next_key else ""))
     if page.next is not None:
         words = [*given_again(click.get_current_context(), "next_key"), "--next-key", page.next]
-        note(f"next page: {shlex.join(words)}")
+        note(f"next page: {as_typed(words)}")
 
 
 @click.command(epilog=EPILOG, short_help="Print or save all rows of a symbol.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si_schema.definitions import Call
@@ -17,7 +17,9 @@ RET_OK: Literal[0] = 0
 #: It did not: the text says why.
 RET_ERROR: Literal[-1] = -1
 
-Answer: TypeAlias = "tuple[Literal[0], pd.DataFrame, pd.DataFrame] | tuple[Literal[-1], str, None]"
+# An error is a text and None. It is typed Any, since no type checker ties `hk_df` to `ret` once the tuple is unpacked:
+# the broker's sample, `ret, us_df, hk_df = …`, `if ret == RET_OK: hk_df["close_price"]`, would be an error of types.
+Answer: TypeAlias = "tuple[Literal[0], pd.DataFrame, pd.DataFrame] | tuple[Literal[-1], Any, Any]"
 
 
 def answer(

@@ -86,7 +86,8 @@ def _paths(files: Any) -> list[Path]:
 def _rows_by_day(frame: pd.DataFrame) -> dict[date, dict[str, Any]]:
     """The rows of a panel by day and symbol."""
     days: dict[date, dict[str, Any]] = {}
-    for row in frame.itertuples(index=False):
+    rows: Iterable[Any] = frame.itertuples(index=False)
+    for row in rows:
         days.setdefault(row.date.date(), {})[str(row.symbol)] = row
     return days
 

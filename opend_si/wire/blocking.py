@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from opend_si import forks
 from opend_si.errors import ProtocolError, RequestTimeout
+from opend_si.wire.address import LONGEST_WAIT
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.dial import dial
 from opend_si.wire.errors import LinkCut, connect_failed, cut, garbled, half_open, hello_failed, not_sent, silent
@@ -169,9 +170,11 @@ class _Link:
             is_asked = False
             while (body := self.session.take(serial)) is None:
                 try:
-                    self._socket.settimeout(self._left(look_at))
+                    self._socket.settimeout(min(LONGEST_WAIT, self._left(look_at)))
                     received = self._socket.recv(_CHUNK)
                 except TimeoutError:
+                    if time.monotonic() < look_at:
+                        continue
                     if look_at >= deadline:
                         raise silent(self._where) from None
                     if is_asked:

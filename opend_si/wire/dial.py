@@ -13,6 +13,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from opend_si.wire.address import ordered
+
 # Seconds for the TCP connection alone: OpenD is on this machine or near it.
 CONNECT_TIMEOUT = 3.0
 # Seconds that an address has for itself before the next one is tried beside it (RFC 8305, section 5).
@@ -79,7 +81,7 @@ def _look_up(host: str, port: int, deadline: float) -> Sequence[_Address]:
 
 
 def _addresses(host: str, port: int) -> Sequence[_Address]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return ordered(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
 def _is_address(host: str) -> bool:

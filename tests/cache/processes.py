@@ -19,20 +19,22 @@ from opend_si.errors import ShortInterestWarning
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
+from tests.processes import need
 
 OpenClient = Callable[..., Any]
 
 # Seconds after which a process that says nothing is taken to hang: a bound, never a measure.
 PATIENCE = 60
-_FORK = multiprocessing.get_context("fork")
 
 
 class Process:
     """A forked process that does `work(link, *arguments)` and tells things over `link`. With the `with` it is gone."""
 
     def __init__(self, work: Callable[..., object], *arguments: object) -> None:
-        self._link, theirs = _FORK.Pipe()
-        self._process = _FORK.Process(target=_work, args=(self._link, theirs, work, arguments), daemon=True)
+        need("fork")
+        context = multiprocessing.get_context("fork")
+        self._link, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(self._link, theirs, work, arguments), daemon=True)
         self._process.start()
         theirs.close()
 

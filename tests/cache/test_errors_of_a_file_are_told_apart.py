@@ -147,6 +147,7 @@ def test_a_snapshot_sees_one_state_of_the_file(database: Database, path: Path) -
     assert database.snapshot(lambda connection: connection.execute(count).fetchone()) == (2,)
 
 
+@pytest.mark.needs("signals")
 def test_an_interrupt_while_it_waits_for_another_leaves_no_transaction(path: Path) -> None:
     """SQLite goes on waiting under a signal: Python tells it when the transaction has begun."""
 

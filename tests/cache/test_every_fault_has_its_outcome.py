@@ -6,7 +6,6 @@ recorded before stays sound. Files, locks, permissions and full disks are real.
 """
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -328,6 +327,8 @@ def test_a_place_where_no_file_can_be_is_a_warning_online_and_an_error_offline(
 
 def ask_on_full_disk(link: Any, face: ModuleType, opend: Simulator, cache: Path, limit: int) -> None:
     """No file may grow beyond `limit` bytes, as on a full disk; tell each page's source and body, and the warnings."""
+    import resource
+
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     with told() as texts, face.Client(opend.host, opend.port, mode="online", cache=cache, timeout=5) as client:
@@ -440,6 +441,7 @@ def test_pages_that_are_cut_from_the_record_are_of_the_file_that_is_there_now(
 # Who may read what is recorded ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("permissions")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_new_files_and_folders_are_their_owners_only(
     open_client: OpenClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, umask: int
@@ -455,6 +457,7 @@ def test_new_files_and_folders_are_their_owners_only(
     assert modes == {"folder": 0o700, "pages.sqlite3": 0o600, "home": 0o700, "budget.sqlite3": 0o600}
 
 
+@pytest.mark.needs("permissions")
 def test_the_journal_is_its_owners_only(recorded: Path) -> None:
     before = os.umask(0)
     try:

@@ -21,7 +21,7 @@ import futu_si
 from opend_si.cli.exits import MEANINGS
 from opend_si.simulator import Simulator
 from opend_si_schema.definitions import Rate
-from tests.processes import COMMANDS, Run, at, run_console, running
+from tests.processes import COMMANDS, Run, at, need, run_console, running
 
 
 def test_get_prints_rows_on_stdout_and_the_way_on_on_stderr(console: Run, opend: Simulator) -> None:
@@ -161,6 +161,7 @@ def test_demo_prints_the_documented_rows_and_five_lines(console: Run) -> None:
     assert "OpenD counted 1 request of the 30" in done.stderr
 
 
+@pytest.mark.needs("signals")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> None:
     arguments = ["simulate", "--port", "0", "--rate", "2/30", "--cursor", "offset", "--seed", "7"]
@@ -175,6 +176,7 @@ def test_simulate_serves_until_it_is_interrupted(command: str, console: Run) -> 
         assert serving.wait(timeout=30) == 130
 
 
+@pytest.mark.needs("signals")
 def test_simulate_spoils_replies_if_it_is_asked_to() -> None:
     with running("futu-si", "simulate", "--port", "0", "--rate", "off", "--chaos", "3") as serving:
         assert serving.stdout is not None
@@ -192,6 +194,7 @@ def test_simulate_spoils_replies_if_it_is_asked_to() -> None:
         assert serving.wait(timeout=30) == 130
 
 
+@pytest.mark.needs("signals")
 @pytest.mark.parametrize("found", [signal.SIG_DFL, signal.SIG_IGN])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_simulate_ends_quietly_also_where_a_shell_started_it_in_the_background(
@@ -280,11 +283,14 @@ PRINTING = [
 ]
 
 
+@pytest.mark.needs("sh")
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
 @pytest.mark.parametrize("fate", ["full", "closed"])
 def test_an_output_that_cannot_be_written_is_said_in_one_line(
     opend: Simulator, tmp_path: Path, arguments: list[str], fate: str
 ) -> None:
+    if fate == "full":
+        need("full")  # as root, a shell would make a file of that name
     script = Path(sys.executable).with_name("futu-si")
     if arguments == ["simulate"]:
         if fate == "closed":
@@ -304,6 +310,7 @@ def test_an_output_that_cannot_be_written_is_said_in_one_line(
         assert done.returncode == 0
 
 
+@pytest.mark.needs("sh")
 def test_a_folder_that_is_gone_is_said_in_one_line(tmp_path: Path) -> None:
     script, gone = str(Path(sys.executable).with_name("futu-si")), tmp_path / "gone"
     gone.mkdir()
@@ -408,6 +415,7 @@ def test_the_cache_commands_look_after_the_file(
     assert "US.AAPL, next_key '', num 50, version 1: does not match its checksum" in damaged.stdout
 
 
+@pytest.mark.needs("signals")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_waiting_for_the_budget_is_said_and_ends_with_an_interrupt(
     command: str, opend: Simulator, tmp_path: Path

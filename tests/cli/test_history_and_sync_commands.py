@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from opend_si.simulator import Simulator, Universe
-from tests.processes import COMMANDS, Run, Terminal, at, run_console, running, without
+from tests.processes import COMMANDS, Run, Terminal, at, need, run_console, running, without
 
 
 @pytest.fixture
@@ -170,6 +170,7 @@ def test_symbols_come_from_stdin_too(opend: Simulator, kept: dict[str, str]) -> 
         assert done.returncode == code
         assert b"Traceback" not in done.stderr
     assert len(opend.requests) == 10
+    need("sh")
     shell = ["sh", "-c", 'exec "$0" sync --from - <&-', script]
     done = subprocess.run(shell, capture_output=True, timeout=60, env=environ)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
@@ -204,6 +205,7 @@ def test_revisions_tells_none_from_never_recorded(console: Run, opend: Simulator
     assert console("revisions", "AAPL", **kept).returncode == 2
 
 
+@pytest.mark.needs("signals")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Simulator, kept: dict[str, str]) -> None:
     environ = {**kept, **at(opend), "OPEND_SI_RATE": "7/3600"}
@@ -221,6 +223,7 @@ def test_an_interrupted_sync_leaves_everything_recorded(command: str, opend: Sim
     assert len(opend.requests) == 10
 
 
+@pytest.mark.needs("signals", "terminals")
 def test_an_interrupted_bar_says_how_far_it_came(opend: Simulator, kept: dict[str, str]) -> None:
     environ = {**kept, **at(opend), "OPEND_SI_RATE": "7/3600", "TERM": "xterm", "COLUMNS": "120"}
     codes = ("US.AAPL", "HK.700", "US.GME")

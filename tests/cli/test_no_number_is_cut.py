@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import termios
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -33,6 +32,8 @@ def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> li
     settings = {**os.environ, **environ, "TERM": "xterm"}
     settings.pop("COLUMNS", None)
     with closing(Terminal()) as terminal:
+        import termios
+
         termios.tcsetwinsize(terminal.theirs, (24, width))
         with subprocess.Popen([script, *arguments], stdout=terminal.theirs, env=settings) as process:
             terminal.begun()

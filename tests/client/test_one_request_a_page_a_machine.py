@@ -83,10 +83,9 @@ def test_when_a_fetch_fails_the_next_in_line_fetches(start: Start, tmp_path: Pat
     assert len(opend.requests) == 1 + told.count("opend")
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM])
-def test_when_the_one_that_fetches_is_killed_another_takes_over(
-    start: Start, tmp_path: Path, kill: signal.Signals
-) -> None:
+@pytest.mark.needs("signals")
+@pytest.mark.parametrize("kill", ["SIGKILL", "SIGTERM"])
+def test_when_the_one_that_fetches_is_killed_another_takes_over(start: Start, tmp_path: Path, kill: str) -> None:
     opend = start()
     opend.faults.append(faults.silence())
     script = (
@@ -98,7 +97,7 @@ def test_when_the_one_that_fetches_is_killed_another_takes_over(
         [sys.executable, "-c", script, opend.host, str(opend.port), str(cache)], cwd=ROOT, stderr=subprocess.DEVNULL
     ) as doomed:
         opend.wait_for_requests(1)
-        doomed.send_signal(kill)
+        doomed.send_signal(getattr(signal, kill))
         doomed.wait()
     with futu_si.Client(opend.host, opend.port, mode="online", timeout=1, cache=cache) as client:
         assert client.get_page("HK.00700").source == "opend"
@@ -265,6 +264,7 @@ def test_without_a_usable_budget_nothing_is_sent(start: Start, tmp_path: Path, m
     assert opend.requests == []
 
 
+@pytest.mark.needs("signals")
 def test_an_interrupt_ends_the_wait_at_once(start: Start, tmp_path: Path) -> None:
     opend = start()
     script = (

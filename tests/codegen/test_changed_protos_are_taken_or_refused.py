@@ -966,6 +966,7 @@ except Exception as error:
 """
 
 
+@pytest.mark.needs("limits")
 def test_a_file_that_the_system_does_not_take_changes_nothing(scratch: Scratch, tmp_path: Path) -> None:
     before = everything(scratch)
     said = python(_FULL, scratch.root, path=[ROOT], cwd=tmp_path)
@@ -1011,13 +1012,6 @@ for folder in map(Path, sys.argv[1:]):
     print(len(files.file), hashlib.sha256(strip(files)).hexdigest())
 """
 
-OLDEST_PROTOC = next(
-    requirement.split(">=")[1]
-    for requirement in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"][
-        "codegen"
-    ]
-    if requirement.startswith("grpcio-tools>=")
-)
 PROTOBUFS = (ROOT / "tests/protobuf-releases.txt").read_text(encoding="utf-8").split()
 
 
@@ -1053,8 +1047,10 @@ def protoc_version(*path: Path) -> str:
 
 
 def test_the_descriptor_set_does_not_depend_on_the_release_of_protoc(tmp_path: Path, here: list[str]) -> None:
-    oldest = compat(f"grpcio-tools-{OLDEST_PROTOC}")
-    assert protoc_version(oldest) != protoc_version()
+    oldest = compat("grpcio-tools")
+    if protoc_version(oldest) == protoc_version():
+        assert sys.version_info >= (3, 15), "an older one has a wheel"
+        pytest.skip("no older protoc has a wheel for this Python")
     (there, *_), of_the_oldest = sets(tmp_path, oldest)
     assert Path(there).is_relative_to(oldest)
     assert of_the_oldest == here

@@ -1,4 +1,4 @@
-"""Figures: the pages quote what was measured (`performance.md`, the README), and a worse one is told. Nothing is timed here."""
+"""The pages (`performance.md`, the README) quote the figures that were measured; a worse one is told. Nothing is timed."""
 
 from dataclasses import replace
 from pathlib import Path

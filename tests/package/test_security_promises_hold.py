@@ -1,4 +1,4 @@
-"""What docs/security.md promises: nothing is executed, SQL takes parameters, files are their owner's, a key stays where it is."""
+"""What docs/security.md promises: nothing is executed, SQL takes parameters, files are their owner's, a key stays put."""
 
 import ast
 import stat
@@ -59,6 +59,7 @@ def test_sql_is_never_put_together_from_text() -> None:
     assert found == []
 
 
+@pytest.mark.needs("permissions")
 @pytest.mark.parametrize("name", ["pages.sqlite3", "budget.sqlite3"])
 def test_the_files_are_their_owners_alone(
     face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -1,7 +1,7 @@
 """The guide: its examples run as they stand, its notebook gives what it shows, its table of errors is the package's.
 
-`make check` builds the guide, with warnings as errors: there each link has to lead somewhere, and each public name has to be
-in the reference.
+`make check` builds the guide, with warnings as errors: there each link has to lead somewhere, and each public name has
+to be in the reference.
 """
 
 import json
@@ -36,6 +36,7 @@ def run(path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.needs("bash")
 @pytest.mark.parametrize("page", GUIDE)
 def test_examples_of_a_page_run_and_print_what_it_shows(page: str) -> None:
     run(FOLDER / f"{page}.md")

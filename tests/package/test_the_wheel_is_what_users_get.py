@@ -87,7 +87,8 @@ def sdist(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
     """The sdist, unpacked."""
     folder = tmp_path_factory.mktemp("sdist")
     with tarfile.open(built[1]) as archive:
-        archive.extractall(folder, filter="data")
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # 3.11.4 brought it
+        archive.extractall(folder, **safely)  # type: ignore[arg-type]
     (project,) = folder.iterdir()
     return project
 
@@ -95,7 +96,7 @@ def sdist(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) ->
 def installed(unpacked: Path, cwd: Path, code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `code` where the unpacked wheel and its dependencies are installed, and this repository is not.
 
-    Without `site` (-S) no .pth is read, so an editable install leads nowhere; the dependencies' folder is named instead.
+    Without `site` (-S) no .pth is read, so an editable install leads nowhere; the dependencies' folder is named.
     """
     dependencies = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     return subprocess.run(

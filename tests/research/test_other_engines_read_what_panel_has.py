@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 import futu_si
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
-from tests.processes import without
+from tests.processes import need, without
 
 MARKETS = ("HK", "US")
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
@@ -422,6 +421,7 @@ def test_what_is_not_completely_recorded_replaces_nothing(
     assert written[0].read_bytes() == before[0]
 
 
+@pytest.mark.needs("fork", "limits")
 @formats
 def test_a_process_that_dies_in_the_middle_leaves_the_old_file(
     plain: Any, record: Path, form: str, tmp_path: Path
@@ -466,6 +466,7 @@ while True:
 """
 
 
+@pytest.mark.needs("signals")
 def test_a_reader_meanwhile_never_meets_half_a_file(plain: Any, record: Path, tmp_path: Path) -> None:
     """Whatever opens a file, and reads it, has the old one or the new one; who lists the folder finds it and no other."""
     root = tmp_path / "data"
@@ -493,6 +494,9 @@ def test_a_reader_meanwhile_never_meets_half_a_file(plain: Any, record: Path, tm
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """No file of this process grows over `size`: a full disk, as far as a program can see."""
+    need("limits")
+    import resource
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -519,6 +523,7 @@ def test_a_disk_that_is_full_is_told_and_leaves_nothing(client: Any, form: str, 
     assert file_of(root, "HK", form).read_bytes() == before
 
 
+@pytest.mark.needs("proc")
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(client: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder" / "market=HK" / "short_interest.parquet" / "mine").mkdir(parents=True)
@@ -537,8 +542,10 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(client: Any
     assert error.value.filename == "/proc/none/market=HK/short_interest.parquet"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.needs("permissions")
 def test_a_folder_that_is_read_only_is_named(client: Any, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
     (tmp_path / "data").mkdir(mode=0o500)
     with pytest.raises(PermissionError) as error:
         client.export(tmp_path / "data", market="HK")

@@ -1,7 +1,6 @@
 """`python -m tests.stress.fuzz`: feed the targets, and tell how long it took and how much memory it took."""
 
 import faulthandler
-import resource
 import sys
 import time
 
@@ -47,6 +46,8 @@ def main(names: tuple[str, ...], count: int | None, first: int) -> None:
 
 def _peak() -> float:
     """The most memory that this process ever took, in MiB."""
+    import resource  # which Windows lacks
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 

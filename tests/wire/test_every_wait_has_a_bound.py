@@ -165,6 +165,7 @@ def test_threads_may_share_a_client(client: Any, opend: Simulator) -> None:
     assert opend.connections == 1
 
 
+@pytest.mark.needs("fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the simulator's thread does nothing in the child
 def test_a_forked_child_opens_a_link_of_its_own(client: Any, opend: Simulator) -> None:
     client.get_page("HK.00700")

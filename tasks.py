@@ -1,0 +1,209 @@
+"""What developers run, on any system: `python tasks.py TASK [ARGUMENTS]`; `make TASK ARGS="ARGUMENTS"` is the same.
+
+    demo            the main job on the embedded simulator
+    test            the tests; arguments are pytest's
+    check           ruff, mypy --strict, rendered code, guide
+    docs            the guide, in site/html
+    interop         the examples in all languages whose tools are here
+    matrix          the wheel on every Python that is here, at the lowest and the newest versions of what it needs
+    notebook        executes the guide's notebook on the simulator and writes what it shows
+    regenerate      what is rendered; `--protos DIR` takes the protos of a folder
+    bench           measures, three minutes; `--write` keeps the figures and writes them into the pages
+    bench-compare   measures, and compares with the figures that were kept
+    fuzz            feeds spoiled bytes; `replies --count 1000000` feeds one target
+    build           the wheel and the sdist, in dist/, and whether an index would take them
+    lock            resolves anew what continuous integration installs (.ci/lock.txt)
+    clean           removes what the other tasks have set up
+
+Each sets up what it needs in a virtual environment: `.venv`, or the folder that the variable VENV names. With the
+variable LOCK it installs the versions of that file, else the newest. It needs Python 3.11 or later, and no compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("VENV", ROOT / ".venv")).resolve()
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+LOCK = os.environ.get("LOCK")
+# What the tests run on besides what is installed: each in a folder of its own, in VENV/compat.
+PROTOBUFS = ROOT / "tests/protobuf-releases.txt"
+# Releases of grpcio-tools, of which the first is used that has a wheel for this Python: there is no compiler.
+PROTOCS = ("1.71", "1.75", "1.84")
+# A link, a heading or a name that is not there is an error.
+SPHINX = ("sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "docs", "site/html")
+
+
+def run(*command: object) -> None:
+    """Run a command in the repository; what fails ends the task with its exit code."""
+    sys.stdout.flush()
+    done = subprocess.run([str(word) for word in command], cwd=ROOT)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def module(*words: object) -> None:
+    """Run a module with the environment's Python."""
+    run(PYTHON, "-m", *words)
+
+
+def pip_words(*words: object) -> list[object]:
+    """An installation, as a command."""
+    locked = ("--constraint", LOCK) if LOCK else ()
+    return [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *locked, *words]
+
+
+def set_up(*parts: str) -> None:
+    """Install parts of the environment, each once, and again when what it is made from has changed."""
+    made_from = [ROOT / "pyproject.toml", PROTOBUFS, *([ROOT / LOCK] if LOCK else [])]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()
+    for part in ("python", "base", *parts):
+        stamp = VENV / f"{part}.stamp"
+        if not stamp.exists() or stamp.read_text() != state:
+            INSTALLS[part]()
+            stamp.write_text(state)
+
+
+def install_python() -> None:
+    """The environment itself."""
+    if not PYTHON.exists():
+        venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+    run(*pip_words("--upgrade", "pip>=25.1"))
+
+
+def install_compat() -> None:
+    """Other releases of protobuf and of protoc."""
+    shutil.rmtree(VENV / "compat", ignore_errors=True)
+    alone = ("--no-deps", "--only-binary", ":all:", "--target")
+    unlocked = [word for word in pip_words() if word not in ("--constraint", LOCK)]
+    for release in PROTOBUFS.read_text().split():
+        run(*unlocked, *alone, VENV / f"compat/protobuf-{release}", f"protobuf=={release}.*")
+    for release in PROTOCS:
+        command = [*unlocked, *alone, VENV / "compat/grpcio-tools", f"grpcio-tools=={release}.*"]
+        done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+    sys.exit(f"No wheel of grpcio-tools {', '.join(PROTOCS)} can be had for this Python:\n{done.stderr}")
+
+
+INSTALLS: dict[str, Callable[[], None]] = {
+    "python": install_python,
+    "base": lambda: run(*pip_words("--editable", ".")),
+    "test": lambda: run(*pip_words("--editable", ".[all]", "--group", "test")),
+    "lint": lambda: run(*pip_words("--group", "lint")),
+    "docs": lambda: run(*pip_words("--group", "docs")),
+    "release": lambda: run(*pip_words("--group", "release")),
+    "compat": install_compat,
+}
+
+
+def demo(*words: str) -> None:
+    set_up()
+    for face in ("futu_si", "moomoo_si"):
+        module(face, "demo", *words)
+
+
+def test(*words: str) -> None:
+    set_up("test", "compat")
+    module("pytest", "-n", "2", "-q", *words)
+
+
+def check(*words: str) -> None:
+    set_up("test", "lint", "docs")
+    module("ruff", "check", ".")
+    module("ruff", "format", "--check", ".")
+    module("mypy")
+    module("codegen", "--check")
+    module(*SPHINX, *words)
+
+
+def docs(*words: str) -> None:
+    set_up("docs")
+    module(*SPHINX, *words)
+    print("site/html/index.html")
+
+
+def build(*words: str) -> None:
+    set_up("release")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    module("build", *words)
+    module("twine", "check", "--strict", *(ROOT / "dist").iterdir())
+
+
+def lock(*words: str) -> None:
+    set_up("release")
+    module(
+        *(
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--all-extras",
+            "--group",
+            "dev",
+            "--group",
+            "release",
+        ),
+        *("--no-header", "--no-annotate", "--upgrade", "--no-emit-package", "opend-short-interest"),
+        *("--output-file", ".ci/lock.txt", "pyproject.toml", *words),
+    )
+
+
+def clean() -> None:
+    for made in (VENV, ROOT / "site", ROOT / "dist"):
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def with_module(*command: str, parts: tuple[str, ...] = ("test",)) -> Callable[..., None]:
+    """A task that is one module's."""
+
+    def task(*words: str) -> None:
+        set_up(*parts)
+        module(*command, *words)
+
+    return task
+
+
+TASKS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "docs": docs,
+    "interop": with_module("pytest", "-q", "tests/interop", "-o", "python_files=interop_*.py"),
+    "matrix": with_module("tests.package.programs.matrix", parts=("release",)),
+    "notebook": with_module("docs.examples", "docs/research.ipynb"),
+    "regenerate": with_module("codegen"),
+    "bench": with_module("benchmarks"),
+    "bench-compare": with_module("benchmarks", "--compare"),
+    "fuzz": with_module("tests.stress.fuzz"),
+    "build": build,
+    "lock": lock,
+    "clean": clean,
+}
+
+
+def main() -> None:
+    """Run the task that is named."""
+    if sys.version_info < (3, 11):
+        sys.exit(
+            "Python 3.11 or later is needed; name one with `make TASK PYTHON=/path/to/python3.11`, or run it yourself"
+        )
+    name, *words = sys.argv[1:] or ["help"]
+    if name not in TASKS:
+        sys.exit(__doc__)
+    TASKS[name](*words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A user's program, for type checkers: mypy --strict and pyright strict find nothing to say about it. It is never run.
+
+The first part is the broker's own sample with its import changed.
+"""
+
+from typing import assert_type
+
+import pandas as pd
+
+from futu_si import *  # noqa: F403
+from futu_si import (
+    RET_OK,
+    AsyncClient,
+    Client,
+    HkDailyShortVolume,
+    HkShortInterest,
+    OpenQuoteContext,
+    Page,
+    ShortInterestError,
+    SyncReport,
+    UsDailyShortVolume,
+    UsShortInterest,
+    get_short_interest,
+)
+
+quote_ctx = OpenQuoteContext(host="127.0.0.1", port=11111)
+ret, us_df, hk_df = quote_ctx.get_short_interest("HK.00700")
+if ret == RET_OK:
+    print(hk_df)
+    print(hk_df["close_price"][0])
+    print(us_df["shares_short"].values.tolist())
+else:
+    print("error:", us_df)
+quote_ctx.close()
+
+answer = get_short_interest("US.AAPL", num=50)
+if answer[0] == RET_OK:
+    assert_type(answer[1], pd.DataFrame)
+    assert_type(answer[2], pd.DataFrame)
+
+
+def newest(code: str) -> float | None:
+    """One value of a page of each kind."""
+    try:
+        with Client(mode="offline") as client:
+            assert_type(client, Client)
+            page = client.get_page(code)
+            assert_type(page, Page)
+            for record in page.records:
+                if isinstance(record, UsShortInterest | UsDailyShortVolume):
+                    return record.short_percent
+                assert_type(record, HkShortInterest | HkDailyShortVolume)
+            assert_type(client.history(code), pd.DataFrame)
+            assert_type(client.sync([code]), SyncReport)
+    except ShortInterestError:
+        pass
+    return None
+
+
+async def newest_async(code: str) -> str | None:
+    """The cursor of the next page."""
+    async with AsyncClient() as client:
+        assert_type(await client.history(code), pd.DataFrame)
+        return (await client.get_page(code)).next
