@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from opend_si.client.blocking import BlockingClient, Default
 from opend_si.client.status import Status
 from opend_si.client.sync import Progress, SyncReport
-from opend_si.dates import When
+from opend_si.dates import Since, When
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.symbols import call_of
@@ -209,6 +209,47 @@ class Client(BlockingClient):
         """
         return self._run(self._ask.revisions, call_of(kind), code)
 
+    def changes_since(
+        self, moment: Since, codes: Iterable[str] | None = None, *, kind: Kind = "short_interest"
+    ) -> "pd.DataFrame":
+        """What is new in the record since a moment, and what OpenD sent differently. Nothing is fetched: `sync` first.
+
+        Args:
+            moment: From when on. A text such as `2026-04-30 18:00`, a date, a datetime or a pandas Timestamp; or how long
+                ago: a timedelta, or a text such as `36h` or `7d`. What has no time zone is this machine's, and a day means
+                its beginning, as it is this machine that saw the rows.
+            codes: Symbols, as for `get_page`; of both markets if you like. None: all of which something is recorded.
+            kind: As for `get_page`.
+
+        Returns:
+            A DataFrame with one row for each row that is new and for each value that was revised, sorted by symbol, date
+            and moment:
+
+            - `symbol`: such as `HK.00700`.
+            - `date` (datetime): the row's date.
+            - `what`: `new` or `revised`.
+            - `column`: what `before`, `after` and `previous` are values of. Of a new row the column that counts what is short
+              stands for the row (`shares_short`, `aggregated_short`).
+            - `before`: what OpenD had sent for this row; missing for a new one.
+            - `after`: what it sent then.
+            - `previous`: the value of the symbol's row before this one, so that `after` less `previous` is the change since
+              the last report; missing for the first row.
+            - `seen_at` (datetime, UTC): when it was first seen here.
+            - `published_by` (datetime): the day by whose end the row was public by the exchange's rule.
+
+            A row that came and was revised since then is there as both. A symbol that was recorded for the first time
+            since then has all of its rows here.
+
+        Warns:
+            ShortInterestWarning: A symbol whose record cannot be read was left out.
+
+        Raises:
+            InvalidArgument: The moment or a symbol is wrong, or the mode is bypass.
+            CacheMiss: Nothing is recorded, or nothing of a symbol of `codes`.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return self._run(self._ask.changes_since, call_of(kind), moment, codes)
+
     def sync(
         self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
     ) -> SyncReport:
@@ -223,7 +264,8 @@ class Client(BlockingClient):
             kind: As for `get_page`.
 
         Returns:
-            A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums.
+            A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums. Its `changes`
+            are the new and revised rows themselves, as `changes_since` gives them.
         """
         return self._sync(call_of(kind), codes, progress)
 
@@ -453,6 +495,13 @@ def history(
 def revisions(code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
     """What OpenD sent differently later: `Client.revisions` of the client that `configure` sets up."""
     return DEFAULT.get().revisions(code, kind=kind)
+
+
+def changes_since(
+    moment: Since, codes: Iterable[str] | None = None, *, kind: Kind = "short_interest"
+) -> "pd.DataFrame":
+    """What is new in the record since a moment: `Client.changes_since` of the client that `configure` sets up."""
+    return DEFAULT.get().changes_since(moment, codes, kind=kind)
 
 
 def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest") -> SyncReport:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from moomoo_si._client import (
     Client,
     arrow_table,
+    changes_since,
     configure,
     export,
     history,
@@ -107,6 +108,7 @@ __all__ = [
     "UsShortInterest",
     "__version__",
     "arrow_table",
+    "changes_since",
     "configure",
     "export",
     "get_daily_short_volume",

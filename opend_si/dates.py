@@ -21,12 +21,16 @@ from opend_si_schema.definitions import Market, Table
 
 # What users may pass for a day or a moment; pandas' Timestamp is a datetime.
 When: TypeAlias = str | date | datetime
+# A moment, or how long ago it was.
+Since: TypeAlias = str | date | datetime | timedelta
 
 # Moments are counted from here: `fromtimestamp` knows none before it on Windows.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def now() -> int:
@@ -75,6 +79,28 @@ def read_milliseconds(name: str, value: object, market: Market) -> int:
         found = milliseconds(read_moment(name, value, market))
         moment(found)  # it is told as one, in UTC
         return found
+
+
+def read_since(name: str, value: object) -> int:
+    """The moment from which on something is wanted, as the record keeps it.
+
+    The record's moments are this machine's. So a day means its beginning here, and a time without a zone is this machine's.
+    A timedelta, and a text such as `36h` or `7d`, means so long ago.
+    """
+    with _in_range(name, value):
+        ago = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+        if ago:
+            value = timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+        if isinstance(value, timedelta):
+            return now() - round(value.total_seconds() * 1000)
+        try:
+            found = _read(name, value)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{error}, or how long ago, such as 36h or 7d") from None
+        if isinstance(found, datetime):
+            # Without a zone Python reads it as this machine's; pandas' Timestamp would be read as UTC.
+            return milliseconds(found if found.tzinfo else datetime.combine(found.date(), found.time()))
+        return milliseconds(datetime.combine(found, time_of_day()))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ app         the commands in one, and how errors end
 pages       get, history, revisions
 opend       doctor, simulate, demo
 sync        sync, with its progress
+changes     changes
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
 output      pages and frames as table, CSV or JSON; notices

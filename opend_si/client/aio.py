@@ -58,7 +58,7 @@ class AsyncioClient:
 
     async def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
         symbols = await self._run(self._ask.symbols, codes)
-        report, patience = SyncReport(), Patience()
+        report, patience = SyncReport(cache=self._settings.cache, kind=call.name), Patience()
         for symbol in symbols:
             report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience)))
             if progress is not None:

@@ -65,7 +65,7 @@ class BlockingClient:
 
     def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
         symbols = self._ask.symbols(codes)
-        report, patience = SyncReport(), Patience()
+        report, patience = SyncReport(cache=self._settings.cache, kind=call.name), Patience()
         for symbol in symbols:
             report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience)))
             if progress is not None:

@@ -13,7 +13,7 @@ from opend_si.client.answers import Answers, PageWalk
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import When, read_midnight, read_milliseconds
+from opend_si.dates import Since, When, read_midnight, read_milliseconds
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_revisions
 from opend_si.history.statements import BOTTOM, TOP
@@ -93,6 +93,11 @@ class Questions:
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = _longest(call, code)
         return make_revisions(key.table, self._answers.recorded_history(key).changes)
+
+    def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
+        from opend_si.research import news
+
+        return news.changes_since(self._settings, call, since, codes)
 
     def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> Any:
         from opend_si.research import panel

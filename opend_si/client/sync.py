@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
-from opend_si.errors import ConnectionFailed, ShortInterestError
+from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
 from opend_si.history.vintages import Vintages
 from opend_si.history.walk import Walk
+from opend_si.symbols import call_of
 from opend_si.wire.errors import LinkCut
+from opend_si_schema.calls import SHORT_INTEREST
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _T = TypeVar("_T")
 
 # Seconds that one sync waits in all for an OpenD that went away, and between its attempts: doubled up to the last.
 _PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+# Symbols that a notebook shows of a report.
+_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class SymbolReport:
         revised_rows: Rows whose values OpenD sent differently in this sync.
         requests: Requests that were spent on it.
         error: Why it could not be brought up to date; None if it was.
+        seen: From when to when it was walked, in milliseconds since 1970.
 
     """
 
@@ -40,13 +49,23 @@ class SymbolReport:
     revised_rows: int = 0
     requests: int = 0
     error: ShortInterestError | None = None
+    seen: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
 
 
 @dataclass(repr=False)
 class SyncReport:
-    """What became of every symbol of a sync, in the order they were given."""
+    """What became of every symbol of a sync, in the order they were given.
+
+    Attributes:
+        symbols: The report of each.
+        cache: The page cache's file.
+        kind: What rows were asked for.
+
+    """
 
     symbols: list[SymbolReport] = field(default_factory=list)
+    cache: Path | None = None
+    kind: str = SHORT_INTEREST.name
 
     @property
     def ok(self) -> bool:
@@ -77,6 +96,39 @@ class SyncReport:
     def revised_rows(self) -> int:
         """Rows whose values OpenD sent differently in this sync."""
         return sum(report.revised_rows for report in self.symbols)
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """The rows that were new and the values that were revised, as `changes_since` gives them, read from the record."""
+        from opend_si.research.news import news
+
+        if self.cache is None:
+            raise InvalidArgument("this report is of no record: its changes are not known")
+        seen = {entry.symbol: entry.seen for entry in self.symbols if entry.new_rows or entry.revised_rows}
+        return news(self.cache, call_of(self.kind), seen)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with one row a symbol: `symbol`, `rows`, `new_rows`, `revised_rows`, `requests` (int64) and `error`.
+
+        `error` is a text, missing where the symbol was brought up to date.
+        """
+        import pandas as pd
+
+        from opend_si.tables import text_dtype
+
+        counts = ("rows", "new_rows", "revised_rows", "requests")
+        columns: dict[str, Any] = {"symbol": pd.array([entry.symbol for entry in self.symbols], dtype=text_dtype())}
+        for name in counts:
+            columns[name] = pd.array([getattr(entry, name) for entry in self.symbols], dtype="int64")
+        errors = [None if entry.error is None else str(entry.error) for entry in self.symbols]
+        return pd.DataFrame({**columns, "error": pd.array(errors, dtype=text_dtype())})
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the sums, and the symbols of which there is something to say."""
+        frame = self.to_frame()
+        shown = frame[(frame["new_rows"] > 0) | (frame["revised_rows"] > 0) | frame["error"].notna()]
+        table = shown.to_html(index=False, na_rep="", max_rows=_SHOWN) if len(shown) else ""
+        return f"<p>{self}</p>{table}"
 
     def __iter__(self) -> Iterator[SymbolReport]:
         return iter(self.symbols)
@@ -149,6 +201,7 @@ def report_symbol(
         new_rows=known.first_seen_since(begun_at),
         revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
         requests=spent.requests,
+        seen=(begun_at, now()),
     )
 
 

@@ -33,6 +33,11 @@ class Vintages:
         """When this value was first seen here, in milliseconds."""
         return self._known[row.at][1]
 
+    def as_first_seen(self) -> list[tuple[Row, int]]:
+        """Every row with the values that it was first sent with, and when that was; oldest row first."""
+        first = {change.at: change.before for change in reversed(self.changes)}
+        return [(first.get(at, self._known[at][0]), seen_at) for at, seen_at in sorted(self._first_seen.items())]
+
     def first_seen_since(self, moment: int) -> int:
         """How many rows were first seen at or after a moment."""
         return sum(seen_at >= moment for seen_at in self._first_seen.values())

@@ -5,6 +5,7 @@ batch      symbols about which there is nothing to decide, seen for many at once
 arrow      the bytes of replies into Arrow, and the schema of tables
 export     tables as files
 screen     the latest rows of a market, ranked
+news       what is new in the record since a moment, and what was revised
 changes    what a row changed against the one before it
 chart      a picture of a history
 """

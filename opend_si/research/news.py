@@ -1,0 +1,149 @@
+"""What changed in the record since a moment: the rows that are new, and the values that OpenD sent differently.
+
+A row is new when it was first seen here, and a value is revised when OpenD was first seen to send another one. Both are
+moments of this machine, not of the exchange. Nothing is fetched. pandas is imported when the frame is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from opend_si.cache.guard import GuardedStore
+from opend_si.cache.store import Store
+from opend_si.calendars import published_by
+from opend_si.dates import Since, day_of, moment, read_since
+from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
+from opend_si.history.record import Record
+from opend_si.history.vintages import Vintages
+from opend_si.pages import PageKey
+from opend_si.research.changes import short_column
+from opend_si.settings import Mode, Settings
+from opend_si.tables import text_dtype
+from opend_si_schema.definitions import Call
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class News(NamedTuple):
+    """One new row, or one value that was revised; `news` says what each field is."""
+
+    symbol: str
+    date: date
+    what: Literal["new", "revised"]
+    column: str
+    before: Any
+    after: Any
+    previous: Any
+    seen_at: int
+    published_by: date | None
+
+
+def changes_since(settings: Settings, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
+    """What was seen from a moment on, of the symbols or of all that are recorded."""
+    if settings.mode is Mode.BYPASS:
+        raise InvalidArgument("changes are those of what is recorded: mode bypass has no record")
+    begin = read_since("moment", since)
+    with closing(Store(settings.cache, may_write=False)) as store:
+        names = _recorded(store, call) if codes is None else _named(store, call, codes)
+    return news(settings.cache, call, dict.fromkeys(names, (begin, None)))
+
+
+def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) -> pd.DataFrame:
+    """What was seen of each symbol from one moment to another (None: until now), by symbol, date and moment."""
+    found: list[News] = []
+    store = Store(cache, may_write=False)
+    with closing(store):
+        record = Record(GuardedStore(store, Mode.OFFLINE))
+        for name, (begin, end) in sorted(wanted.items()):
+            try:
+                key = PageKey.check(call, name, None, call.page_size.maximum)
+                known = record.symbol(key).ledger.vintages()
+                found += (entry for entry in _news(key, known) if begin <= entry.seen_at <= (end or entry.seen_at))
+            except ShortInterestError as error:
+                warn(f"{name} is left out of the changes: {error}")
+    return _frame(call, found)
+
+
+def _recorded(store: Store, call: Call) -> list[str]:
+    names = [name for table in call.tables for name in store.symbols(call.proto_id, table.market.prefix)]
+    if not names:
+        raise CacheMiss(f"No {call.title} is recorded in {store.path}. Record some with sync first.")
+    return names
+
+
+def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
+    keys = [PageKey.check(call, code) for code in ([codes] if isinstance(codes, str) else codes)]
+    recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in {key.symbol.market.prefix for key in keys}}
+    for key in keys:
+        if str(key.symbol) not in recorded[key.symbol.market.prefix]:
+            raise store.miss(key)
+    return [str(key.symbol) for key in keys]
+
+
+def _news(key: PageKey, known: Vintages) -> list[News]:
+    """All that ever was news of a symbol, in the order of dates and moments."""
+    table, symbol = key.table, str(key.symbol)
+    columns = [column.name for column in table.columns]
+    position = columns.index(short_column(table).name)
+    current = {change.at: change.after for change in known.changes}
+    below: dict[int, tuple[Any, ...]] = {}
+    entries: list[News] = []
+    values: tuple[Any, ...] = (None,) * len(columns)
+    for row, seen_at in known.as_first_seen():
+        day = day_of(row.at, table.market)
+        below[row.at], values = values, current.get(row.at, row).values
+        value, previous = row.values[position], below[row.at][position]
+        entries.append(News(symbol, day, "new", columns[position], None, value, previous, seen_at, _public(table, day)))
+    for change in known.changes:
+        day = day_of(change.at, table.market)
+        for name, before, after, previous in zip(
+            columns, change.before.values, change.after.values, below[change.at], strict=True
+        ):
+            if before is not after and before != after:
+                entries.append(
+                    News(symbol, day, "revised", name, before, after, previous, change.seen_at, _public(table, day))
+                )
+    return sorted(entries, key=lambda entry: (entry.date, entry.seen_at))
+
+
+def _public(table: Any, day: date) -> date | None:
+    try:
+        return published_by(table, day)
+    except OverflowError:  # at the end of Python's calendar
+        return None
+
+
+def _frame(call: Call, found: list[News]) -> pd.DataFrame:
+    import pandas as pd
+
+    unit = pd.to_datetime(["2000-01-01"]).unit  # that pandas makes by itself, so that the frame joins with others
+
+    def texts(name: str) -> Any:
+        return pd.array([getattr(entry, name) for entry in found], dtype=text_dtype())
+
+    def values(name: str) -> pd.Series[Any]:
+        return pd.Series([getattr(entry, name) for entry in found], dtype=object)
+
+    def days(name: str) -> pd.DatetimeIndex:
+        return pd.to_datetime([getattr(entry, name) for entry in found]).as_unit(unit)
+
+    frame = pd.DataFrame(
+        {
+            "symbol": texts("symbol"),
+            "date": days("date"),
+            "what": texts("what"),
+            "column": texts("column"),
+            "before": values("before"),
+            "after": values("after"),
+            "previous": values("previous"),
+            "seen_at": pd.to_datetime([moment(entry.seen_at) for entry in found], utc=True).as_unit(unit),
+            "published_by": days("published_by"),
+        }
+    )
+    frame.attrs["kind"] = call.name
+    return frame
