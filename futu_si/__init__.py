@@ -25,6 +25,7 @@ from futu_si._client import (
     Client,
     arrow_table,
     changes_since,
+    check,
     configure,
     export,
     history,
@@ -34,6 +35,7 @@ from futu_si._client import (
     screen,
     status,
     sync,
+    verify,
 )
 from futu_si._quote import (
     OpenQuoteContext,
@@ -65,6 +67,7 @@ from opend_si.errors import (
 )
 from opend_si.pages import Page
 from opend_si.research.changes import with_changes
+from opend_si.research.features import rank, with_history
 from opend_si_schema.records import (
     HkDailyShortVolume,
     HkShortInterest,
@@ -109,6 +112,7 @@ __all__ = [
     "__version__",
     "arrow_table",
     "changes_since",
+    "check",
     "configure",
     "export",
     "get_daily_short_volume",
@@ -116,11 +120,14 @@ __all__ = [
     "history",
     "panel",
     "plot",
+    "rank",
     "revisions",
     "screen",
     "status",
     "sync",
+    "verify",
     "with_changes",
+    "with_history",
 ]
 
 

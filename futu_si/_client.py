@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from opend_si.client.blocking import BlockingClient, Default
 from opend_si.client.status import Status
 from opend_si.client.sync import Progress, SyncReport
-from opend_si.dates import Since, When
+from opend_si.dates import AsOf, PointInTime, Since, When
+from opend_si.files import Files
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.symbols import call_of
@@ -158,6 +159,7 @@ class Client(BlockingClient):
         end: When | None = None,
         as_of: When | None = None,
         *,
+        by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The whole history of a symbol, for the fewest requests.
@@ -170,8 +172,10 @@ class Client(BlockingClient):
             code: Symbol, as for `get_page`.
             start: First day, included; the walk stops when it is reached. None: as far as OpenD goes.
             end: Last day, included. None: the newest.
-            as_of: Answer as of this moment, from what had been recorded by then; nothing is fetched. A day, and a text to
-                the second, means its end. None: now.
+            as_of: Answer as of this moment. A day, and a text to the second, means its end. None: now.
+            by: What counts at the moment `as_of`. `record`: what had been recorded here by then; nothing is fetched.
+                `publication`: the rows that were public by then, by the exchange's rule (`published_by`), with the values that
+                are recorded now, also for years before the record began.
             kind: As for `get_page`.
 
         Days and moments are texts such as `2026-04-30`, dates, datetimes or pandas Timestamps; what has no time zone is
@@ -179,7 +183,9 @@ class Client(BlockingClient):
 
         Returns:
             A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
-            the market, and `known_at` (datetime, UTC): when this value was first seen here.
+            the market, `published_by` (datetime, midnight without a time zone): the day, in the market's time zone, by whose
+            end the row was public by the exchange's rule; and `known_at` (datetime, UTC): when this value was first seen here,
+            NaT where the clock of this machine was wrong. `attrs` name symbol, market, kind, source and the columns' units.
 
         Warns:
             ShortInterestWarning: OpenD could not be asked and the record answers, or pages cannot be recorded.
@@ -189,7 +195,7 @@ class Client(BlockingClient):
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
             ShortInterestError: All others as `get_page`.
         """
-        return self._drive(self._ask.history(call_of(kind), code, start, end, as_of))
+        return self._drive(self._ask.history(call_of(kind), code, start, end, AsOf.read(as_of, by)))
 
     def revisions(self, code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
         """Which recorded values of a symbol OpenD sent differently later. Nothing is fetched.
@@ -285,12 +291,59 @@ class Client(BlockingClient):
         """
         return self._drive(self._ask.status(call_of(kind)))
 
+    def verify(self, files: Files) -> "pd.DataFrame":
+        """Recorded short interest against the regulators' own files. Nothing is fetched: download the files, and `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            files: Paths of the SFC's weekly CSV (`Short_Position_Reporting_Aggregated_Data_YYYYMMDD.csv`) or of FINRA's short
+                interest file (`shrtYYYYMMDD.csv`), as the regulators give them; one, or several of both markets.
+
+        Returns:
+            A DataFrame with one row for each value of a recorded symbol on the files' days: `symbol`, `date`, `column`,
+            `recorded` and `reported` (float64, NaN where there is none), `result` (`equal`, `different`, `only here`, `only
+            there`), `file`. For HK the position, and the close price by the file's HK$ over its shares; 0 and not being listed
+            are one. For the US the position, the average volume and the days to cover. `attrs` say what was left out:
+            `not_recorded` (lines of symbols that are not recorded), `ambiguous` (recorded symbols that the regulator writes
+            alike), `odd` (cells that could not be understood).
+
+        Warns:
+            ShortInterestWarning: Symbols that are not completely recorded were left out.
+
+        Raises:
+            InvalidArgument: A file is of neither kind, or cannot be read.
+            MissingExtra: pyarrow is not installed.
+            CacheMiss: Nothing of a file's market is recorded.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return self._run(self._ask.verify, files)
+
+    def check(self, market: str | None = None) -> "pd.DataFrame":
+        """Recorded short interest against itself: values that do not fit each other. Nothing is fetched: `sync` first.
+
+        Needs the extra `arrow`.
+
+        Args:
+            market: `HK` or `US`. None: each of which something is recorded.
+
+        Returns:
+            A DataFrame with one row a finding: `symbol`, `date`, `column`, `recorded`, `expected` (float64) and `finding`, a
+            text. Looked at are the days to cover against their parts (1.00 where it is less, at most 999.99), the dates against
+            the schedule, and the previous close against the row of the day before. A finding is no error: rows are OpenD's.
+
+        Raises:
+            ShortInterestError: As `panel`, and it warns as that does.
+        """
+        return self._run(self._ask.check, market)
+
     def arrow_table(
         self,
         codes: Iterable[str] | None = None,
         market: str | None = None,
         as_of: When | None = None,
         *,
+        by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "pa.Table":
         """The recorded histories of many symbols as one Arrow table. Nothing is fetched: `sync` first.
@@ -301,13 +354,13 @@ class Client(BlockingClient):
             codes: Symbols of one market, as for `get_page`. None: all of which something is recorded; those that are not
                 completely recorded are left out, with a warning.
             market: `HK` or `US`, whose columns differ. It can be left out where `codes` or what is recorded tell it.
-            as_of: As of this moment, from what had been recorded by then; as for `history`. None: now.
+            as_of, by: As for `history`. None: now.
             kind: As for `get_page`.
 
         Returns:
-            A `pyarrow.Table`, sorted by symbol and date, each symbol's rows as `history` gives them: `symbol` (dictionary of
-            strings), `date` (date32), the columns that `get_page` lists for the market (int64, double, string; null where
-            OpenD left out a value), and `known_at` (timestamp in milliseconds, UTC). The schema's metadata name the market
+            A `pyarrow.Table`, sorted by symbol and date, each symbol's rows as `history` gives them: `symbol` (string),
+            `date` (date32), the columns that `get_page` lists for the market (int64, double, string; null where
+            OpenD left out a value), `published_by` (date32) and `known_at` (timestamp in microseconds, UTC). The schema's metadata name the market
             and the source, each field's `doc` and `unit` say what it is.
 
         Warns:
@@ -319,7 +372,7 @@ class Client(BlockingClient):
             CacheMiss: A symbol of `codes` is not completely recorded, or nothing is.
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
         """
-        return self._run(self._ask.arrow_table, call_of(kind), codes, market, as_of)
+        return self._run(self._ask.arrow_table, call_of(kind), codes, market, AsOf.read(as_of, by))
 
     def panel(
         self,
@@ -327,6 +380,7 @@ class Client(BlockingClient):
         market: str | None = None,
         as_of: When | None = None,
         *,
+        by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The recorded histories of many symbols as one long DataFrame. Nothing is fetched: `sync` first.
@@ -334,17 +388,17 @@ class Client(BlockingClient):
         Needs the extra `arrow`.
 
         Args:
-            codes, market, as_of, kind: As for `arrow_table`.
+            codes, market, as_of, by, kind: As for `arrow_table`.
 
         Returns:
-            A DataFrame, sorted by symbol and date: `symbol` (categorical), `date` (datetime, midnight without a time
-            zone), the columns that `get_page` lists for the market, and `known_at` (datetime, UTC). The rows of a symbol
-            are those of its `history`. `attrs["market"]` names the market.
+            A DataFrame, sorted by symbol and date: `symbol` (text), `date` (datetime, midnight without a time zone), the
+            columns that `get_page` lists for the market, `published_by` and `known_at` as in `history`. The rows of a symbol
+            are those of its `history`. `attrs` name market, kind, source and the columns' units.
 
         Raises:
             ShortInterestError: As `arrow_table`, and it warns as that does.
         """
-        return self._run(self._ask.panel, call_of(kind), codes, market, as_of)
+        return self._run(self._ask.panel, call_of(kind), codes, market, AsOf.read(as_of, by))
 
     def export(
         self,
@@ -354,6 +408,7 @@ class Client(BlockingClient):
         *,
         codes: Iterable[str] | None = None,
         as_of: When | None = None,
+        by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> list[str]:
         """Write recorded histories into files that other engines read. Nothing is fetched: `sync` first.
@@ -365,7 +420,7 @@ class Client(BlockingClient):
             path: A folder, made if need be; or a URL that fsspec knows, such as `s3://bucket/folder`.
             format: `parquet`, with the columns' documentation in the schema's metadata, or `csv`.
             market: `HK` or `US`. None: each of which something is recorded.
-            codes, as_of, kind: As for `arrow_table`, whose rows and columns the files hold.
+            codes, as_of, by, kind: As for `arrow_table`, whose rows and columns the files hold.
 
         Returns:
             The paths or URLs of the files.
@@ -376,7 +431,7 @@ class Client(BlockingClient):
 
         Read the markets one by one, or with a reader that unites columns by name: their columns differ.
         """
-        return self._run(self._ask.export, call_of(kind), path, format, codes, market, as_of)
+        return self._run(self._ask.export, call_of(kind), path, format, codes, market, AsOf.read(as_of, by))
 
     def screen(
         self,
@@ -385,6 +440,7 @@ class Client(BlockingClient):
         top: int = 20,
         as_of: When | None = None,
         *,
+        as_of_by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The latest row of each recorded symbol of a market, highest first. Nothing is fetched: `sync` first.
@@ -396,6 +452,7 @@ class Client(BlockingClient):
             by: What to rank by: a column of numbers that `get_page` lists for the market, `change` or `change_percent`.
             top: How many rows.
             as_of, kind: As for `arrow_table`.
+            as_of_by: What counts at the moment `as_of`: as `by` for `history`.
 
         Returns:
             A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
@@ -403,7 +460,7 @@ class Client(BlockingClient):
         Raises:
             ShortInterestError: As `arrow_table`, and it warns as that does.
         """
-        return self._run(self._ask.screen, call_of(kind), market, by, top, as_of)
+        return self._run(self._ask.screen, call_of(kind), market, by, top, AsOf.read(as_of, as_of_by))
 
     def plot(
         self,
@@ -412,6 +469,7 @@ class Client(BlockingClient):
         end: When | None = None,
         as_of: When | None = None,
         *,
+        by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "Figure":
         """A picture of a symbol's history: short interest as an area, close price as a line, below days to cover or ratio.
@@ -421,6 +479,7 @@ class Client(BlockingClient):
 
         Args:
             code, start, end, as_of, kind: As for `history`.
+            by: As for `history`; with `publication` the rows that were not public yet at the moment `as_of` are drawn hollow.
 
         Returns:
             A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.
@@ -431,7 +490,7 @@ class Client(BlockingClient):
         """
         call = call_of(kind)
         source = f"Futu OpenD get_{call.name}"
-        return self._drive(self._ask.plot(call, code, start, end, as_of, source))
+        return self._drive(self._ask.plot(call, code, start, end, AsOf.read(as_of, by), source))
 
 
 DEFAULT = Default(Client)
@@ -486,10 +545,11 @@ def history(
     end: When | None = None,
     as_of: When | None = None,
     *,
+    by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> "pd.DataFrame":
     """The whole history of a symbol: `Client.history` of the client that `configure` sets up."""
-    return DEFAULT.get().history(code, start, end, as_of, kind=kind)
+    return DEFAULT.get().history(code, start, end, as_of, by=by, kind=kind)
 
 
 def revisions(code: str, *, kind: Kind = "short_interest") -> "pd.DataFrame":
@@ -514,15 +574,26 @@ def status(*, kind: Kind = "short_interest") -> Status:
     return DEFAULT.get().status(kind=kind)
 
 
+def verify(files: Files) -> "pd.DataFrame":
+    """Recorded rows against the regulators' files: `Client.verify` of the client that `configure` sets up."""
+    return DEFAULT.get().verify(files)
+
+
+def check(market: str | None = None) -> "pd.DataFrame":
+    """Recorded rows against themselves: `Client.check` of the client that `configure` sets up."""
+    return DEFAULT.get().check(market)
+
+
 def arrow_table(
     codes: Iterable[str] | None = None,
     market: str | None = None,
     as_of: When | None = None,
     *,
+    by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> "pa.Table":
     """Many recorded histories as one Arrow table: `Client.arrow_table` of the client that `configure` sets up."""
-    return DEFAULT.get().arrow_table(codes, market, as_of, kind=kind)
+    return DEFAULT.get().arrow_table(codes, market, as_of, by=by, kind=kind)
 
 
 def panel(
@@ -530,10 +601,11 @@ def panel(
     market: str | None = None,
     as_of: When | None = None,
     *,
+    by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> "pd.DataFrame":
     """Many recorded histories as one long DataFrame: `Client.panel` of the client that `configure` sets up."""
-    return DEFAULT.get().panel(codes, market, as_of, kind=kind)
+    return DEFAULT.get().panel(codes, market, as_of, by=by, kind=kind)
 
 
 def export(
@@ -543,10 +615,11 @@ def export(
     *,
     codes: Iterable[str] | None = None,
     as_of: When | None = None,
+    by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> list[str]:
     """Write recorded histories into files: `Client.export` of the client that `configure` sets up."""
-    return DEFAULT.get().export(path, format, market, codes=codes, as_of=as_of, kind=kind)
+    return DEFAULT.get().export(path, format, market, codes=codes, as_of=as_of, by=by, kind=kind)
 
 
 def screen(
@@ -555,10 +628,11 @@ def screen(
     top: int = 20,
     as_of: When | None = None,
     *,
+    as_of_by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> "pd.DataFrame":
     """The latest rows of a market, ranked: `Client.screen` of the client that `configure` sets up."""
-    return DEFAULT.get().screen(market, by, top, as_of, kind=kind)
+    return DEFAULT.get().screen(market, by, top, as_of, as_of_by=as_of_by, kind=kind)
 
 
 def plot(
@@ -567,7 +641,8 @@ def plot(
     end: When | None = None,
     as_of: When | None = None,
     *,
+    by: PointInTime = "record",
     kind: Kind = "short_interest",
 ) -> "Figure":
     """A picture of a symbol's history: `Client.plot` of the client that `configure` sets up."""
-    return DEFAULT.get().plot(code, start, end, as_of, kind=kind)
+    return DEFAULT.get().plot(code, start, end, as_of, by=by, kind=kind)

@@ -10,9 +10,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from opend_si.calendars import add_business_days, is_due, publication
@@ -26,6 +27,9 @@ Since: TypeAlias = str | date | datetime | timedelta
 
 # Moments are counted from here: `fromtimestamp` knows none before it on Windows.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# How `as_of` looks back: at what had been recorded by then, or at what was public by then.
+BY_RECORD, BY_PUBLICATION = "record", "publication"
+PointInTime: TypeAlias = Literal["record", "publication"]
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
@@ -79,6 +83,40 @@ def read_milliseconds(name: str, value: object, market: Market) -> int:
         found = milliseconds(read_moment(name, value, market))
         moment(found)  # it is told as one, in UTC
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """A point in time to look back from. None for `when`: now.
+
+    `by` is `record`: what had been recorded by then; or `publication`: what was public by then, by the exchange's rule, with
+    the values that are recorded now.
+    """
+
+    when: When | None = None
+    by: str = BY_RECORD
+
+    @classmethod
+    def read(cls, when: When | None, by: object) -> AsOf:
+        """What a user passed. `InvalidArgument` says what is right."""
+        if not isinstance(by, str) or by not in (BY_RECORD, BY_PUBLICATION):
+            raise InvalidArgument(f"by is {by!r}: it takes {BY_RECORD} or {BY_PUBLICATION}, of the moment as_of")
+        if when is None and by == BY_PUBLICATION:
+            raise InvalidArgument("by='publication' needs a moment: name it with as_of=")
+        return cls(when, by)
+
+    def recorded(self, market: Market) -> int | None:
+        """The moment by which something had to be recorded, in milliseconds; None: it does not matter when."""
+        if self.when is None or self.by == BY_PUBLICATION:
+            return None
+        return read_milliseconds("as_of", self.when, market)
+
+    def public(self, market: Market) -> date | None:
+        """The last day that had ended by then, in the market's time zone; None: it does not matter what was public."""
+        if self.when is None or self.by == BY_RECORD:
+            return None
+        following = moment(read_milliseconds("as_of", self.when, market) + 1)
+        return following.astimezone(ZoneInfo(market.timezone)).date() - timedelta(days=1)
 
 
 def read_since(name: str, value: object) -> int:

@@ -18,12 +18,15 @@ import re
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 from opend_si.errors import InvalidArgument
+
+# What users may pass where one file or several are taken.
+Files: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 # Half-written outputs stand in folders of this name.
 _SCRATCH = ".opend-si-"

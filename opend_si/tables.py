@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from math import isnan, nan
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from opend_si.errors import ProtocolError
-from opend_si_schema.definitions import Column, DType, Table
+from opend_si_schema.definitions import Call, Column, DType, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +114,25 @@ def _names(table: Table) -> pd.Index[str]:
 @cache
 def _empty_frame(table: Table) -> pd.DataFrame:
     return build_frame(table, tuple([] for _ in table.columns))
+
+
+def describe(call: Call, table: Table) -> dict[str, Any]:
+    """What a frame's `attrs` say of its rows: market, kind, source, and the unit of each column that has one."""
+    columns = (*table.columns, *table.attrs)
+    return {
+        "market": table.market.prefix,
+        "kind": call.name,
+        "units": {column.name: column.unit for column in columns if column.unit},
+        "source": f"OpenD protocol {call.proto_id}",
+    }
+
+
+@cache
+def default_unit() -> Literal["s", "ms", "us", "ns"]:
+    """The unit of the dates that the installed pandas makes by itself: frames with other units do not join."""
+    import pandas as pd
+
+    return pd.to_datetime(["2026-04-30"]).unit
 
 
 @cache

@@ -33,7 +33,7 @@ MEANINGS = {
     RATE_LIMITED: "OpenD's limit is used up",
     REFUSED: "OpenD refused for another reason",
     PROTOCOL: "what answered does not speak OpenD's protocol",
-    INCOMPLETE: "some symbols of a sync could not be brought up to date",
+    INCOMPLETE: "some symbols of a sync could not be brought up to date, or rows differ (verify, check)",
     INTERRUPTED: "interrupted",
 }
 

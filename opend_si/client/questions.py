@@ -13,12 +13,14 @@ from opend_si.client.answers import Answers, PageWalk
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import Since, When, read_midnight, read_milliseconds
+from opend_si.dates import AsOf, Since, read_midnight
 from opend_si.errors import InvalidArgument
+from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
 from opend_si.history.statements import BOTTOM, TOP
 from opend_si.pages import Page, PageKey
 from opend_si.settings import Mode, Settings
+from opend_si.tables import describe
 from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
@@ -43,19 +45,20 @@ class Questions:
     def pages(self, call: Call, code: object) -> PageWalk:
         return self._answers.pages(_longest(call, code))
 
-    def history(self, call: Call, code: object, start: object, end: object, as_of: object) -> Steps[pd.DataFrame]:
+    def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
         key = _longest(call, code)
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
         up_to = TOP if end is None else read_midnight("end", end, market)
         if up_to < down_to:
             raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
-        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
-        found, known = yield from self._answers.history(key, down_to, looking_back)
+        found, known = yield from self._answers.history(key, down_to, as_of.recorded(market))
         rows = [row for row in found.rows if row.at <= up_to]
-        return make_history(key.table, rows, [known.known_at(row) for row in rows])
+        frame = make_history(key.table, rows, [known.known_at(row) for row in rows], as_of.public(market))
+        frame.attrs.update(symbol=str(key.symbol), **describe(call, key.table))
+        return frame
 
-    def plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Steps[Figure]:
+    def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart
 
         chart.require_matplotlib()  # before a request is spent
@@ -99,12 +102,22 @@ class Questions:
 
         return news.changes_since(self._settings, call, since, codes)
 
-    def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> Any:
+    def verify(self, files: Files) -> pd.DataFrame:
+        from opend_si.research import verify
+
+        return verify.verify(self._settings, files)
+
+    def check(self, market: str | None) -> pd.DataFrame:
+        from opend_si.research import verify
+
+        return verify.check(self._settings, market)
+
+    def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Any:
         from opend_si.research import panel
 
         return panel.arrow_table(self._settings, call, codes, market, as_of)
 
-    def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> pd.DataFrame:
+    def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
         from opend_si.research import panel
 
         return panel.panel(self._settings, call, codes, market, as_of)
@@ -116,13 +129,13 @@ class Questions:
         form: object,
         codes: Iterable[str] | None,
         market: str | None,
-        as_of: When | None,
+        as_of: AsOf,
     ) -> list[str]:
         from opend_si.research import export
 
         return export.export(self._settings, call, path, form, codes, market, as_of)
 
-    def screen(self, call: Call, market: str | None, by: str, top: int, as_of: When | None) -> pd.DataFrame:
+    def screen(self, call: Call, market: str | None, by: str, top: int, as_of: AsOf) -> pd.DataFrame:
         from opend_si.research import screen
 
         return screen.screen(self._settings, call, market, by, top, as_of)

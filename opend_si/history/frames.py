@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
+from opend_si.calendars import published_by_days
 from opend_si.history.statements import Change
 from opend_si.pages import Row
-from opend_si.tables import build_frame, text_dtype
-from opend_si_schema.definitions import Table
+from opend_si.tables import build_frame, default_unit, text_dtype
+from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int]) -> pd.DataFrame:
-    """A DataFrame by date, ascending: the table's columns, and when each value was first seen (UTC, milliseconds)."""
-    import numpy as np
+def make_history(
+    table: Table, rows: Sequence[Row], known_at: Sequence[int | None], public: date | None = None
+) -> pd.DataFrame:
+    """A DataFrame by date, ascending: the table's columns, `published_by`, and `known_at`.
+
+    `known_at` are milliseconds, None where that is not known (NaT). `public`: only rows that were public at the end of this
+    day.
+    """
     import pandas as pd
 
     columns = tuple(map(list, zip(*(row.values for row in reversed(rows)), strict=True)))
     frame = build_frame(table, columns or tuple([] for _ in table.columns))
-    times = pd.DatetimeIndex(np.array([row.at for row in reversed(rows)], dtype="datetime64[s]"), tz="UTC")
-    frame.index = times.tz_convert(table.market.timezone).tz_localize(None).normalize().rename("date")
-    known = np.array(known_at[::-1], dtype="datetime64[ms]")
-    frame["known_at"] = pd.DatetimeIndex(known, tz="UTC")
-    return frame
+    days = _days(table, [row.at for row in reversed(rows)])
+    frame.index = days.rename(DATE)
+    published = published_by_days(table, days.to_numpy())
+    frame[PUBLISHED_BY] = published.astype(f"datetime64[{default_unit()}]")
+    frame[KNOWN_AT] = _moments(known_at[::-1])
+    return frame if public is None else frame[frame[PUBLISHED_BY] <= pd.Timestamp(public)]
 
 
 def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
     """One row a value that changed: `date`, `column`, `before`, `after`, `seen_at` (UTC), in the order they were seen."""
-    import numpy as np
     import pandas as pd
 
     changed = [
@@ -39,15 +46,28 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
         for column, before, after in zip(table.columns, change.before.values, change.after.values, strict=True)
         if before is not after and before != after
     ]
-    days = pd.DatetimeIndex(np.array([change.at for change, *_ in changed], dtype="datetime64[s]"), tz="UTC")
     return pd.DataFrame(
         {
-            "date": days.tz_convert(table.market.timezone).tz_localize(None).normalize(),
+            DATE: _days(table, [change.at for change, *_ in changed]),
             "column": pd.array([name for _, name, _, _ in changed], dtype=text_dtype()),
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
-            "seen_at": pd.DatetimeIndex(
-                np.array([change.seen_at for change, *_ in changed], dtype="datetime64[ms]"), tz="UTC"
-            ),
+            "seen_at": _moments([change.seen_at for change, *_ in changed]),
         }
     )
+
+
+def _days(table: Table, timestamps: Sequence[int]) -> pd.DatetimeIndex:
+    """The days of rows, as midnights without a time zone."""
+    import numpy as np
+    import pandas as pd
+
+    times = pd.DatetimeIndex(np.array(timestamps, dtype="datetime64[s]"), tz="UTC")
+    return times.tz_convert(table.market.timezone).tz_localize(None).normalize().as_unit(default_unit())
+
+
+def _moments(milliseconds: Sequence[int | None]) -> pd.DatetimeIndex:
+    import numpy as np
+    import pandas as pd
+
+    return pd.DatetimeIndex(np.array(milliseconds, dtype="datetime64[ms]"), tz="UTC").as_unit(default_unit())

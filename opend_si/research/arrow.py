@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from opend_si.calendars import published_by_days
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
 from opend_si.tables import DTYPES, read_columns
-from opend_si_schema.definitions import DATE, KNOWN_AT, SYMBOL, Call, Column, Table
+from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Column, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,13 +130,19 @@ def table_schema(table: Table, *, call: Call) -> ArrowSchema:
     market = table.market
     return pa.schema(
         [
-            field(SYMBOL, pa.dictionary(pa.int32(), pa.string()), f"Symbol, such as {market.example}."),
+            field(SYMBOL, pa.string(), f"Symbol, such as {market.example}."),
             field(DATE, pa.date32(), f"The day of the row, in {market.timezone}."),
             *(
                 field(column.name, arrow_type(column), column.doc, column.unit, nullable=True)
                 for column in table.columns
             ),
-            field(KNOWN_AT, pa.timestamp("ms", "UTC"), "When this value was first seen here."),
+            field(
+                PUBLISHED_BY,
+                pa.date32(),
+                f"The day in {market.timezone} by whose end the row was public, by the exchange's rule.",
+                nullable=True,  # at the end of the calendar
+            ),
+            field(KNOWN_AT, pa.timestamp("us", "UTC"), "When this value was first seen here.", nullable=True),
         ],
         metadata={
             "title": call.title,
@@ -169,3 +176,12 @@ def days(timestamps: Ints, table: Table) -> ArrowArray:
     moments = pd.DatetimeIndex(different.astype("datetime64[s]"), tz="UTC").tz_convert(table.market.timezone)
     there = moments.tz_localize(None).to_numpy().astype("datetime64[D]").astype("int32")
     return pa.array(there[codes], type=pa.int32()).view(pa.date32())
+
+
+def public_days(dates: ArrowArray, table: Table) -> ArrowArray:
+    """`published_by` of rows of these days."""
+    import numpy as np
+    import pyarrow as pa
+
+    found = published_by_days(table, dates.cast(pa.int32()).to_numpy().astype("datetime64[D]"))
+    return pa.array(found.view("int64").astype("int32"), mask=np.isnat(found)).view(pa.date32())

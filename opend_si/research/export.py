@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
-from opend_si.dates import When
+from opend_si.dates import AsOf
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
 from opend_si.files import put_in_place, user_path
 from opend_si.research.arrow import need_arrow, nullable_dtypes
@@ -47,7 +47,7 @@ def export(
     kind: object,
     codes: Iterable[str] | None,
     market: str | None,
-    as_of: When | None,
+    as_of: AsOf,
 ) -> list[str]:
     """Write what is recorded into the data set at `to`, each market in its own file; gives the files' paths."""
     need_arrow("export")

@@ -20,7 +20,6 @@ from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
 from opend_si.history.record import Record
 from opend_si.history.vintages import Vintages
 from opend_si.pages import PageKey
-from opend_si.research.changes import short_column
 from opend_si.settings import Mode, Settings
 from opend_si.tables import text_dtype
 from opend_si_schema.definitions import Call
@@ -89,7 +88,7 @@ def _news(key: PageKey, known: Vintages) -> list[News]:
     """All that ever was news of a symbol, in the order of dates and moments."""
     table, symbol = key.table, str(key.symbol)
     columns = [column.name for column in table.columns]
-    position = columns.index(short_column(table).name)
+    position = columns.index(table.short)
     current = {change.at: change.after for change in known.changes}
     below: dict[int, tuple[Any, ...]] = {}
     entries: list[News] = []

@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import BODY, CURRENT, RawVersion, Store, Version, Versions
-from opend_si.dates import When, read_milliseconds
+from opend_si.dates import AsOf
 from opend_si.errors import CacheMiss, InvalidArgument, warn
 from opend_si.history.record import make_ledger
 from opend_si.history.statements import BOTTOM
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import Content, PageKey
-from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, table_schema
+from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, public_days, table_schema
 from opend_si.research.batch import resolve
 from opend_si.settings import Mode, Settings
-from opend_si_schema.definitions import Call, Table
+from opend_si.tables import default_unit, describe
+from opend_si_schema.definitions import DATE, KNOWN_AT, MARKET, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,7 @@ _SHOWN = 5
 
 
 def arrow_table(
-    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None
+    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf
 ) -> ArrowTable:
     """All rows of the symbols, by symbol and date."""
     need_arrow("arrow_table")
@@ -44,7 +46,7 @@ def arrow_table(
         raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
     with closing(Store(settings.cache, may_write=False)) as store:
         table, names = _choose(store, call, codes, market)
-        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, table.market)
+        looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
         build = _Build(call, table, looking_back)
         done, size = 0, _FIRST
         while batch := names[done : done + size]:
@@ -55,15 +57,25 @@ def arrow_table(
         if build.incomplete:  # of nothing no table is made: an export would replace a full one by it
             needed = codes is not None or len(build.incomplete) == len(names)
             _tell_incomplete(store, call, build.incomplete, is_needed=needed)
-    return build.finish()
+    return build.finish() if public is None else _published(build.finish(), public)
 
 
-def panel(
-    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None
-) -> pd.DataFrame:
-    """The same as a DataFrame; its `attrs` name the market."""
+def panel(settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
+    """The same as a DataFrame; its `attrs` say what it is."""
     need_arrow("panel")
-    return to_frame(arrow_table(settings, call, codes, market, as_of))
+    table = arrow_table(settings, call, codes, market, as_of)
+    frame = to_frame(table)
+    of_market = next(each for each in call.tables if each.market.prefix == frame.attrs[MARKET])
+    frame.attrs.update(describe(call, of_market))
+    return frame
+
+
+def _published(table: ArrowTable, day: date) -> ArrowTable:
+    """The rows that were public at the end of a day."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return table.filter(pc.less_equal(table[PUBLISHED_BY], pa.scalar(day, pa.date32())))
 
 
 def to_frame(table: ArrowTable) -> pd.DataFrame:
@@ -74,15 +86,17 @@ def to_frame(table: ArrowTable) -> pd.DataFrame:
     names, metadata = table.column_names, table.schema.metadata
     nullable = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in nullable_dtypes().items()}
     missing = [name for name in names if table.schema.field(name).type in nullable and table[name].null_count]
-    date = names.index("date")
-    # Days as `history` has them. The detour is free: 32-bit days have no shorter way to seconds.
-    table = table.set_column(date, "date", table["date"].cast(pa.timestamp("s")))
+    unit = default_unit()
+    # Days and moments as `history` has them. The detour over seconds is free: 32-bit days have no shorter way.
+    for name in (DATE, PUBLISHED_BY):
+        table = table.set_column(names.index(name), name, table[name].cast(pa.timestamp("s")).cast(pa.timestamp(unit)))
+    table = table.set_column(names.index(KNOWN_AT), KNOWN_AT, table[KNOWN_AT].cast(pa.timestamp(unit, "UTC")))
     apart = {name: table[name].to_pandas(types_mapper=nullable.get) for name in missing}
     table = table.drop_columns(missing)
     frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
     for name, numbers in apart.items():
         frame.insert(names.index(name), name, numbers)
-    frame.attrs["market"] = metadata[b"market"].decode()
+    frame.attrs[MARKET] = metadata[b"market"].decode()
     return frame
 
 
@@ -193,7 +207,7 @@ class _Build:
         symbols = pa.array(self._names, type=pa.string())
         tables = []
         for columns in self._chunks:
-            columns["symbol"] = pa.DictionaryArray.from_arrays(columns["symbol"], symbols)
+            columns[SYMBOL] = symbols.take(columns[SYMBOL])
             tables.append(pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema))
         return pa.concat_tables(tables) if tables else schema.empty_table()
 
@@ -211,11 +225,13 @@ class _Build:
                 name: pa.concat_arrays([part.columns[name] for part in parts]).take(pa.array(order)) for name in columns
             }
         places = len(self._names) + np.cumsum(complete) - 1
+        dates = days(columns["timestamp"].to_numpy(), self._table)
         return {
-            "symbol": pa.array(places[numbers].astype(np.int32)),
-            "date": days(columns["timestamp"].to_numpy(), self._table),
+            SYMBOL: pa.array(places[numbers].astype(np.int32)),
+            DATE: dates,
             **columns,
-            "known_at": pa.array(known_at).view(pa.timestamp("ms", "UTC")),
+            PUBLISHED_BY: public_days(dates, self._table),
+            KNOWN_AT: pa.array(known_at).view(pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC")),
         }
 
     def _walk(self, number: int, name: str, record: Versions) -> _Part | None:

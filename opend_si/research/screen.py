@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opend_si.dates import When
+from opend_si.dates import AsOf
 from opend_si.errors import InvalidArgument
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import panel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CHANGES = (CHANGE, CHANGE_PERCENT)
 
 
-def screen(settings: Settings, call: Call, market: str | None, by: str, top: int, as_of: When | None) -> pd.DataFrame:
+def screen(settings: Settings, call: Call, market: str | None, by: str, top: int, as_of: AsOf) -> pd.DataFrame:
     """The latest row of each recorded symbol of a market, with what changed since the row before; highest first.
 
     Rows without a value come last; equal ones stay in the order of their symbols. A kind that counts nothing that is short

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opend_si.calendars import add_business_days, is_due
+from opend_si.dates import AsOf
 from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.files import Files, user_path
 from opend_si.research.panel import panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
 from opend_si.settings import Settings
@@ -51,7 +53,7 @@ class _Compared:
     file: str
 
 
-def verify(settings: Settings, files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> pd.DataFrame:
+def verify(settings: Settings, files: Files) -> pd.DataFrame:
     """Each value of the files' rows, and of the recorded rows of their days, of every symbol that is recorded.
 
     `attrs` say what was not compared: `not_recorded`, how many lines are of symbols that are not recorded; `ambiguous`, the
@@ -61,7 +63,7 @@ def verify(settings: Settings, files: str | os.PathLike[str] | Iterable[str | os
     compared: list[_Compared] = []
     left_out = {"not_recorded": 0, "ambiguous": [], "odd": []}  # type: dict[str, Any]
     for market in sorted({report.market for report in reports}):
-        recorded = _rows_by_day(panel(settings, SHORT_INTEREST, None, market, None))
+        recorded = _rows_by_day(panel(settings, SHORT_INTEREST, None, market, AsOf()))
         names = sorted({symbol for rows in recorded.values() for symbol in rows})
         by_key = unambiguous(iter(names))
         left_out["ambiguous"] += sorted(set(names) - set(by_key.values()))
@@ -75,7 +77,7 @@ def verify(settings: Settings, files: str | os.PathLike[str] | Iterable[str | os
 def _paths(files: Any) -> list[Path]:
     try:
         given = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        paths = [Path(file).expanduser() for file in given]
+        paths = [user_path("files", file) for file in given]
     except TypeError:
         raise InvalidArgument(f"files is {files!r}: it takes the paths of files of the SFC or of FINRA") from None
     if not paths:
@@ -174,7 +176,7 @@ def check(settings: Settings, market: str | None) -> pd.DataFrame:
         raise CacheMiss(f"No {SHORT_INTEREST.title} is recorded in {settings.cache}. Record some with sync first.")
     found: list[tuple[str, date, str, float | None, float | None, str]] = []
     for prefix in markets:
-        frame = panel(settings, SHORT_INTEREST, None, prefix, None)
+        frame = panel(settings, SHORT_INTEREST, None, prefix, AsOf())
         table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == prefix)
         for symbol, rows in frame.groupby("symbol", observed=True):
             for row, before in _with_the_one_before(rows):

@@ -155,7 +155,7 @@ def test_a_screen_has_the_columns_of_panel_and_of_changes(offline: Any, face: Mo
         frame, whole = offline.screen(market, top=1000), face.with_changes(offline.panel(market=market))
         assert frame.dtypes.to_dict() == whole.dtypes.to_dict()
         assert list(frame) == list(whole)
-        assert frame.attrs == {"market": market}
+        assert frame.attrs["market"] == market
         last = whole.groupby("symbol", observed=True).tail(1).reset_index(drop=True)
         again = frame.sort_values("symbol").reset_index(drop=True)
         pd.testing.assert_frame_equal(again, last, check_exact=True)

@@ -1,0 +1,68 @@
+"""`verify` and `check`: recorded rows against the regulators' files, and against themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from opend_si.cli import exits
+from opend_si.cli.options import EPILOG, Brand, form_options
+from opend_si.cli.output import Format, WaitNotice, note, write_frame
+from opend_si_schema.calls import MARKETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+
+
+@click.command(epilog=EPILOG, short_help="Compare recorded rows with the regulators' files.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@form_options("Print JSON: a list of all compared values.", "Print all compared values as CSV.")
+@_cache
+@click.pass_obj
+def verify(brand: Brand, /, files: tuple[str, ...], form: Format | None, cache: str | None) -> None:
+    """Compare recorded short interest with FILEs of the SFC or of FINRA, as they give them. Needs the extra arrow.
+
+    Nothing is fetched: download the files, and sync first. The table shows what is not equal; exit code 8 if there is any.
+    """
+    from opend_si.research.verify import EQUAL, summary
+
+    with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
+        frame = client.verify(files)
+    unequal = frame[frame["result"] != EQUAL]
+    if form is not None:
+        write_frame(frame, form, "")
+    elif not unequal.empty:
+        write_frame(unequal.drop(columns="file"), "table", "rows that are not equal")
+    note(f"{summary(frame)} ({', '.join(sorted(set(frame['file']))) or 'no file has a day of the record'})")
+    _note_left_out(frame)
+    if not unequal.empty:
+        raise click.exceptions.Exit(exits.INCOMPLETE)
+
+
+def _note_left_out(frame: pd.DataFrame) -> None:
+    for text in frame.attrs["odd"]:
+        note(f"not understood: {text}")
+    if frame.attrs["ambiguous"]:
+        note(f"left out, for the regulator writes them alike: {', '.join(frame.attrs['ambiguous'])}")
+
+
+@click.command(epilog=EPILOG, short_help="Look for recorded values that do not fit each other.")
+@click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
+@form_options("Print JSON: a list of findings.")
+@_cache
+@click.pass_obj
+def check(brand: Brand, /, market: str | None, form: Format | None, cache: str | None) -> None:
+    """Check recorded short interest against itself: days to cover, dates, previous close. Needs the extra arrow.
+
+    Exit code 8 if there is a finding. A finding is no error: rows are OpenD's.
+    """
+    with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
+        frame = client.check(market)
+    if form is not None or not frame.empty:
+        write_frame(frame, form or "table", "" if form else "findings")
+    if not frame.empty:
+        raise click.exceptions.Exit(exits.INCOMPLETE)
+    note("all recorded values fit each other")
