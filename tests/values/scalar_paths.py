@@ -12,7 +12,7 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-FIELDS = json.loads(sys.argv[1])  # of the proto, by type
+FIELDS = json.loads(sys.argv[1])  # of the proto: type and column
 HOME = Path(sys.argv[2])
 if sys.argv[3] == "without ptars":
     sys.modules["ptars"] = None  # type: ignore[assignment]
@@ -42,7 +42,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "string": ("", "x", "空头", 'a, "b"\nc', " "),
     "Grade": (3, 0, -5),
 }
-NAMES = {field: f"of_{kind.lower()}" for kind, field in FIELDS.items()}
+NAMES = {field: column for field, (_, column) in FIELDS.items()}
+GRADE = next(field for field, (kind, _) in FIELDS.items() if kind == "Grade")
 
 
 def fill(universe: Any, symbol: str) -> None:
@@ -50,13 +51,13 @@ def fill(universe: Any, symbol: str) -> None:
     for index, row in enumerate(universe.rows(symbol)):
         some = {
             field: (None, *VALUES[kind])[(index + place) % (len(VALUES[kind]) + 1)]
-            for place, (kind, field) in enumerate(FIELDS.items())
+            for place, (field, (kind, _)) in enumerate(FIELDS.items())
         }
         universe.revise(symbol, index, **some)
         if index % 7 == 3:  # a number that the enum does not have, as a newer OpenD may send it
             row = universe.rows(symbol)[index]
-            row.ClearField(FIELDS["Grade"])
-            row.MergeFromString(bytes([*_varint(row.DESCRIPTOR.fields_by_name[FIELDS["Grade"]].number << 3), 77]))
+            row.ClearField(GRADE)
+            row.MergeFromString(bytes([*_varint(row.DESCRIPTOR.fields_by_name[GRADE].number << 3), 77]))
 
 
 def _varint(number: int) -> list[int]:
@@ -155,7 +156,8 @@ def main() -> None:
             assert client.sync(SYMBOLS).ok
             before = sent(universe, REVISED)
             fields = {
-                field: next(v for v in VALUES[kind] if v != before[NAMES[field]][-1]) for kind, field in FIELDS.items()
+                field: next(v for v in VALUES[kind] if v != before[NAMES[field]][-1])
+                for field, (kind, _) in FIELDS.items()
             }
             universe.revise(REVISED, 0, **fields)
             assert client.sync(SYMBOLS).ok
