@@ -6,9 +6,11 @@ protobuf reads from the bytes that OpenD sends.
 
 import asyncio
 import csv
+import io
 import json
+import subprocess
 import sys
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,20 @@ def check_export(client: Any, wanted: dict[str, list[Any]]) -> None:
         assert repr(found) == repr([None if value == "" else value for value in values]), name
 
 
+def check_console(cache: Path, wanted: dict[str, list[Any]]) -> None:
+    def said(*form: str) -> str:
+        command = [sys.executable, "-m", "futu_si", "history", PLAIN, "--offline", "--cache", str(cache), *form]
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+
+    rows = json.loads(said("--json"))
+    for name, values in wanted.items():
+        for row, value in zip(rows, values, strict=True):
+            if not isinstance(value, float) or isfinite(value):  # JSON has no other number
+                assert repr(row[name]) == repr(value), name
+    assert len([*csv.DictReader(io.StringIO(said("--csv"), newline=""))]) == len(rows)
+    assert " True " in said()
+
+
 def main() -> None:
     universe = Universe(symbols=SYMBOLS, most_rows=120)
     universe.publish(PLAIN, 1)  # made-up values fit their fields
@@ -176,6 +192,7 @@ def main() -> None:
             check_frame("history", client.history(symbol), wanted[symbol])
             check_frame("changes", with_changes(client.history(symbol)), wanted[symbol])
             check_pages(client, universe, symbol, wanted[symbol])
+        check_console(cache, wanted[PLAIN])
         check("arrow_table", client.arrow_table().to_pydict(), both)  # one symbol in arrays, one by the walk
         check_frame("panel", client.panel(), both)
         for name, values in both.items():
