@@ -78,7 +78,9 @@ def _make_loadable(message: DescriptorProto) -> None:
             field.json_name = field.name
         smallest = _SMALLEST.get(field.type)
         if smallest and field.default_value and abs(float(field.default_value)) < smallest:
-            field.default_value = "0"  # upb reads no denormal number but in hexadecimal, which pure Python does not read
+            field.default_value = (
+                "0"  # upb reads no denormal number but in hexadecimal, which pure Python does not read
+            )
     for nested in message.nested_type:
         _make_loadable(nested)
 

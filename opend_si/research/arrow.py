@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
+from opend_si.replies import read_text
 from opend_si.tables import DTYPES, read_columns
 from opend_si_schema.definitions import DATE, KNOWN_AT, SYMBOL, Call, Column, Table
 
@@ -68,7 +69,7 @@ def _decode_plainly(call: Call, table: Table, bodies: Sequence[bytes]) -> Decode
     columns = read_columns(table, [row for rows in lists for row in rows])
     return Decoded(
         np.array([len(rows) for rows in lists], dtype=np.int64),
-        np.array([reply.nextKey not in ("", END) for reply in replies], dtype=bool),
+        np.array([read_text(reply, "nextKey") not in ("", END) for reply in replies], dtype=bool),
         {
             column.name: pa.array(values, type=arrow_type(column))
             for column, values in zip(table.columns, columns, strict=True)

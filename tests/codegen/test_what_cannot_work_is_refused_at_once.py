@@ -34,7 +34,21 @@ columns = []
 [docs]
 """
 
+DAILY = "codegen/bindings/daily_short_volume.toml"
+
 CASES = [
+    *(
+        wrong(f"two-bindings-of-one-{key}", change(DAILY, old, new), f"two bindings have the {key} {told}")
+        for key, old, new, told in (
+            ("name", 'name = "daily_short_volume"', 'name = "short_interest"', "short_interest"),
+            ("call", 'call = "get_daily_short_volume"', 'call = "get_short_interest"', "get_short_interest"),
+            ("proto_id", "proto_id = 3248", "proto_id = 3249", "3249"),
+            ("record", 'record = "HkDailyShortVolume"', 'record = "HkShortInterest"', "HkShortInterest"),
+        )
+    ),
+    wrong(
+        "keyword-for-a-record", change(DAILY, "HkDailyShortVolume", "class"), "the record 'class' is no name in Python"
+    ),
     wrong(
         "role-of-no-field",
         change(BINDING, 'short = "sharesShort"', 'short = "sharesShrot"'),
