@@ -373,8 +373,8 @@ def _check_rows(toml: _Toml, item: Message, columns: Sequence[Column]) -> None:
     """Histories need the day of each row, and no two columns share a name."""
     if not any((column.field, column.dtype) == ("timestamp", "int64") for column in columns):
         raise toml.error(
-            f"{item.full_name} has no column `timestamp` of integers: histories are made of rows that say their day, as "
-            "midnight in Unix seconds"
+            f"{item.full_name} has no column `timestamp` of integers: histories are made of rows that say their day, "
+            "as midnight in Unix seconds"
         )
     names = [column.name for column in columns]
     for name in names:

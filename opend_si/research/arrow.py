@@ -1,8 +1,8 @@
 """Recorded replies to Arrow: many at once. Needs the extra `arrow`.
 
-Where ptars (protobuf to Arrow, in Rust) is installed, it decodes them from their bytes, without an object a row. It takes the
-descriptors of our private pool. Where it has no wheel, protobuf and the reader of pages do: slower, with the same result.
-Tests run on both.
+Where ptars (protobuf to Arrow, in Rust) is installed, it decodes them from their bytes, without an object a row. It
+takes the descriptors of our private pool. Where it has no wheel, protobuf and the reader of pages decode them: slower,
+with the same result. Tests run on both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What cannot work is refused when a binding or a proto is taken: with its name, a reason, and nothing written.
 
-Roles that no column can have, rows without the day that histories need, arguments that no page is asked with, fields that a page
-which is cut would lack, defaults that would pass for values, names that every message has.
+Roles that no column can have, rows without the day that histories need, arguments that no page is asked with, fields
+that a page which is cut would lack, defaults that would pass for values, names that every message has.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Takes every path with rows that have a column of each scalar type, in a tree whose proto has gained them.
 
-Run by `test_every_scalar_type_is_a_column`, in a process of its own. What it holds the paths against are the values that plain
+Run by `test_every_scalar_type_is_a_column`, in a process of its own. It holds the paths against the values that plain
 protobuf reads from the bytes that OpenD sends.
 """
 

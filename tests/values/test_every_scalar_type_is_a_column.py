@@ -1,7 +1,8 @@
-"""Every scalar type of proto2 is a column on every path, with the values that plain protobuf reads; or codegen refuses it.
+"""Every scalar type of proto2 is a column on every path, with the values of plain protobuf; or codegen refuses it.
 
-The paths: pages, records, JSON, pages cut from the record, histories, changes, revisions, panels (one symbol in arrays, one by the
-walk), Arrow tables, screens, Parquet and CSV, blocking and asyncio, with ptars and without, on both of protobuf's readers.
+The paths: pages, records, JSON, pages cut from the record, histories, changes, revisions, panels (one symbol in arrays,
+one by the walk), Arrow tables, screens, Parquet and CSV, the console, blocking and asyncio, with ptars and without, on
+both of protobuf's readers.
 """
 
 import json
