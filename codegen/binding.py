@@ -6,6 +6,7 @@ Reading checks: a key that is missing, unknown or of the wrong type, or a name t
 `CodegenError` with the file and the key.
 """
 
+import keyword
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -208,6 +209,13 @@ def read_calls(folder: Path, brands: Path, protos: Protos, markets: Sequence[Mar
     calls = [read_call(path, protos, markets) for path in sorted(folder.glob("*.toml"))]
     if default not in [call.name for call in calls]:
         raise toml.error(f"`default_call` {default} is not bound in {folder}")
+    named: list[tuple[str, object]] = [("record", table.record) for call in calls for table in call.tables]
+    named += [(key, getattr(call, key)) for key in ("name", "call", "proto_id") for call in calls]
+    for key, value in named:
+        if named.count((key, value)) > 1:
+            raise CodegenError(f"{folder}: two bindings have the {key} {value}")
+        if isinstance(value, str) and (not value.isidentifier() or keyword.iskeyword(value)):
+            raise CodegenError(f"{folder}: the {key} {value!r} is no name in Python")
     return tuple(sorted(calls, key=lambda call: (call.name != default, call.name)))
 
 
@@ -432,8 +440,8 @@ def _check_rows(toml: _Toml, item: Message, columns: Sequence[Column]) -> None:
     """Histories need the day of each row, and no two columns share a name."""
     if not any((column.field, column.dtype) == ("timestamp", "int64") for column in columns):
         raise toml.error(
-            f"{item.full_name} has no column `timestamp` of integers: histories are made of rows that say their day, as "
-            "midnight in Unix seconds"
+            f"{item.full_name} has no column `timestamp` of integers: histories are made of rows that say their day, "
+            "as midnight in Unix seconds"
         )
     names = [column.name for column in columns]
     for name in names:

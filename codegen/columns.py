@@ -1,4 +1,7 @@
-"""What a column may be, and what it is called. `binding` and `diff` ask here, and the engine gets it in `definitions`."""
+"""What a column may be, and what it is called.
+
+`binding` and `diff` ask here. The engine gets dtypes and reserved names in the rendered `definitions`.
+"""
 
 from collections.abc import Mapping
 
@@ -22,7 +25,7 @@ SCALARS: Mapping[int, str] = {
     _F.TYPE_BOOL: "bool",
     _F.TYPE_BYTES: "bytes",
 }
-# The dtype of a column by the Python type of its values: every type of SCALARS is here, or in _NO_COLUMN with the reason.
+# The dtype of a column by the Python type of its values. Every type of SCALARS is here, or in _NO_COLUMN with a reason.
 DTYPES = {"int": "int64", "float": "float64", "str": "str", "bool": "bool"}
 _NO_COLUMN = {"bytes": "neither CSV nor JSON can hold bytes", "": "a column holds one number or text a row"}
 # Columns that the engine puts beside those of a call: histories, panels, `with_changes`, and the folders of a data set.
@@ -33,7 +36,7 @@ MESSAGE_NAMES = frozenset(name for name in {*dir(Message), "Extensions"} if not 
 
 
 def column_name(field: str) -> str:
-    """`timestampStr` -> `timestamp_str`; with an underscore behind a name that the engine gives to a column of its own."""
+    """`timestampStr` -> `timestamp_str`; an underscore follows a name that the engine gives to a column of its own."""
     name = snake_case(field)
     return f"{name}_" if name in ADDED else name
 

@@ -88,7 +88,10 @@ class Message:
 
     @property
     def attributes(self) -> tuple[Field, ...]:
-        """The fields that a stub can name. `from` and its like need getattr; `str: str` would hide the type, `Clear` a method."""
+        """The fields that a stub can name.
+
+        `from` and its like need getattr. `str: str` would hide the type, and `Clear` a method of every message.
+        """
         unnamed = self.hiding | MESSAGE_NAMES
         return tuple(field for field in self.fields if not keyword.iskeyword(field.name) and field.name not in unnamed)
 

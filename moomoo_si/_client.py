@@ -449,7 +449,8 @@ class Client(BlockingClient):
 
         Args:
             market: `HK` or `US`. It can be left out where only one is recorded.
-            by: What to rank by: a column of numbers that `get_page` lists for the market, `change` or `change_percent`.
+            by: What to rank by: a column of numbers that `get_page` lists for the market, or what `with_changes` adds: `change`
+                or `change_percent`.
             top: How many rows.
             as_of, kind: As for `arrow_table`.
             as_of_by: What counts at the moment `as_of`: as `by` for `history`.
@@ -472,7 +473,7 @@ class Client(BlockingClient):
         by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "Figure":
-        """A picture of a symbol's history: short interest as an area, close price as a line, below days to cover or ratio.
+        """A picture of a symbol's history: what is short as an area, close price as a line, below days to cover or a ratio.
 
         What is missing of the history is fetched, as `history` does. The figure shows itself in a notebook;
         `figure.savefig(path)` writes it. Needs the extra `plot`.

@@ -7,6 +7,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from math import ceil
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -91,11 +92,12 @@ def _table(frame: pd.DataFrame, title: str, between: str) -> Table:
 def _cell(value: object) -> str:
     if _is_missing(value):
         return "–"
-    if isinstance(value, str):
-        return value
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if value.tzinfo else f"{value:%Y-%m-%d}"
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    # NumPy's truth values are no numbers, Python's are.
+    return f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else str(value)
 
 
 def _plain(value: object) -> object:

@@ -1,8 +1,8 @@
 """Recorded replies to Arrow: many at once. Needs the extra `arrow`.
 
-Where ptars (protobuf to Arrow, in Rust) is installed, it decodes them from their bytes, without an object a row. It takes the
-descriptors of our private pool. Where it has no wheel, protobuf and the reader of pages do: slower, with the same result.
-Tests run on both.
+Where ptars (protobuf to Arrow, in Rust) is installed, it decodes them from their bytes, without an object a row. It
+takes the descriptors of our private pool. Where it has no wheel, protobuf and the reader of pages decode them: slower,
+with the same result. Tests run on both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from opend_si.calendars import published_by_days
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
+from opend_si.replies import read_text
 from opend_si.tables import DTYPES, read_columns
 from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Column, Table
 
@@ -69,7 +70,7 @@ def _decode_plainly(call: Call, table: Table, bodies: Sequence[bytes]) -> Decode
     columns = read_columns(table, [row for rows in lists for row in rows])
     return Decoded(
         np.array([len(rows) for rows in lists], dtype=np.int64),
-        np.array([reply.nextKey not in ("", END) for reply in replies], dtype=bool),
+        np.array([read_text(reply, "nextKey") not in ("", END) for reply in replies], dtype=bool),
         {
             column.name: pa.array(values, type=arrow_type(column))
             for column, values in zip(table.columns, columns, strict=True)

@@ -29,8 +29,8 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
     - `days_between` (`Int64`): calendar days since the row before; missing in a symbol's first row.
     - `change` (`Int64`): what is short less that of the row before, in shares. For short interest that is the column
-      `aggregated_short` in HK frames and `shares_short` in US frames, for daily short volume `short_sell_shares_traded` and
-      `total_shares_short`.
+      `aggregated_short` in HK frames and `shares_short` in US frames, for daily short volume `short_sell_shares_traded`
+      and `total_shares_short`.
     - `change_percent` (`float64`): the change in percent of the row before: 12.34 is 12.34 %. Missing where the row
       before has no number, or 0; never infinite.
 

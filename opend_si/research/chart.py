@@ -55,9 +55,9 @@ _MULTIPLES = ((1e9, "billion "), (1e6, "million "), (1e3, "thousand "))
 # What matplotlib writes into a file of itself: the moment, unless told otherwise.
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _PNG_DPI = 200
-# Settings of the user's that hold for a chart too: fonts, which a name in Chinese may need, how finely screens are drawn, and what
-# has nothing to do with looks. All others are matplotlib's own: TeX, ticks on all sides or a hand-drawn look, which styles ask
-# for, would break a chart whose look is said here.
+# Settings of the user's that hold for a chart too: fonts (a Chinese name may need one), the dots of a screen, and what
+# has nothing to do with looks. All others are matplotlib's own. Styles ask for TeX, for ticks on all sides, for lines as
+# drawn by hand: that would break a chart whose look is said here.
 _KEPT = (
     "font.",
     "figure.dpi",
@@ -86,7 +86,7 @@ def draw(
     source: str | None = None,
     size: tuple[float, float] = (7.5, 4.8),
 ) -> Figure:
-    """What is short of a symbol as an area, its price as a line, and below days to cover or a ratio: as the binding says.
+    """What is short of a symbol as an area, its price as a line, and below days to cover or a ratio.
 
     Nothing is smoothed or filled: each number is drawn where it was reported, and over more than one missing row area
     and lines break. A number that stands alone is a bar or a dot. A frame without rows gives a picture that says so,

@@ -90,7 +90,8 @@ def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
 def _tell_pandas(table: ArrowTable) -> ArrowTable:
     """The table with pandas' own note of its types: integers with missing values are read as `Int64`, by Dask too.
 
-    Without it they become floats and lose digits, and Dask expects integers where floats come; truth values become objects.
+    Without it they become floats and lose digits, and Dask expects integers where floats come. Truth values become
+    objects.
     """
     import pandas as pd
 

@@ -22,8 +22,8 @@ _CHANGES = (CHANGE, CHANGE_PERCENT)
 def screen(settings: Settings, call: Call, market: str | None, by: str, top: int, as_of: AsOf) -> pd.DataFrame:
     """The latest row of each recorded symbol of a market, with what changed since the row before; highest first.
 
-    Rows without a value come last; equal ones stay in the order of their symbols. A kind that counts nothing that is short
-    has no changes.
+    Rows without a value come last. Equal ones stay in the order of their symbols. A kind that counts nothing that is
+    short has no changes.
     """
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InvalidArgument(f"top is {top!r}: it takes how many rows, 1 or more")

@@ -87,7 +87,7 @@ class Universe:
         with self._lock:
             self._rows[call.name, symbol] = rows
 
-    def revise(self, symbol: str, index: int, call: Call = SHORT_INTEREST, **values: Any) -> None:
+    def revise(self, symbol: str, index: int, call: Call = SHORT_INTEREST, /, **values: Any) -> None:
         """Give the row at `index` (0 is the newest) other values, by proto field name; None takes a value away."""
         rows = list(self.rows(symbol, call) or ())
         row = type(rows[index])()

@@ -339,16 +339,6 @@ PROTOS_WRONG = [  # the compiler's own words, with file and line
     wrong("missing-session", remove("codegen/protos/KeepAlive.proto"), "KeepAlive.proto: no such proto"),
 ]
 
-_BARE = """[[table]]
-market = "HK"
-list = "hkItemList"
-record = "Bare"
-schedule = "weekly"
-columns = []
-
-[docs]
-"""
-
 BINDINGS_WRONG = [
     wrong("no-toml", before_all(BINDING, "\n[oops\n"), "short_interest.toml: ", "line 2"),
     wrong("unknown-key", before_all(BINDING, "colour = 1\n"), "short_interest.toml: `colour`", "proto_id"),
@@ -429,93 +419,6 @@ BINDINGS_WRONG = [
         "two-columns-of-one-name",
         change(PROTO, LAST_HK_FIELD, f"{LAST_HK_FIELD}\n  optional double aggregated_short_ratio = 7;"),
         *("short_interest.toml: ", "HkShortInterestItem", "aggregated_short_ratio"),
-    ),
-    wrong(
-        "role-of-no-field",
-        change(BINDING, 'short = "sharesShort"', 'short = "sharesShrot"'),
-        *("short_interest.toml: table[0] `short` sharesShrot is no field of", "takes one of", "sharesShort"),
-    ),
-    wrong(
-        "role-of-a-text",
-        change(BINDING, 'price = "closePrice"', 'price = "timestampStr"'),
-        "short_interest.toml: table[0] `price` timestampStr is str: it takes a column of int64 or float64",
-    ),
-    wrong(
-        "position-in-fractions",
-        change(BINDING, 'short = "sharesShort"', 'short = "closePrice"'),
-        "short_interest.toml: table[0] `short` closePrice is float64: it takes a column of int64",
-    ),
-    wrong(
-        "other-price-of-no-field",
-        change(BINDING, 'other_prices = ["lastClosePrice"]', 'other_prices = ["lastPrice"]'),
-        "short_interest.toml: table[0] `other_prices` lastPrice is no field of",
-    ),
-    wrong(
-        "role-of-a-skipped-field",
-        lambda scratch: (
-            scratch.change(BINDING, '  { field = "daysToCover", unit = "days" },\n', ""),
-            scratch.change(BINDING, 'market = "US"', 'market = "US"\nskip = ["daysToCover"]'),
-        ),
-        "short_interest.toml: table[0] `ratio` daysToCover is skipped: it takes one of",
-    ),
-    wrong(
-        "rows-without-their-day",
-        lambda scratch: (
-            scratch.change(PROTO, "message C2S", "message Bare { optional int64 endDate = 1; }\n\nmessage C2S"),
-            scratch.change(PROTO, "repeated HkShortInterestItem", "repeated Bare"),
-            scratch.write(BINDING, scratch.read(BINDING).partition('[[table]]\nmarket = "HK"')[0] + _BARE),
-        ),
-        *("short_interest.toml: table[1] ", "Bare has no column `timestamp` of integers", "say their day"),
-    ),
-    wrong(
-        "day-that-is-a-text",
-        change(PROTO, "optional int64 timestamp = 1;", "optional string timestamp = 1;"),
-        "has no column `timestamp` of integers",
-    ),
-    wrong(
-        "argument-beside-the-security",
-        change(PROTO, "message C2S {", "message C2S {\n  required int32 periodType = 9;"),
-        *("short_interest.toml: Qot_GetShortInterest.C2S.periodType is required", "a security and nothing else"),
-    ),
-    wrong(
-        "cursor-that-is-required",
-        change(PROTO, "optional string nextKey = 2", "required string nextKey = 2"),
-        "Qot_GetShortInterest.C2S.nextKey is required",
-    ),
-    wrong(
-        "reply-that-requires-what-no-table-has",
-        change(PROTO, "message S2C {", "message S2C {\n  required int32 total = 9;"),
-        *("Qot_GetShortInterest.S2C.total is required", "`attrs` of each table"),
-    ),
-    wrong(
-        "skipped-field-that-is-required",
-        lambda scratch: (
-            scratch.change(PROTO, LAST_US_FIELD, f"{LAST_US_FIELD}\n  required int32 note = 9;"),
-            scratch.change(BINDING, 'market = "US"', 'market = "US"\nskip = ["note"]'),
-        ),
-        "table[0] `skip` note: Qot_GetShortInterest.UsShortInterestItem.note is required",
-    ),
-    *(
-        wrong(
-            f"default-of-{kind}",
-            change(PROTO, LAST_US_FIELD, f"{LAST_US_FIELD}\n  optional {kind} extra = 9 [default = {value}];"),
-            f"UsShortInterestItem.extra is {kind} and no column: its default is {told}",
-        )
-        for kind, value, told in (
-            *(("double", "1.5", "1.5"), ("float", "inf", "inf"), ("double", "nan", "nan"), ("int32", "-1", "-1")),
-            *(("bool", "true", "true"), ("string", '"0"', "0"), ("string", '"x"', "x")),
-        )
-    ),
-    *(
-        wrong(
-            f"{name}-in-{where}",
-            change(PROTO, f"message {where} {{", f"message {where} {{\n  optional int32 {name} = 19;"),
-            f"Qot_GetShortInterest.{where}.{name} hides the `{name}` that every message has",
-        )
-        for name, where in (
-            *(("HasField", "UsShortInterestItem"), ("DESCRIPTOR", "HkShortInterestItem"), ("SerializeToString", "C2S")),
-            *(("HasField", "S2C"), ("HasField", "Response"), ("SetInParent", "Request")),
-        )
     ),
     wrong(
         "documentation-that-is-no-text",

@@ -412,8 +412,8 @@ YES, NO = ". Wire-compatible. ", ". Not wire-compatible. "
         ),
         case(
             *("added-and-no-column", PROTO, A_FIELD, f"{A_FIELD}\n  optional bytes raw = 7;"),
-            f"raw added (optional bytes raw = 7){YES}No column of get_short_interest's HK table, and refused unless the "
-            "table's `skip` names it: neither CSV nor JSON can hold bytes.",
+            f"raw added (optional bytes raw = 7){YES}No column of get_short_interest's HK table, and refused unless "
+            "the table's `skip` names it: neither CSV nor JSON can hold bytes.",
             "Taking these protos would be refused: ",
             f"short_interest.toml: table[1] {HK_ITEM}.raw is bytes and no column",
         ),

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from codegen.binding import SCHEDULES
+from codegen.binding import SCHEDULES, read_call, read_markets
+from codegen.compile import compile_protos
+from codegen.errors import CodegenError
+from codegen.model import Protos, read_protos
 from tests.codegen.test_all_packages_or_none import Scratch, python
+from tests.codegen.test_changed_protos_are_taken_or_refused import published
 from tests.processes import ROOT
 
 RECIPE = (ROOT / "docs" / "binding.md").read_text(encoding="utf-8")
@@ -43,6 +47,35 @@ def test_what_the_recipe_says_works(followed: Scratch, tmp_path: Path) -> None:
     python(PROGRAM, path=[followed.root, followed.root / "generated"], cwd=followed.root, **home)
 
 
+def test_a_picture_of_what_is_not_short_is_refused_before_a_request(followed: Scratch, tmp_path: Path) -> None:
+    told = """
+from futu_si import Client, InvalidArgument, with_changes
+from opend_si.simulator import Simulator
+with Simulator() as opend, Client(opend.host, opend.port) as client:
+    for ask in (
+        lambda: client.plot("HK.00700", kind="borrow_fee"),
+        lambda: client.screen(kind="borrow_fee"),
+    ):
+        assert opend.requests == []
+        try:
+            ask()
+        except InvalidArgument as error:
+            assert "borrow fee of HK cannot be drawn" in str(error) or "shares_available, fee_rate" in str(error), error
+        else:
+            raise AssertionError
+        client.sync(["HK.00700"], kind="borrow_fee")
+        opend.requests.clear()
+    try:
+        with_changes(client.history("HK.00700", kind="borrow_fee"))
+    except InvalidArgument as error:
+        assert "of a kind that counts what is short" in str(error)
+    else:
+        raise AssertionError
+"""
+    home = {"OPEND_SI_HOME": str(tmp_path), "OPEND_SI_MODE": "online"}
+    python(told, path=[followed.root, followed.root / "generated"], cwd=followed.root, **home)
+
+
 def test_it_takes_no_new_engine_code(followed: Scratch) -> None:
     for name in ENGINE:
         for path in (ROOT / name).rglob("*.*"):
@@ -69,6 +102,69 @@ assert (ret, nothing) == (-1, None) and "HK" in text
 """
     home = {"OPEND_SI_HOME": str(tmp_path), "OPEND_SI_MODE": "online"}
     python(told, path=[followed.root, followed.root / "generated"], cwd=followed.root, **home)
+
+
+# Which published calls fit
+
+_SIBLING = """
+name = "sibling"
+call = "get_sibling"
+title = "sibling"
+proto = "{package}.proto"
+proto_id = 9002
+since = "10.6"
+page = "quote/sibling.html"
+refusal_name = "sibling"
+page_size = {{ minimum = 1, default = 10, maximum = 50 }}
+rate = {{ requests = 30, seconds = 30 }}
+docs = {{}}
+
+[[table]]
+market = "HK"
+list = "{list}"
+record = "Sibling"
+schedule = "daily"
+columns = []
+"""
+
+
+@pytest.fixture(scope="module")
+def published_protos() -> Protos:
+    folder = published("futu-api")
+    return read_protos(compile_protos(folder, [path.name for path in folder.glob("*.proto")]), {})
+
+
+def paged(protos: Protos) -> dict[str, str]:
+    """The published calls that ask page by page for one security, and a list of their replies."""
+    asked = {"security": "Qot_Common.Security", "nextKey": "string", "num": "int32"}
+    found = {}
+    for file in protos.files:
+        c2s, s2c = (protos.messages.get(f"{file.package}.{name}") for name in ("C2S", "S2C"))
+        if c2s and s2c and s2c.field("nextKey"):
+            fields = {field.name: field.proto_type for field in c2s.fields if not field.repeated}
+            if asked.items() <= fields.items():
+                found[file.package] = next(field.name for field in s2c.fields if field.repeated and field.is_message)
+    return found
+
+
+def test_the_published_calls_that_do_not_fit_are_those_that_codegen_refuses(
+    published_protos: Protos, tmp_path: Path
+) -> None:
+    markets = read_markets(ROOT / "codegen/markets.toml", published_protos)
+    refused: dict[str, str] = {}
+    for package, rows in paged(published_protos).items():
+        binding = tmp_path / f"{package}.toml"
+        binding.write_text(_SIBLING.format(package=package, list=rows), encoding="utf-8")
+        try:
+            read_call(binding, published_protos, markets)
+        except CodegenError as error:
+            refused[package.removeprefix("Qot_Get")] = str(error)
+    told = RECIPE.partition("## Which published calls fit")[2]
+    reason = re.compile("has no column `timestamp` of integers|is .* and no column|is required")
+    assert all(map(reason.search, refused.values())), refused
+    assert {*refused} == {*re.findall(r"^\| ([A-Z]\w+) \|", told, re.MULTILINE)}
+    assert f"Of the {len(published_protos.files)} protos" in told
+    assert (len(refused), len(paged(published_protos))) == (11, 13)
 
 
 def test_the_recipe_names_every_kind_of_publication() -> None:

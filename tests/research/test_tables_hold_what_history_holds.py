@@ -35,7 +35,7 @@ from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Table
 from tests.processes import without
 
-# The decoders ----------------------------------------------------------------------------------------------------------
+# The decoders ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["ptars", "protobuf"], autouse=True, scope="module")

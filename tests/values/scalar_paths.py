@@ -1,18 +1,20 @@
 """Takes every path with rows that have a column of each scalar type, in a tree whose proto has gained them.
 
-Run by `test_every_scalar_type_is_a_column`, in a process of its own. What it holds the paths against are the values that plain
+Run by `test_every_scalar_type_is_a_column`, in a process of its own. It holds the paths against the values that plain
 protobuf reads from the bytes that OpenD sends.
 """
 
 import asyncio
 import csv
+import io
 import json
+import subprocess
 import sys
-from math import inf, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
-FIELDS = json.loads(sys.argv[1])  # of the proto, by type
+FIELDS = json.loads(sys.argv[1])  # of the proto: type and column
 HOME = Path(sys.argv[2])
 if sys.argv[3] == "without ptars":
     sys.modules["ptars"] = None  # type: ignore[assignment]
@@ -42,7 +44,8 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "string": ("", "x", "空头", 'a, "b"\nc', " "),
     "Grade": (3, 0, -5),
 }
-NAMES = {field: f"of_{kind.lower()}" for kind, field in FIELDS.items()}
+NAMES = {field: column for field, (_, column) in FIELDS.items()}
+GRADE = next(field for field, (kind, _) in FIELDS.items() if kind == "Grade")
 
 
 def fill(universe: Any, symbol: str) -> None:
@@ -50,13 +53,13 @@ def fill(universe: Any, symbol: str) -> None:
     for index, row in enumerate(universe.rows(symbol)):
         some = {
             field: (None, *VALUES[kind])[(index + place) % (len(VALUES[kind]) + 1)]
-            for place, (kind, field) in enumerate(FIELDS.items())
+            for place, (field, (kind, _)) in enumerate(FIELDS.items())
         }
         universe.revise(symbol, index, **some)
         if index % 7 == 3:  # a number that the enum does not have, as a newer OpenD may send it
             row = universe.rows(symbol)[index]
-            row.ClearField(FIELDS["Grade"])
-            row.MergeFromString(bytes([*_varint(row.DESCRIPTOR.fields_by_name[FIELDS["Grade"]].number << 3), 77]))
+            row.ClearField(GRADE)
+            row.MergeFromString(bytes([*_varint(row.DESCRIPTOR.fields_by_name[GRADE].number << 3), 77]))
 
 
 def _varint(number: int) -> list[int]:
@@ -144,6 +147,20 @@ def check_export(client: Any, wanted: dict[str, list[Any]]) -> None:
         assert repr(found) == repr([None if value == "" else value for value in values]), name
 
 
+def check_console(cache: Path, wanted: dict[str, list[Any]]) -> None:
+    def said(*form: str) -> str:
+        command = [sys.executable, "-m", "futu_si", "history", PLAIN, "--offline", "--cache", str(cache), *form]
+        return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
+
+    rows = json.loads(said("--json"))
+    for name, values in wanted.items():
+        for row, value in zip(rows, values, strict=True):
+            if not isinstance(value, float) or isfinite(value):  # JSON has no other number
+                assert repr(row[name]) == repr(value), name
+    assert len([*csv.DictReader(io.StringIO(said("--csv"), newline=""))]) == len(rows)
+    assert " True " in said()
+
+
 def main() -> None:
     universe = Universe(symbols=SYMBOLS, most_rows=120)
     universe.publish(PLAIN, 1)  # made-up values fit their fields
@@ -155,7 +172,8 @@ def main() -> None:
             assert client.sync(SYMBOLS).ok
             before = sent(universe, REVISED)
             fields = {
-                field: next(v for v in VALUES[kind] if v != before[NAMES[field]][-1]) for kind, field in FIELDS.items()
+                field: next(v for v in VALUES[kind] if v != before[NAMES[field]][-1])
+                for field, (kind, _) in FIELDS.items()
             }
             universe.revise(REVISED, 0, **fields)
             assert client.sync(SYMBOLS).ok
@@ -174,6 +192,7 @@ def main() -> None:
             check_frame("history", client.history(symbol), wanted[symbol])
             check_frame("changes", with_changes(client.history(symbol)), wanted[symbol])
             check_pages(client, universe, symbol, wanted[symbol])
+        check_console(cache, wanted[PLAIN])
         check("arrow_table", client.arrow_table().to_pydict(), both)  # one symbol in arrays, one by the walk
         check_frame("panel", client.panel(), both)
         for name, values in both.items():

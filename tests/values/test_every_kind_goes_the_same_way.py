@@ -116,8 +116,39 @@ def test_a_sync_and_a_panel_of_a_kind_are_of_that_kind(client: Any, face: Module
         client.export(client._settings.cache.with_name("data"), "csv", kind=KIND)
 
 
+# What the broker's columns of each market are, by its own page.
+ROLES = {
+    HK: ("shortSellSharesTraded", "closePrice", "dailyTradeAvgRatio"),
+    US: ("totalSharesShort", "closePrice", "shortPercent"),
+}
+
+
+@pytest.mark.parametrize("code", ROLES)
+def test_a_screen_and_a_picture_of_a_kind_are_of_that_kind(client: Any, opend: Simulator, code: str) -> None:
+    codes = [code, "HK.00005" if code == HK else "US.GME"]
+    client.sync(codes, kind=KIND)
+    rows = {
+        one: [getattr(row, ROLES[code][0]) for row in opend.universe.rows(one, DAILY_SHORT_VOLUME) or ()]
+        for one in codes
+    }
+    changes = {one: 100 * (now - before) / before for one, (now, before, *_) in rows.items()}
+    frame = client.screen(code[:2], kind=KIND)
+    assert frame["symbol"].tolist() == sorted(codes, key=lambda one: -changes[one])
+    assert frame["change_percent"].tolist() == pytest.approx(sorted(changes.values(), reverse=True))
+    assert frame["change"].tolist() == [rows[one][0] - rows[one][1] for one in frame["symbol"]]
+    figure = client.plot(code, kind=KIND)
+    shown = opend.universe.rows(code, DAILY_SHORT_VOLUME) or ()
+    assert figure.axes[1].lines[0].get_ydata()[-1] == getattr(shown[0], ROLES[code][1])
+    assert figure.axes[2].lines[0].get_ydata()[-1] == getattr(shown[0], ROLES[code][2])
+    assert figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).y1 == max(rows[code])
+    legend = [text.get_text() for axes in figure.axes[1:] for text in axes.get_legend().get_texts()]
+    assert legend[0] == "Daily short volume"
+    assert "get_daily_short_volume" in figure.get_supxlabel()
+
+
 def test_an_unknown_kind_is_told_and_costs_no_request(client: Any, face: ModuleType, opend: Simulator) -> None:
-    for ask in (client.get_page, client.history, client.pages, client.revisions, client.sync, client.panel):
+    asks = (client.get_page, client.history, client.pages, client.revisions, client.sync, client.panel, client.plot)
+    for ask in (*asks, client.screen):
         for wrong in ("short", None, 3248, ["short_interest"]):
             with pytest.raises(face.InvalidArgument, match="short_interest or daily_short_volume"):
                 ask(HK, kind=wrong)
@@ -151,6 +182,16 @@ def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path
     history = console("history", HK, "--kind", KIND, "--csv", "--offline", **kept)
     assert len(history.stdout.splitlines()) == 121
     assert console("revisions", HK, "--kind", KIND, **kept).returncode == 0
+    ranking = console("screen", "--kind", KIND, "--csv", "--by", "turnover", **kept)
+    assert ranking.stdout.splitlines()[0].split(",")[-3:] == ["days_between", "change", "change_percent"]
+    shown = console("screen", "--kind", KIND, **kept).stdout
+    assert shown.startswith("daily short volume by change percent\n")
+    assert shown.splitlines()[1].split() == [
+        *("symbol", "date", "change", "percent", "short", "sell", "shares", "traded", "change"),
+        *("daily", "trade", "avg", "ratio", "close", "price"),
+    ]
+    drawn = console("plot", HK, "--kind", KIND, "--out", str(tmp_path / "a.svg"), **kept)
+    assert (drawn.returncode, (tmp_path / "a.svg").exists()) == (0, True), drawn.stderr
     assert console("get", HK, "--kind", "x", **kept).returncode == 2
 
 

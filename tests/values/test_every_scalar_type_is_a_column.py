@@ -1,7 +1,8 @@
-"""Every scalar type of proto2 is a column on every path, with the values that plain protobuf reads; or codegen refuses it.
+"""Every scalar type of proto2 is a column on every path, with the values of plain protobuf; or codegen refuses it.
 
-The paths: pages, records, JSON, pages cut from the record, histories, changes, revisions, panels (one symbol in arrays, one by the
-walk), Arrow tables, screens, Parquet and CSV, blocking and asyncio, with ptars and without, on both of protobuf's readers.
+The paths: pages, records, JSON, pages cut from the record, histories, changes, revisions, panels (one symbol in arrays,
+one by the walk), Arrow tables, screens, Parquet and CSV, the console, blocking and asyncio, with ptars and without, on
+both of protobuf's readers.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
+from opend_si_schema.definitions import ADDED
 from tests.codegen.test_all_packages_or_none import LAST_HK_FIELD, PROTO, Scratch
 from tests.codegen.test_changed_protos_are_taken_or_refused import Folder
 from tests.processes import ROOT
@@ -25,7 +27,20 @@ SCALARS = [
 GRADE = (
     "enum Grade { Grade_Middle = 3; Grade_None = 0; Grade_Low = -5; }"  # the first is what is read where none is sent
 )
-FIELDS = {kind: f"of{kind.capitalize()}" for kind in (*SCALARS, "Grade")}
+# Fields by name: type, and column.
+FIELDS = {f"of{kind.capitalize()}": (kind, f"of_{kind.lower()}") for kind in (*SCALARS, "Grade")}
+# Fields that are called like what histories, panels, changes and data sets add.
+RESERVED = {
+    "symbol": "symbol_",
+    "date": "date_",
+    "knownAt": "known_at_",
+    "publishedBy": "published_by_",
+    "market": "market_",
+    "daysBetween": "days_between_",
+    "change": "change_",
+    "change_percent": "change_percent_",
+}
+FIELDS |= {field: ("int32", column) for field, column in RESERVED.items()}
 PATHS = ROOT / "tests/values/scalar_paths.py"
 
 
@@ -35,7 +50,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     scratch = Scratch.make(tmp_path_factory.mktemp("scalars"), "opend_si")
     folder = Folder(tmp_path_factory.mktemp("protos") / "elsewhere")
     added = "\n".join(
-        f"  optional {kind} {name} = {number};" for number, (kind, name) in enumerate(FIELDS.items(), 101)
+        f"  optional {kind} {field} = {number};" for number, (field, (kind, _)) in enumerate(FIELDS.items(), 101)
     )
     folder.change(PROTO, LAST_HK_FIELD, f"{LAST_HK_FIELD}\n{added}")
     folder.change(PROTO, "message C2S", f"{GRADE}\n\nmessage C2S")
@@ -47,7 +62,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
     ("reader", "decoder"), [("upb", "with ptars"), ("upb", "without ptars"), ("python", "without ptars")]
 )
 def test_every_path_has_the_values_that_were_sent(tree: Scratch, tmp_path: Path, reader: str, decoder: str) -> None:
-    assert len(FIELDS) == 15
+    assert len(SCALARS) == 14
+    assert {*RESERVED.values()} == {f"{name}_" for name in ADDED}
     run = subprocess.run(
         [sys.executable, "-P", "-W", "error", str(PATHS), json.dumps(FIELDS), str(tmp_path), decoder],
         env={
