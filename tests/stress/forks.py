@@ -30,6 +30,8 @@ COUNT = 1_000
 # Seconds after which a child is taken to hang.
 PATIENCE = 60
 _PAUSE = 0.005
+# After so many there is nothing more to learn.
+_MOST_ERRORS = 10
 
 Question = Callable[[str], "list[int | None]"]
 
@@ -178,6 +180,8 @@ def run(count: int) -> Tally:
                 tally.errors[wrong] += 1
         with asker.at_work(tally):
             for _ in range(count):
+                if tally.errors.total() >= _MOST_ERRORS:
+                    break
                 fork(asker, tally)
                 opend.requests.clear()
                 opend.asked_for.clear()
