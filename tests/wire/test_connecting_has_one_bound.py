@@ -181,3 +181,14 @@ def test_descriptors_that_are_used_up_are_a_named_error(opend: Simulator, mode: 
     text, after = ended.stdout.splitlines()
     assert text == "answered" or "open files" in text or "cannot be used" in text
     assert after == "0"
+
+
+def test_a_process_that_cannot_encode_names_has_a_named_error(opend: Simulator) -> None:
+    """Python remembers that a codec could not be loaded."""
+    lost = "import encodings; encodings._cache['idna'] = None; import futu_si, sys; "
+    ask = "print(futu_si.OpenQuoteContext('localhost', int(sys.argv[1]), mode='bypass').get_short_interest('HK.00700')[:2])"
+    command = [sys.executable, "-c", lost + ask, str(opend.port)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.stderr == ""
+    assert "(-1, " in ended.stdout
+    assert "open files" in ended.stdout
