@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import os
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,10 @@ from opend_si.simulator import Simulator
 from tests.cache.processes import Process
 from tests.stress import forks
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+]
 
 
 def test_children_forked_while_threads_ask_answer_right_and_so_does_the_parent() -> None:
