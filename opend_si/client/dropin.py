@@ -33,6 +33,10 @@ def answer(
         if code is not None and stock_code is not None:
             raise InvalidArgument("code and stock_code are two names of one argument: pass one of them")
         page = client._page(call, stock_code if code is None else code, next_key, num)
+        return RET_OK, page.us, page.hk
     except ShortInterestError as error:
         return RET_ERROR, str(error), None
-    return RET_OK, page.us, page.hk
+    except (OSError, ImportError) as error:
+        # The first frame imports pandas, which takes open files.
+        reason = getattr(error, "strerror", None) or error
+        return RET_ERROR, f"The answer could not be made ({reason}). See how many files this process has open.", None

@@ -34,6 +34,9 @@ from opend_si.wire.keyfile import read_key
 from opend_si.wire.log import logged
 from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
 
+# Seconds that a thread has to report that the time is over.
+_FIRST_WORD = 0.1
+
 
 class AsyncioConnection:
     """A link to one OpenD. Tasks of one event loop may share it. The arguments are those of `BlockingConnection`."""
@@ -151,7 +154,8 @@ class AsyncioConnection:
         key = None if self._rsa_key is None else read_key(self._rsa_key)
         session = Session(key, self._asked_for)
         try:
-            async with asyncio.timeout_at(deadline):
+            # The thread that dials keeps the deadline, and knows what it waited for; so it has the first word.
+            async with asyncio.timeout_at(deadline + _FIRST_WORD):
                 connection = await self._dial(loop, deadline)
                 try:
                     _, link = await loop.create_connection(lambda: _Link(loop, where, session), sock=connection)

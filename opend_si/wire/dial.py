@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The codec that names are encoded with: a process that lacks descriptors when it is first wanted lacks it for good.
+import encodings.idna  # noqa: F401
 import os
 import selectors
 import socket

@@ -20,6 +20,7 @@ import pytest
 
 import opend_si
 from opend_si.simulator import Simulator
+from tests.stress import signals
 
 # Python drops an interrupt that comes while it forgets a generator, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -115,3 +116,11 @@ def test_the_default_client_answers_after_an_interrupt(one_face: ModuleType, ope
         kept.append(error)
         assert one_face.get_short_interest("HK.00700")[0] == one_face.RET_OK
     assert len(kept) > 50
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT there")
+def test_signals_from_outside_at_random_moments_leave_a_process_that_answers_and_ends() -> None:
+    """`tests.stress.signals` does the same ten thousand times."""
+    tally = signals.run(120)
+    assert tally.is_good, tally
+    assert tally.interrupts >= 120

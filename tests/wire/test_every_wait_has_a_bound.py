@@ -91,6 +91,21 @@ def test_a_silent_opend_ends_in_a_timeout_and_the_next_call_works(face: ModuleTy
         assert len(client.get_page("HK.00700")) == 10
 
 
+@pytest.mark.parametrize("seconds", [0, 1e-9, 1e-6, 0.0009, -1])
+def test_a_timeout_that_is_too_small_to_be_meant_is_refused(face: ModuleType, seconds: float) -> None:
+    with pytest.raises(face.InvalidArgument, match=r"timeout is .*: it takes seconds, from 0\.001 to 3600"):
+        face.Client(timeout=seconds)
+
+
+def test_the_smallest_timeout_ends(face: ModuleType, opend: Simulator) -> None:
+    opend.faults.append(faults.silence())
+    with (
+        face.Client(opend.host, opend.port, timeout=0.001) as client,
+        pytest.raises((face.RequestTimeout, face.ConnectionFailed)),
+    ):
+        client.get_page("HK.00700")
+
+
 def test_a_late_reply_never_answers_another_request(face: ModuleType, opend: Simulator) -> None:
     opend.faults.append(faults.silence(1.7))
     with face.Client(opend.host, opend.port, timeout=1.5) as client:
