@@ -21,7 +21,7 @@ from opend_si.settings import Settings
 @click.pass_context
 def cache(context: click.Context, file: str | None) -> None:
     """Look after the page cache."""
-    context.obj = Settings.resolve(cache=file).cache
+    context.obj = Settings.resolve(cache=file, mode="offline").cache
 
 
 @cache.command()

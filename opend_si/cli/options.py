@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from opend_si.cli import exits
 from opend_si.errors import InvalidArgument
-from opend_si.settings import DEFAULT_PORT, PUBLICATION, WaitCallback
+from opend_si.settings import DEFAULT_PORT, WaitCallback, max_age_text
 from opend_si_schema.calls import CALLS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -49,11 +49,11 @@ class Number(click.FloatRange):
 
 
 def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    """Seconds, or the word for the publication rule."""
-    try:
-        return value if value in (None, PUBLICATION) else float(value)
-    except ValueError:
-        raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
+    """Seconds, or the words for an age, which the settings read: those that are wrong are refused here, with the option's name."""
+    if value is None:
+        return None
+    age = max_age_text("--max-age", value)
+    return age if isinstance(age, float) else value
 
 
 def exclude_others(group: str, context: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -115,8 +115,9 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--max-age",
             callback=_read_max_age,
-            metavar="SECONDS",
-            help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
+            metavar="AGE",
+            help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
+            "(OPEND_SI_MAX_AGE, else 12h).",
         ),
         click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
         _flag("--no-cache", "mode", "bypass", "Read and record nothing."),

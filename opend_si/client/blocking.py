@@ -48,6 +48,10 @@ class BlockingClient:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client travels as its settings: on the other side it opens files and links of its own."""
+        return _made, (type(self), self._settings)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
 
@@ -101,12 +105,18 @@ class BlockingClient:
                 return None
 
 
+_C = TypeVar("_C", bound=BlockingClient)
+
+
+def _made(kind: type[_C], settings: Settings) -> _C:
+    client = kind.__new__(kind)
+    BlockingClient.__init__(client, settings)  # not the face's: it would look into another environment
+    return client
+
+
 def page_of(client: BlockingClient, call: Call, code: object, next_key: object, num: object) -> Page:
     """One page of any call."""
     return client._drive(client._ask.page(call, code, next_key, num))
-
-
-_C = TypeVar("_C", bound=BlockingClient)
 
 
 class Default(Generic[_C]):

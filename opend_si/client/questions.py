@@ -13,7 +13,7 @@ from opend_si.client.answers import Answers, PageWalk
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import When, read_midnight, read_milliseconds
+from opend_si.dates import When, read_as_of, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_revisions
 from opend_si.history.statements import BOTTOM, TOP
@@ -50,7 +50,7 @@ class Questions:
         up_to = TOP if end is None else read_midnight("end", end, market)
         if up_to < down_to:
             raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
-        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
+        looking_back = None if as_of is None else read_as_of(as_of, market)
         found, known = yield from self._answers.history(key, down_to, looking_back)
         rows = [row for row in found.rows if row.at <= up_to]
         return make_history(key.table, rows, [known.known_at(row) for row in rows])

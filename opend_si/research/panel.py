@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import BODY, CURRENT, RawVersion, Store, Version, Versions
-from opend_si.dates import When, read_milliseconds
+from opend_si.dates import When, read_as_of
 from opend_si.errors import CacheMiss, InvalidArgument, warn
 from opend_si.history.record import make_ledger
 from opend_si.history.statements import BOTTOM
@@ -44,7 +44,7 @@ def arrow_table(
         raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
     with closing(Store(settings.cache, may_write=False)) as store:
         table, names = _choose(store, call, codes, market)
-        looking_back = None if as_of is None else read_milliseconds("as_of", as_of, table.market)
+        looking_back = None if as_of is None else read_as_of(as_of, table.market)
         build = _Build(call, table, looking_back)
         done, size = 0, _FIRST
         while batch := names[done : done + size]:
