@@ -165,7 +165,7 @@ def encrypting(is_encrypt: bool | None, rsa_key: KeyFile | NotGiven | None) -> K
         )
     if (key := _pick_rsa_key(os.environ, rsa_key)) is None:
         raise InvalidArgument(
-            "is_encrypt is True and no RSA key is named: rsa_key= or OPEND_RSA_KEY takes the path of the private key file that "
+            "is_encrypt is True and no RSA key is named: rsa_key (or OPEND_RSA_KEY) takes the path of the private key file that "
             "OpenD has (rsa_private_key in its configuration)"
         )
     return key

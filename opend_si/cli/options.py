@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from opend_si.cli import exits
 from opend_si.errors import InvalidArgument
 from opend_si.settings import DEFAULT_PORT, WaitCallback, max_age_text
-from opend_si_schema.calls import CALLS
+from opend_si_schema.calls import CALLS, MARKETS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -109,6 +109,11 @@ kind_option = click.option(
 )
 
 
+cache_option = click.option("--cache", metavar="FILE", help="File of the page cache (OPEND_SI_CACHE).")
+as_of_option = click.option("--as-of", help="As of this moment, from what had been recorded by then.")
+market_option = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
+
+
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that may be answered from the record."""
     for option in (
@@ -119,7 +124,7 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
             "(OPEND_SI_MAX_AGE, else 12h).",
         ),
-        click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
+        cache_option,
         _flag("--no-cache", "mode", "bypass", "Read and record nothing."),
         _flag("--refresh", "mode", "refresh", "Fetch and record, whatever is recorded."),
         _flag("--offline", "mode", "offline", "Answer from what is recorded; open no socket."),
@@ -134,7 +139,7 @@ def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
         click.option(
             "--rsa-key",
-            type=click.Path(),
+            metavar="FILE",
             help="RSA private key file that OpenD has, too: the connection is encrypted (OPEND_RSA_KEY).",
         ),
         click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),

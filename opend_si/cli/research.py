@@ -6,16 +6,26 @@ from typing import Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, write_frame
-from opend_si_schema.calls import MARKETS, SHORT_INTEREST
+from opend_si.cli.options import (
+    EPILOG,
+    Brand,
+    as_of_option,
+    cache_option,
+    cache_options,
+    form_options,
+    kind_option,
+    market_option,
+    opend_options,
+)
+from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame
+from opend_si.cli.tables import units_of
+from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.definitions import Table
 
 # Columns of a screen's table.
 _SHOWN = 7
-
-_market = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
-_cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
-_as_of = click.option("--as-of", help="As of this moment, from what had been recorded by then.")
+# Units of what is added to a market's own columns.
+_CHANGES = {"change": "shares", "change_percent": "%", "days_between": "days"}
 
 
 @click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
@@ -23,7 +33,7 @@ _as_of = click.option("--as-of", help="As of this moment, from what had been rec
 @click.option("--out", required=True, metavar="FILE", help="File to write: .png, .svg or .pdf.")
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
-@_as_of
+@as_of_option
 @cache_options
 @opend_options
 @click.pass_obj
@@ -52,12 +62,12 @@ def plot(
 
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
-@_market
+@market_option
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
-@_as_of
+@as_of_option
 @form_options("Print JSON: a list of rows.")
-@_cache
+@cache_option
 @click.pass_obj
 def screen(
     brand: Brand,
@@ -72,16 +82,17 @@ def screen(
     """Print the latest row of each recorded symbol, highest first. Nothing is fetched. Needs the extra arrow."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.screen(market, by, top, as_of)
+    name = frame.attrs["market"]
+    table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == name)
     if form is None:
-        frame = frame[_for_people(frame.attrs["market"], by)]
-    write_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}")
+        frame = frame[_for_people(table, by)]
+    print_frame(frame, form or "table", f"short interest by {by.replace('_', ' ')}", units_of(table) | _CHANGES)
 
 
-def _for_people(market: str, by: str) -> list[str]:
+def _for_people(table: Table, by: str) -> list[str]:
     """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
     from opend_si.research.changes import short_column
 
-    table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == market)
     of_unit = {column.unit: column.name for column in reversed(table.columns)}  # the first of each unit
     ratio = of_unit.get("days") or of_unit["percent"]
     names = ["symbol", "date", by, short_column(table).name, "change", "change_percent", ratio]
@@ -91,10 +102,10 @@ def _for_people(market: str, by: str) -> list[str]:
 @click.command(epilog=EPILOG, short_help="Write what is recorded into Parquet or CSV files.")
 @click.argument("path")
 @click.option("--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
-@_market
+@market_option
 @kind_option
-@_as_of
-@_cache
+@as_of_option
+@cache_option
 @click.pass_obj
 def export(
     brand: Brand, /, path: str, form: str, market: str | None, kind: str, as_of: str | None, cache: str | None

@@ -18,6 +18,7 @@ from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
     from opend_si.client.answers import PageWalk
+    from opend_si.client.questions import HistoryRows
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -117,6 +118,13 @@ def _made(kind: type[_C], settings: Settings) -> _C:
 def page_of(client: BlockingClient, call: Call, code: object, next_key: object, num: object) -> Page:
     """One page of any call."""
     return client._drive(client._ask.page(call, code, next_key, num))
+
+
+def history_rows(
+    client: BlockingClient, call: Call, code: object, start: object, end: object, as_of: object
+) -> HistoryRows:
+    """What a history is made of, without pandas."""
+    return client._drive(client._ask.history_rows(call, code, start, end, as_of))
 
 
 class Default(Generic[_C]):

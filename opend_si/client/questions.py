@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.client.answers import Answers, PageWalk
 from opend_si.client.status import Status
@@ -17,13 +17,25 @@ from opend_si.dates import When, read_as_of, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_revisions
 from opend_si.history.statements import BOTTOM, TOP
-from opend_si.pages import Page, PageKey
+from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
-from opend_si_schema.definitions import Call
+from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+class HistoryRows(NamedTuple):
+    """What a history is made of: its rows, newest first, and when each value was known, in milliseconds.
+
+    `checked_at`: when OpenD last sent the newest page as it is; None where there is none.
+    """
+
+    table: Table
+    rows: list[Row]
+    known_at: list[int]
+    checked_at: int | None
 
 
 class Questions:
@@ -44,6 +56,11 @@ class Questions:
         return self._answers.pages(_longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: object) -> Steps[pd.DataFrame]:
+        found = yield from self.history_rows(call, code, start, end, as_of)
+        return make_history(found.table, found.rows, found.known_at)
+
+    def history_rows(self, call: Call, code: object, start: object, end: object, as_of: object) -> Steps[HistoryRows]:
+        """What a history is made of."""
         key = _longest(call, code)
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
@@ -53,7 +70,8 @@ class Questions:
         looking_back = None if as_of is None else read_as_of(as_of, market)
         found, known = yield from self._answers.history(key, down_to, looking_back)
         rows = [row for row in found.rows if row.at <= up_to]
-        return make_history(key.table, rows, [known.known_at(row) for row in rows])
+        head = found.ledger.head(0)
+        return HistoryRows(key.table, rows, [known.known_at(row) for row in rows], head.checked_at if head else None)
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Steps[Figure]:
         from opend_si.research import chart
