@@ -16,72 +16,65 @@ The same page with exceptions, records and JSON, and the whole history::
         page = client.get_page("HK.00700", num=50)
         frame = client.history("HK.00700", start="2020-01-01")
 
-Importing this package loads no pandas, writes nothing and starts nothing.
+Importing this package costs next to nothing: each name is loaded when it is first used. It writes nothing and starts nothing.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from moomoo_si._client import (
-    Client,
-    arrow_table,
-    changes_since,
-    check,
-    configure,
-    export,
-    history,
-    panel,
-    plot,
-    revisions,
-    screen,
-    status,
-    sync,
-    verify,
-)
-from moomoo_si._quote import (
-    OpenQuoteContext,
-    get_daily_short_volume,
-    get_short_interest,
-)
 from opend_si import __version__
-from opend_si.client.dropin import RET_ERROR, RET_OK
-from opend_si.client.status import Status
-from opend_si.client.sync import SymbolReport, SyncReport
-from opend_si.errors import (
-    CacheBusy,
-    CacheCorrupt,
-    CacheError,
-    CacheMiss,
-    CacheVersionMismatch,
-    ConnectionFailed,
-    InvalidArgument,
-    MissingExtra,
-    NotPermitted,
-    OpenDError,
-    ProtocolError,
-    RateLimited,
-    RequestTimeout,
-    ShortInterestError,
-    ShortInterestWarning,
-    UnknownSymbol,
-    Unsupported,
-)
-from opend_si.pages import Page
-from opend_si.research.changes import with_changes
-from opend_si.research.features import rank, with_history
-from opend_si_schema.records import (
-    HkDailyShortVolume,
-    HkShortInterest,
-    UsDailyShortVolume,
-    UsShortInterest,
-)
+
+TYPE_CHECKING = False  # checkers take it for true by its name; typing itself takes longer to load than all of this
 
 if TYPE_CHECKING:
-    from moomoo_si._aio import AsyncClient
+    from moomoo_si._aio import AsyncClient as AsyncClient
+    from moomoo_si._client import (
+        Client,
+        arrow_table,
+        changes_since,
+        check,
+        configure,
+        export,
+        history,
+        panel,
+        plot,
+        revisions,
+        screen,
+        status,
+        sync,
+        verify,
+    )
+    from moomoo_si._quote import OpenQuoteContext, get_daily_short_volume, get_short_interest
+    from opend_si.client.dropin import RET_ERROR, RET_OK
+    from opend_si.client.status import Status
+    from opend_si.client.sync import SymbolReport, SyncReport
+    from opend_si.errors import (
+        CacheBusy,
+        CacheCorrupt,
+        CacheError,
+        CacheMiss,
+        CacheVersionMismatch,
+        ConnectionFailed,
+        InvalidArgument,
+        MissingExtra,
+        NotPermitted,
+        OpenDError,
+        ProtocolError,
+        RateLimited,
+        RequestTimeout,
+        ShortInterestError,
+        ShortInterestWarning,
+        UnknownSymbol,
+        Unsupported,
+    )
+    from opend_si.pages import Page
+    from opend_si.research.changes import with_changes
+    from opend_si.research.features import rank, with_history
+    from opend_si_schema.records import HkDailyShortVolume, HkShortInterest, UsDailyShortVolume, UsShortInterest
 
+# Not AsyncClient: who takes all names with a star does not pay for asyncio.
 __all__ = [
     "RET_ERROR",
     "RET_OK",
-    "AsyncClient",
     "CacheBusy",
     "CacheCorrupt",
     "CacheError",
@@ -130,16 +123,69 @@ __all__ = [
     "with_history",
 ]
 
+# Where each name is.
+_HOMES = {
+    "AsyncClient": "moomoo_si._aio",
+    "Client": "moomoo_si._client",
+    "arrow_table": "moomoo_si._client",
+    "changes_since": "moomoo_si._client",
+    "check": "moomoo_si._client",
+    "configure": "moomoo_si._client",
+    "export": "moomoo_si._client",
+    "history": "moomoo_si._client",
+    "panel": "moomoo_si._client",
+    "plot": "moomoo_si._client",
+    "revisions": "moomoo_si._client",
+    "screen": "moomoo_si._client",
+    "status": "moomoo_si._client",
+    "sync": "moomoo_si._client",
+    "verify": "moomoo_si._client",
+    "OpenQuoteContext": "moomoo_si._quote",
+    "get_short_interest": "moomoo_si._quote",
+    "get_daily_short_volume": "moomoo_si._quote",
+    "RET_ERROR": "opend_si.client.dropin",
+    "RET_OK": "opend_si.client.dropin",
+    "Status": "opend_si.client.status",
+    "SymbolReport": "opend_si.client.sync",
+    "SyncReport": "opend_si.client.sync",
+    "CacheBusy": "opend_si.errors",
+    "CacheCorrupt": "opend_si.errors",
+    "CacheError": "opend_si.errors",
+    "CacheMiss": "opend_si.errors",
+    "CacheVersionMismatch": "opend_si.errors",
+    "ConnectionFailed": "opend_si.errors",
+    "InvalidArgument": "opend_si.errors",
+    "MissingExtra": "opend_si.errors",
+    "NotPermitted": "opend_si.errors",
+    "OpenDError": "opend_si.errors",
+    "ProtocolError": "opend_si.errors",
+    "RateLimited": "opend_si.errors",
+    "RequestTimeout": "opend_si.errors",
+    "ShortInterestError": "opend_si.errors",
+    "ShortInterestWarning": "opend_si.errors",
+    "UnknownSymbol": "opend_si.errors",
+    "Unsupported": "opend_si.errors",
+    "Page": "opend_si.pages",
+    "with_changes": "opend_si.research.changes",
+    "rank": "opend_si.research.features",
+    "with_history": "opend_si.research.features",
+    "UsShortInterest": "opend_si_schema.records",
+    "HkShortInterest": "opend_si_schema.records",
+    "UsDailyShortVolume": "opend_si_schema.records",
+    "HkDailyShortVolume": "opend_si_schema.records",
+}
+
 
 def __dir__() -> list[str]:
-    """With `AsyncClient`, which is not here before it is asked for."""
-    return sorted({*globals(), *__all__})
+    """With the names that were not asked for yet."""
+    return sorted({*globals(), *_HOMES})
 
 
 def __getattr__(name: str) -> object:
-    """`AsyncClient` when it is asked for: it imports asyncio."""
-    if name == "AsyncClient":
-        from moomoo_si._aio import AsyncClient
-
-        return AsyncClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """A name when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

@@ -39,9 +39,9 @@ class Client(BlockingClient):
             `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
         cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
             else in the user's data folder.
-        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
-            ever; `"publication"`: until the market's publication rule says that a new row can exist, a week at most. Not
-            given: `OPEND_SI_MAX_AGE` (seconds, or `publication`), else 12 hours.
+        max_age: How long a recorded page is fresh: seconds, a `timedelta`, or a text such as `90m`, `12h` or `7d`; 0: it is
+            always asked for again; None or `"never"`: for ever; `"publication"`: until the market's publication rule says
+            that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
             wait.
@@ -178,8 +178,8 @@ class Client(BlockingClient):
                 are recorded now, also for years before the record began.
             kind: As for `get_page`.
 
-        Days and moments are texts such as `2026-04-30`, dates, datetimes or pandas Timestamps; what has no time zone is
-        the market's.
+        Days and moments are texts such as `2026-04-30`, dates, datetimes, pandas Timestamps or NumPy's datetime64; what
+        has no time zone is the market's. An `as_of` in the future is now, with a warning.
 
         Returns:
             A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
@@ -522,9 +522,9 @@ def configure(
             `bypass`: fetched, nothing is read or recorded. Not given: `OPEND_SI_MODE`, else `online`.
         cache: File of the page cache. Not given: `OPEND_SI_CACHE`, else `pages.sqlite3` in the folder `OPEND_SI_HOME`,
             else in the user's data folder.
-        max_age: How long a recorded page is fresh: seconds or a `timedelta`; 0: it is always asked for again; None: for
-            ever; `"publication"`: until the market's publication rule says that a new row can exist, a week at most. Not
-            given: `OPEND_SI_MAX_AGE` (seconds, or `publication`), else 12 hours.
+        max_age: How long a recorded page is fresh: seconds, a `timedelta`, or a text such as `90m`, `12h` or `7d`; 0: it is
+            always asked for again; None or `"never"`: for ever; `"publication"`: until the market's publication rule says
+            that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
             wait.

@@ -17,13 +17,18 @@ from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from opend_si.calendars import add_business_days, is_due, publication
-from opend_si.errors import InvalidArgument
+from opend_si.errors import InvalidArgument, warn
 from opend_si_schema.definitions import Market, Table
 
-# What users may pass for a day or a moment; pandas' Timestamp is a datetime.
+# What users may pass for a day or a moment; pandas' Timestamp is a datetime. NumPy's datetime64 is taken, too: what a
+# column of days gives.
 When: TypeAlias = str | date | datetime
 # A moment, or how long ago it was.
 Since: TypeAlias = str | date | datetime | timedelta
+# A day as some write it: the year first, so that nothing has to be guessed.
+_WITH_SLASHES = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})")
+# How far from now a day may begin that is named as of when: days begin at other moments elsewhere.
+_DAYS_AHEAD = timedelta(days=2)
 
 # Moments are counted from here: `fromtimestamp` knows none before it on Windows.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,13 +114,13 @@ class AsOf:
         """The moment by which something had to be recorded, in milliseconds; None: it does not matter when."""
         if self.when is None or self.by == BY_PUBLICATION:
             return None
-        return read_milliseconds("as_of", self.when, market)
+        return read_as_of(self.when, market)
 
     def public(self, market: Market) -> date | None:
         """The last day that had ended by then, in the market's time zone; None: it does not matter what was public."""
         if self.when is None or self.by == BY_RECORD:
             return None
-        following = moment(read_milliseconds("as_of", self.when, market) + 1)
+        following = moment(read_as_of(self.when, market) + 1)
         return following.astimezone(ZoneInfo(market.timezone)).date() - timedelta(days=1)
 
 
@@ -141,6 +146,25 @@ def read_since(name: str, value: object) -> int:
         return milliseconds(datetime.combine(found, time_of_day()))
 
 
+def read_as_of(value: object, market: Market) -> int:
+    """The moment to look back from. One in the future is now, with a warning: the same question would have another answer then."""
+    found, present = read_milliseconds("as_of", value, market), now()
+    given = _read("as_of", value)
+    if not isinstance(given, datetime):
+        if midnight(given, market) > (moment(present) + _DAYS_AHEAD).timestamp():
+            warn(f"as_of is {value!r}, which lies in the future: the answer is as of now.")
+        return found
+    if found - present >= 1000:  # a text to the second means the end of that second
+        zone = (
+            ""
+            if given.tzinfo
+            else f" (without a time zone it is a time in {market.timezone}; datetime.now(UTC) has one)"
+        )
+        warn(f"as_of is {value!r}, which lies in the future{zone}: the answer is as of now.")
+        return present
+    return found
+
+
 @contextmanager
 def _in_range(name: str, value: object) -> Iterator[None]:
     try:
@@ -152,15 +176,29 @@ def _in_range(name: str, value: object) -> Iterator[None]:
 
 
 def _read(name: str, value: object) -> date | datetime:
-    if isinstance(value, str):
-        text = value.strip()
+    text = _text(value)
+    if text is not None:
         try:
             return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
         except ValueError:
             pass
     elif isinstance(value, date) and value == value:  # pandas' NaT differs from itself
         return value
-    raise InvalidArgument(f"{name} is {value!r}: it takes a date, a datetime, or a text such as 2026-04-30")
+    raise InvalidArgument(
+        f"{name} is {value!r}: it takes a date, a datetime, or a text such as 2026-04-30 or 2026-04-30 16:00+00:00"
+    )
+
+
+def _text(value: object) -> str | None:
+    """A day or moment as ISO 8601 writes it; None for what is no text."""
+    if getattr(getattr(value, "dtype", None), "kind", None) == "M" and getattr(value, "ndim", 0) == 0:
+        return str(value)  # NumPy's datetime64, NaT and months included, which are no days
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if found := _WITH_SLASHES.fullmatch(text):
+        return f"{found[1]}-{found[2]:0>2}-{found[3]:0>2}"
+    return text
 
 
 def midnight(day: date, market: Market) -> int:

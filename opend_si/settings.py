@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -70,9 +71,13 @@ class NotGiven(Enum):
 
 NOT_GIVEN: Final = NotGiven.NOT_GIVEN
 ModeName: TypeAlias = Literal["online", "refresh", "offline", "bypass"]
-MaxAge: TypeAlias = float | timedelta | Literal["publication"] | None
+MaxAge: TypeAlias = float | timedelta | str | None
 # Fresh until the market's publication rule says that a new row can exist.
 PUBLICATION: Final = "publication"
+# For ever, as a text: what None is in Python.
+NEVER: Final = "never"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
 WaitCallback: TypeAlias = Callable[[float], object]
 KeyFile: TypeAlias = str | os.PathLike[str]
 
@@ -130,17 +135,26 @@ class Settings:
     ) -> Settings:
         """Settings from arguments (None: not given), the environment and the defaults."""
         env = os.environ if environ is None else environ
-        home = _pick(env, "home", None, "OPEND_SI_HOME", user_file, _default_home)
+        chosen = _pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE)
+        # What a mode does not use is not looked up for it: a variable that is wrong, or meant for something else, is no error.
+        of_opend = env if chosen is not Mode.OFFLINE else {}
+        of_age = env if chosen is Mode.ONLINE else {}
+        address = _address(of_opend) if host is None and port is None else None
+        file = _pick(env, "cache", cache, "OPEND_SI_CACHE", user_file, lambda: None)
+        if file is not None and chosen is Mode.OFFLINE:
+            home = file.parent
+        else:
+            home = _pick(env, "home", None, "OPEND_SI_HOME", user_file, _default_home)
         return cls(
-            host=_pick(env, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
-            port=_pick(env, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
-            rsa_key=_pick_rsa_key(env, rsa_key),
+            host=address[0] if address else _pick(of_opend, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
+            port=address[1] if address else _pick(of_opend, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
+            rsa_key=_pick_rsa_key(of_opend, rsa_key),
             timeout=DEFAULT_TIMEOUT if timeout is None else _timeout("timeout", timeout),
-            mode=_pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE),
-            cache=_pick(env, "cache", cache, "OPEND_SI_CACHE", user_file, lambda: home / PAGES_FILE),
+            mode=chosen,
+            cache=file or home / PAGES_FILE,
             budget=home / BUDGET_FILE,
-            max_age=_pick_max_age(env, max_age),
-            rate=_pick(env, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
+            max_age=_pick_max_age(of_age, max_age),
+            rate=_pick(of_opend, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
             on_wait=_callback("on_wait", on_wait),
         )
 
@@ -157,7 +171,7 @@ def encrypting(is_encrypt: bool | None, rsa_key: KeyFile | NotGiven | None) -> K
         )
     if (key := _pick_rsa_key(os.environ, rsa_key)) is None:
         raise InvalidArgument(
-            "is_encrypt is True and no RSA key is named: rsa_key= or OPEND_RSA_KEY takes the path of the private key file that "
+            "is_encrypt is True and no RSA key is named: rsa_key (or OPEND_RSA_KEY) takes the path of the private key file that "
             "OpenD has (rsa_private_key in its configuration)"
         )
     return key
@@ -197,7 +211,7 @@ def _pick_max_age(env: Mapping[str, str], given: MaxAge | NotGiven) -> _Age | No
         return None
     if given is not NOT_GIVEN:
         return _max_age("max_age", given)
-    return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", _max_age_text, lambda: DEFAULT_MAX_AGE)
+    return _pick(env, "max_age", None, "OPEND_SI_MAX_AGE", max_age_text, lambda: DEFAULT_MAX_AGE)
 
 
 def _pick_rsa_key(env: Mapping[str, str], given: KeyFile | NotGiven | None) -> Path | None:
@@ -225,14 +239,38 @@ def _host(name: str, value: object) -> str:
 
 
 def _port(name: str, value: object) -> int:
-    if name == "OPEND_PORT" and isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
+    if name == "OPEND_PORT" and isinstance(value, str):
+        if (address := _read_link(value)) is not None:
+            return address[1]
+        value = int(value) if value.isascii() and value.isdigit() else value
     port = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0  # NumPy's numbers, too
     if not 1 <= port <= 65535:
-        raise InvalidArgument(
-            f"{name} is {value!r}: it takes a port from 1 to 65535; OpenD's default is {DEFAULT_PORT}"
+        is_link = isinstance(value, str) and "://" in value
+        why = (
+            ". Container platforms set it for a service called opend: set it to the port, or turn enableServiceLinks off"
+            if is_link
+            else f"; OpenD's default is {DEFAULT_PORT}"
         )
+        raise InvalidArgument(f"{name} is {value!r}: it takes a port from 1 to 65535{why}")
     return port
+
+
+def _address(env: Mapping[str, str]) -> tuple[str, int] | None:
+    """The address that a container platform puts into OPEND_PORT for a service called opend; OPEND_HOST goes before it."""
+    return None if env.get("OPEND_HOST", "").strip() else _read_link(env.get("OPEND_PORT", "").strip())
+
+
+def _read_link(text: str) -> tuple[str, int] | None:
+    """Host and port of `tcp://10.43.161.118:11111`; None for anything else."""
+    from urllib.parse import urlsplit
+
+    if not text.startswith("tcp://"):
+        return None
+    try:
+        parts = urlsplit(text)
+        return (parts.hostname, parts.port) if parts.hostname and parts.port else None
+    except ValueError:  # no port, or no address
+        return None
 
 
 def _key_file(name: str, value: object) -> Path:
@@ -252,13 +290,19 @@ def _timeout(name: str, value: object) -> float:
     return seconds
 
 
-def _max_age(name: str, value: object) -> _Age:
-    if isinstance(value, str) and value == PUBLICATION:  # pandas' NA cannot be compared
-        return PUBLICATION
-    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+def _max_age(name: str, value: object) -> _Age | None:
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in (PUBLICATION, NEVER):
+            return PUBLICATION if word == PUBLICATION else None
+        found = _SPAN.fullmatch(word)
+        seconds = float(found[1]) * _SECONDS[found[2]] if found else math.nan
+    else:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
     if not 0 <= seconds <= _LONGEST_AGE:
         raise InvalidArgument(
-            f"{name} is {value!r}: it takes seconds, 0 or more, {PUBLICATION!r}, or None for pages that never expire"
+            f"{name} is {value!r}: it takes seconds, 0 or more, a text such as 90m, 12h or 7d, {PUBLICATION}, or {NEVER} for "
+            "pages that never expire"
         )
     return seconds
 
@@ -271,8 +315,8 @@ def _number(value: object) -> float:
         return math.inf
 
 
-def _max_age_text(name: str, text: str) -> _Age:
-    """The environment has texts only."""
+def max_age_text(name: str, text: str) -> _Age | None:
+    """What a variable or an option says: they have texts only, so that a number is one of seconds."""
     try:
         return _max_age(name, float(text))
     except ValueError:

@@ -7,21 +7,33 @@ sync        sync, with its progress
 changes     changes
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
-output      pages and frames as table, CSV or JSON; notices
+output      rows as table, CSV or JSON; notices
+tables      a table laid out for a terminal
 exits       exit codes
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 
 def run(command: str, client_class: Callable[..., Any]) -> int:
     """Run the console under a brand's command name; gives the exit code."""
+    _fill_standard_streams()
     try:
         from opend_si.cli.app import run_app
 
         return run_app(command, client_class)
     except KeyboardInterrupt:  # while it was loaded
         return 130
+
+
+def _fill_standard_streams() -> None:
+    """Where a standard stream was closed (`2>&-`), open nothing in its place: else a file or a link of ours would be there."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free

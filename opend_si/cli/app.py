@@ -17,11 +17,8 @@ from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.changes import changes
 from opend_si.cli.opend import demo, doctor, simulate
-from opend_si.cli.options import (
-    EPILOG,
-    Brand,
-)
-from opend_si.cli.output import note, note_doctor, said
+from opend_si.cli.options import EPILOG, Brand
+from opend_si.cli.output import note, note_doctor
 from opend_si.cli.pages import get, history, revisions
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
@@ -40,11 +37,15 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()  # a disk that is full is told now, not by the interpreter at its end
         return left_with if isinstance(left_with, int) else exits.OK
+    except click.UsageError as error:
+        asked = error.ctx.command_path if error.ctx else command
+        note(f"{asked}: {error.format_message()} See `{asked} --help`.")
+        return error.exit_code
     except click.ClickException as error:
-        error.show()
+        note(f"{command}: {error.format_message()}")
         return error.exit_code
     except ShortInterestError as error:
-        note(f"{command}: {said(error)}")
+        note(f"{command}: {error}")
         code = exits.exit_code(error)
         if code == exits.UNREACHABLE:
             note_doctor(command)

@@ -9,7 +9,7 @@ import click
 
 from opend_si.cache import upkeep
 from opend_si.cli import exits
-from opend_si.cli.options import Number
+from opend_si.cli.options import Number, cache_option
 from opend_si.client.sync import counted
 from opend_si.files import user_path
 from opend_si.history.prune import prune as prune_superseded
@@ -17,14 +17,26 @@ from opend_si.settings import Settings
 
 
 @click.group(short_help="Look after the page cache.")
-@click.option("--cache", "file", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@cache_option
 @click.pass_context
-def cache(context: click.Context, file: str | None) -> None:
+def cache(context: click.Context, cache: str | None) -> None:
     """Look after the page cache."""
-    context.obj = Settings.resolve(cache=file).cache
+    context.obj = Settings.resolve(cache=cache, mode="offline").cache
+
+
+def _name(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.obj = Settings.resolve(cache=value, mode="offline").cache
+
+
+# As with every other command, it may stand behind the command's name.
+_named_here = click.option(
+    "--cache", metavar="FILE", expose_value=False, callback=_name, help="File of the page cache."
+)
 
 
 @cache.command()
+@_named_here
 @click.pass_obj
 def path(file: Path, /) -> None:
     """Print the path of the file."""
@@ -32,6 +44,7 @@ def path(file: Path, /) -> None:
 
 
 @cache.command()
+@_named_here
 @click.pass_obj
 def info(file: Path, /) -> None:
     """Print what is in it."""
@@ -50,6 +63,7 @@ def info(file: Path, /) -> None:
 
 
 @cache.command()
+@_named_here
 @click.pass_obj
 def verify(file: Path, /) -> None:
     """Check every checksum, every reply and the file itself; exit code 3 if something is wrong."""
@@ -64,6 +78,7 @@ def verify(file: Path, /) -> None:
 
 
 @cache.command()
+@_named_here
 @click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Superseded for so long.")
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:
@@ -76,6 +91,7 @@ def prune(file: Path, /, older_than: float) -> None:
 
 
 @cache.command()
+@_named_here
 @click.argument("target")
 @click.argument("codes", nargs=-1)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")

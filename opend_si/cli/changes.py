@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from opend_si.cli.options import EPILOG, Brand, form_options, kind_option
-from opend_si.cli.output import Format, WaitNotice, note, write_frame
+from opend_si.cli.output import Format, WaitNotice, note, print_frame
 from opend_si.symbols import call_of
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def changes(
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.changes_since(since, codes or None, kind=kind)
     if form is not None:
-        write_frame(frame, form, "")
+        print_frame(frame, form, "")
     elif not frame.empty:
-        write_frame(_for_people(frame), "table", f"{call_of(kind).title}: changes since {since}")
+        print_frame(_for_people(frame), "table", f"{call_of(kind).title}: changes since {since}")
     if frame.empty:
         note(f"nothing has changed since {since}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -13,9 +12,10 @@ import click
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, opend_options
-from opend_si.cli.output import note, print_page, said
+from opend_si.cli.output import note, print_page
 from opend_si.client.sync import counted
 from opend_si.settings import DEFAULT_PORT, parse_rate
+from opend_si.texts import one_line
 from opend_si_schema.calls import SHORT_INTEREST
 
 
@@ -30,9 +30,9 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
     code = exits.OK
     settings = Settings.resolve(**{name: value for name, value in opend.items() if value is not None})
     for finding in examine(settings, SHORT_INTEREST):
-        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {said(finding.text)}")
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {one_line(finding.text)}")
         if not finding.ok:
-            click.echo(f"      {said(finding.advice)}")
+            click.echo(f"      {one_line(finding.advice)}")
             code = exits.exit_code(finding.error) if finding.error else exits.REFUSED
     if code == exits.OK:
         click.echo(f"      Try: {brand.command} get {SHORT_INTEREST.tables[0].market.example}")
@@ -99,6 +99,8 @@ def simulate(
         )
         key = f" OPEND_RSA_KEY={rsa_key}" if rsa_key else ""
         note(f"Use it: OPEND_PORT={simulator.port}{key}. Stop it: Ctrl-C.")
+
+    import asyncio
 
     # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
     signal.signal(signal.SIGINT, signal.default_int_handler)

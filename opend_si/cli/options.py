@@ -14,9 +14,10 @@ import click
 from click.core import ParameterSource
 
 from opend_si.cli import exits
+from opend_si.dates import BY_PUBLICATION, BY_RECORD
 from opend_si.errors import InvalidArgument
-from opend_si.settings import DEFAULT_PORT, PUBLICATION, WaitCallback
-from opend_si_schema.calls import CALLS
+from opend_si.settings import DEFAULT_PORT, WaitCallback, max_age_text
+from opend_si_schema.calls import CALLS, MARKETS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -52,11 +53,11 @@ class Number(click.FloatRange):
 
 
 def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    """Seconds, or the word for the publication rule."""
-    try:
-        return value if value in (None, PUBLICATION) else float(value)
-    except ValueError:
-        raise InvalidArgument(f"--max-age is {value!r}: it takes seconds, or {PUBLICATION}") from None
+    """Seconds, or the words for an age, which the settings read: those that are wrong are refused here, with the option's name."""
+    if value is None:
+        return None
+    age = max_age_text("--max-age", value)
+    return age if isinstance(age, float) else value
 
 
 def exclude_others(group: str, context: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -119,16 +120,36 @@ kind_option = click.option(
 )
 
 
+cache_option = click.option("--cache", metavar="FILE", help="File of the page cache (OPEND_SI_CACHE).")
+
+
+def as_of_option(command: _Command) -> _Command:
+    """`--as-of` and `--as-of-by`: the arguments `as_of` and `as_of_by`."""
+    moment = click.option("--as-of", metavar="MOMENT", help="As of this moment: by then recorded, or public.")
+    by = click.option(
+        "--as-of-by",
+        type=click.Choice([BY_RECORD, BY_PUBLICATION]),
+        default=BY_RECORD,
+        show_default=True,
+        help="What counts at that moment: what had been recorded, or what the exchange had published by its rule.",
+    )
+    return moment(by(command))
+
+
+market_option = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
+
+
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that may be answered from the record."""
     for option in (
         click.option(
             "--max-age",
             callback=_read_max_age,
-            metavar="SECONDS",
-            help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
+            metavar="AGE",
+            help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
+            "(OPEND_SI_MAX_AGE, else 12h).",
         ),
-        click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE)."),
+        cache_option,
         _flag("--no-cache", "mode", "bypass", "Read and record nothing."),
         _flag("--refresh", "mode", "refresh", "Fetch and record, whatever is recorded."),
         _flag("--offline", "mode", "offline", "Answer from what is recorded; open no socket."),
@@ -143,7 +164,7 @@ def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
         click.option(
             "--rsa-key",
-            type=click.Path(),
+            metavar="FILE",
             help="RSA private key file that OpenD has, too: the connection is encrypted (OPEND_RSA_KEY).",
         ),
         click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),

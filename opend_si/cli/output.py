@@ -1,140 +1,154 @@
-"""Pages on their way to a person or a pipe."""
+"""Data on its way to stdout, everything else on its way to stderr. Either may be absent, closed, or of any code page.
+
+No text of a server reaches either raw: control characters are written out. JSON is what every program reads: infinite
+numbers and NaN, which it does not have, are null.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import os
 import re
+import shutil
 import sys
-from datetime import UTC, datetime
-from math import ceil
-from numbers import Integral
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from datetime import UTC, date, datetime
+from math import ceil, isfinite
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
+from opend_si.cli.tables import Rows, lay_out
 from opend_si.pages import Page
 from opend_si.symbols import call_of
+from opend_si.texts import csv_text, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.table import Table
 
 Format = Literal["table", "csv", "json"]
-# What errors call settings that are options here; nothing follows the sign, as something does where a value is told.
-_ARGUMENT = re.compile(r"\b(host|port|rsa_key)=(?=[ ,])")
-# More columns than any table has.
-_ENDLESS = 100_000
+# What json leaves as it is, and a terminal may obey.
+_OBEYED = re.compile(r"[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+# Seconds in which nobody minds that an answer is not from now.
+_MOMENT = 60.0
+# From how many seconds on an age is told in a unit, and the seconds of that unit.
+_AGES = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "h"), (0, 60, "min"))
 
 
 def print_page(page: Page, form: Format) -> None:
     """Print a page's rows on stdout."""
     if form == "json":
-        click.echo(page.to_json())
+        click.echo(_harmless(page.to_json()))
         return
-    frame = page.us if page.symbol.startswith("US.") else page.hk
-    write_frame(frame, form, f"{page.symbol}  {call_of(page.kind).title}")
+    call = call_of(page.kind)
+    table = next(table for table in call.tables if page.symbol.startswith(f"{table.market.prefix}."))
+    print_rows(Rows.of_table(table, page.content.columns(table)), form, f"{page.symbol}  {call.title}")
 
 
-def write_frame(frame: pd.DataFrame, form: Format, title: str) -> None:
-    """Print a frame on stdout."""
+def print_frame(frame: pd.DataFrame, form: Format, title: str, units: dict[str, str] | None = None) -> None:
+    """Print a frame on stdout, without its index."""
+    print_rows(Rows.of_frame(frame, units), form, title)
+
+
+def print_rows(rows: Rows, form: Format, title: str) -> None:
+    """Print rows on stdout."""
     if form == "json":
-        # pandas writes 135.77 as 135.77000000000001, and a day as a moment.
-        rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json([dict(zip(rows.names, row, strict=True)) for row in zip(*rows.columns, strict=True)])
     elif form == "csv":
-        print_csv(frame)
+        _print_csv(rows)
     else:
-        print_frame(frame, title)
+        lines, left_out = lay_out(rows, title, terminal_width())
+        click.echo("\n".join(lines))
+        if left_out:
+            note(
+                f"not shown in {terminal_width()} columns: {', '.join(left_out)}. A wider terminal, --csv and --json have them."
+            )
 
 
-def print_csv(frame: pd.DataFrame) -> None:
-    """Print a frame as CSV, without its index."""
-    click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+def print_json(value: Any) -> None:
+    """Print JSON on stdout."""
+    click.echo(_harmless(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
-def print_frame(frame: pd.DataFrame, title: str) -> None:
-    """Print a frame as a table for people: the date once, thousands marked, missing values as a dash.
-
-    No cell is cut: where a terminal is too narrow the headings are folded, and if that is not enough lines run past its edge.
-    Files and pipes fold nothing.
-    """
-    from rich.console import Console
-
-    console = Console()
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    table = _table(frame, title, " ")
-    endless = console.options.update(max_width=_ENDLESS)
-    if is_terminal and console.measure(table, options=endless).maximum > console.width:
-        table = _table(frame, title, "\n")
-    console.width = console.measure(table, options=endless).maximum  # else cells would be cut, of which nobody learns
-    with console.capture() as captured:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip().splitlines()))
+def _harmless(text: str) -> str:
+    """JSON whose texts no terminal obeys: the same to whoever reads it."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _table(frame: pd.DataFrame, title: str, between: str) -> Table:
-    """The frame's table, with something between the words of a heading."""
-    from rich.table import Table
-    from rich.text import Text
-
-    # Texts, not strings: rich would read what came from outside as its markup.
-    table = Table(title=Text(title, "table.title"), title_justify="left", header_style="bold", box=None, pad_edge=False)
-    shown = [name for name in frame.columns if name not in ("timestamp", "timestamp_str" if "date" in frame else "")]
-    for name in shown:
-        is_text = frame[name].dtype.kind in "OTUM" or frame[name].dtype == "category"
-        header = Text("date" if name == "timestamp_str" else name.replace("_", between))
-        table.add_column(header, justify="left" if is_text else "right", no_wrap=True)
-    for row in frame[shown].itertuples(index=False):
-        table.add_row(*(Text(_cell(value)) for value in row))
-    return table
+def _print_csv(rows: Rows) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(rows.names)
+    for row in zip(*rows.columns, strict=True):
+        writer.writerow([csv_text(value) if isinstance(value, str) else _written(value) for value in row])
+    click.echo(stream.getvalue(), nl=False)
 
 
-def _cell(value: object) -> str:
-    if _is_missing(value):
-        return "–"
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" if value.tzinfo else f"{value:%Y-%m-%d}"
+def _written(value: object) -> object:
+    """A value as a cell of CSV: what is missing is empty."""
+    return "" if value is None or value != value else _plain_moment(value)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     if isinstance(value, float):
-        return f"{value:,.2f}"
-    # NumPy's truth values are no numbers, Python's are.
-    return f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else str(value)
+        return value if isfinite(value) else None
+    return _plain_moment(value)
 
 
-def _plain(value: object) -> object:
-    """A value as JSON has it: a day as `YYYY-MM-DD`, a moment with milliseconds and `Z`, what is missing as null."""
-    if _is_missing(value):
-        return None
-    if not isinstance(value, datetime):
-        return value
-    if value.tzinfo is None:
-        return f"{value:%Y-%m-%d}"
-    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+def _plain_moment(value: Any) -> Any:
+    """A day as `YYYY-MM-DD`, a moment with milliseconds and `Z`, anything else as it is."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+    return f"{value:%Y-%m-%d}" if isinstance(value, date) else value
 
 
-def _is_missing(value: object) -> bool:
-    import pandas as pd
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written to a stream. There may be none: `2>&-`, pythonw, some schedulers."""
+    try:
+        return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+    except (OSError, ValueError):  # it was closed
+        return False
 
-    return value is None or value is pd.NA or value != value  # NaN and NaT differ from themselves
 
-
-def said(error: object) -> str:
-    """An error's text, with the console's options where it names a client's arguments."""
-    return _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}", str(error))
+def terminal_width() -> int | None:
+    """The columns of the terminal that stdout is; None if it is none."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def note(text: str) -> None:
-    """Tell something that is no data: on stderr."""
-    click.echo(text, err=True)
+    """Say something that is no data: one line on stderr. Where that cannot be written the work goes on all the same."""
+    with suppress(OSError, ValueError):
+        click.echo(one_line(text), err=True)
+
+
+def note_age(checked_at: datetime) -> None:
+    """Say that an answer was not asked for now. One that OpenD gave a moment ago is as good as now's."""
+    seconds = (datetime.now(UTC) - checked_at).total_seconds()
+    if seconds >= _MOMENT:
+        note(f"from the record: OpenD sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
+
+
+def _age(seconds: float) -> str:
+    size, unit = next((size, unit) for least, size, unit in _AGES if seconds >= least)
+    return f"{seconds // size:.0f} {unit}"
 
 
 def note_no_rows(code: str, start: str | None, end: str | None, as_of: str | None) -> None:
-    """Tell that there are none within the limits that were asked for."""
+    """Say that there are none within the limits that were asked for."""
     limits = [f" {word} {day}" for word, day in (("from", start), ("until", end), ("as of", as_of)) if day]
     note(f"OpenD has no rows for {code}{''.join(limits)}")
 
 
 def note_doctor(command: str) -> None:
-    """Tell who knows more when OpenD cannot be reached."""
+    """Say who knows more when OpenD cannot be reached."""
     note(f"{command}: `{command} doctor` checks the way to OpenD step by step.")
 
 

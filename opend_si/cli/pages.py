@@ -8,10 +8,13 @@ from typing import Any
 
 import click
 
+from opend_si.calendars import published_by
 from opend_si.cli.options import (
     EPILOG,
     Brand,
+    as_of_option,
     as_typed,
+    cache_option,
     cache_options,
     exclude_others,
     form_options,
@@ -19,10 +22,15 @@ from opend_si.cli.options import (
     kind_option,
     opend_options,
 )
-from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame, print_page, write_frame
+from opend_si.cli.output import Format, WaitNotice, note, note_age, note_no_rows, print_page, print_rows
+from opend_si.cli.tables import Rows
+from opend_si.client.blocking import history_rows
+from opend_si.client.questions import HistoryRows
 from opend_si.client.sync import counted
+from opend_si.dates import AsOf, day_of, moment
 from opend_si.errors import MissingExtra
 from opend_si.files import put_in_place, user_path
+from opend_si.history.frames import make_history
 from opend_si.symbols import call_of
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -51,13 +59,15 @@ def get(
     if page.next is not None:
         words = [*given_again(click.get_current_context(), "next_key"), "--next-key", page.next]
         note(f"next page: {as_typed(words)}")
+    if page.source == "cache":
+        note_age(page.checked_at)
 
 
 @click.command(epilog=EPILOG, short_help="Print or save all rows of a symbol.")
 @click.argument("code")
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
-@click.option("--as-of", help="Answer as of this moment, from what had been recorded by then.")
+@as_of_option
 @kind_option
 @form_options("Print JSON: a list of rows.")
 @click.option(
@@ -76,6 +86,7 @@ def history(
     start: str | None,
     end: str | None,
     as_of: str | None,
+    as_of_by: str,
     kind: str,
     form: Format | None,
     parquet: str | None,
@@ -88,33 +99,51 @@ def history(
     target = None if parquet is None else user_path("--parquet", parquet, "a file")
     if target is not None:
         _need_pyarrow()
+    call = call_of(kind)
     with brand.client(settings, WaitNotice()) as client:
-        frame = client.history(code, start, end, as_of, kind=kind)
+        found = history_rows(client, call, code, start, end, AsOf.read(as_of, as_of_by))
     if target is None:
-        write_frame(frame.reset_index(), form or "table", f"{code}  {call_of(kind).title}")
+        print_rows(_oldest_first(found), form or "table", f"{code.strip()}  {call.title}")
     else:
-        put_in_place(target, frame.to_parquet)
-        note(f"{counted(len(frame), 'row')} written to {parquet}")
-    if frame.empty:
+        put_in_place(target, make_history(found.table, found.rows, found.known_at).to_parquet)
+        note(f"{counted(len(found.rows), 'row')} written to {parquet}")
+    if not found.rows:
         note_no_rows(code, start, end, as_of)
+    elif found.checked_at is not None and as_of is None:
+        note_age(moment(found.checked_at))
 
 
 @click.command(epilog=EPILOG, short_help="Print what was revised.")
 @click.argument("code")
 @kind_option
 @form_options("Print JSON: a list of values.")
-@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@cache_option
 @click.pass_obj
 def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache: str | None) -> None:
     """Print which recorded values of CODE OpenD sent differently later. Nothing is fetched."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.revisions(code, kind=kind)
-    if form is None:
-        print_frame(frame.astype({"before": str, "after": str}), f"{code}  revisions")
-    else:
-        write_frame(frame, form, code)
+    rows = Rows.of_frame(frame)
+    if form is None:  # values of many columns: no heading tells how they are to be written
+        texts = [
+            list(map(str, column)) if name in ("before", "after") else column
+            for name, column in zip(rows.names, rows.columns, strict=True)
+        ]
+        rows = Rows(rows.names, texts, fewest=4)  # a change is nothing without what it became
+    print_rows(rows, form or "table", f"{code.strip()}  revisions")
     if frame.empty:
         note(f"nothing was revised in what is recorded of {code}")
+
+
+def _oldest_first(found: HistoryRows) -> Rows:
+    """The rows of a history as its frame has them."""
+    table, rows = found.table, found.rows[::-1]
+    columns = list(zip(*(row.values for row in rows), strict=True)) or [()] * len(table.columns)
+    own = Rows.of_table(table, columns)
+    days = [day_of(row.at, table.market) for row in rows]
+    public = [published_by(table, day) for day in days]
+    moments = [moment(known_at) for known_at in reversed(found.known_at)]
+    return Rows(["date", *own.names, "published_by", "known_at"], [days, *own.columns, public, moments], own.units)
 
 
 def _need_pyarrow() -> None:

@@ -6,18 +6,26 @@ from typing import Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, write_frame
+from opend_si.cli.options import (
+    EPILOG,
+    Brand,
+    as_of_option,
+    cache_option,
+    cache_options,
+    form_options,
+    kind_option,
+    market_option,
+    opend_options,
+)
+from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame
+from opend_si.cli.tables import units_of
 from opend_si.symbols import call_of
-from opend_si_schema.calls import MARKETS
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Table
 
 # Columns of a screen's table.
 _SHOWN = 7
-
-_market = click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
-_cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
-_as_of = click.option("--as-of", help="As of this moment, from what had been recorded by then.")
+# Units of what is added to a market's own columns.
+_CHANGES = {"change": "shares", "change_percent": "%", "days_between": "days"}
 
 
 @click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
@@ -26,7 +34,7 @@ _as_of = click.option("--as-of", help="As of this moment, from what had been rec
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
 @kind_option
-@_as_of
+@as_of_option
 @cache_options
 @opend_options
 @click.pass_obj
@@ -39,6 +47,7 @@ def plot(
     end: str | None,
     kind: str,
     as_of: str | None,
+    as_of_by: Any,
     **settings: Any,
 ) -> None:
     """Draw what is short of CODE with its close price, and days to cover or a ratio below. Needs the extra plot."""
@@ -48,7 +57,7 @@ def plot(
 
     chart.image_format(out)  # before a request is spent
     with brand.client(settings, WaitNotice()) as client:
-        figure = client.plot(code, start, end, as_of, kind=kind)
+        figure = client.plot(code, start, end, as_of, by=as_of_by, kind=kind)
     chart.save(figure, out)
     note(f"{code} drawn to {out}")
     if not np.size(figure.axes[1].lines[0].get_xdata()):  # the prices' days: those of all rows
@@ -56,13 +65,13 @@ def plot(
 
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
-@_market
+@market_option
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
 @kind_option
-@_as_of
+@as_of_option
 @form_options("Print JSON: a list of rows.")
-@_cache
+@cache_option
 @click.pass_obj
 def screen(
     brand: Brand,
@@ -72,17 +81,18 @@ def screen(
     top: int,
     kind: str,
     as_of: str | None,
+    as_of_by: Any,
     form: Format | None,
     cache: str | None,
 ) -> None:
     """Print the latest row of each recorded symbol, highest first. Nothing is fetched. Needs the extra arrow."""
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        frame = client.screen(market, by, top, as_of, kind=kind)
+        frame = client.screen(market, by, top, as_of, as_of_by=as_of_by, kind=kind)
     call = call_of(kind)
+    table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
     if form is None:
-        table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
         frame = frame[_for_people(table, by)]
-    write_frame(frame, form or "table", f"{call.title} by {by.replace('_', ' ')}")
+    print_frame(frame, form or "table", f"{call.title} by {by.replace('_', ' ')}", units_of(table) | _CHANGES)
 
 
 def _for_people(table: Table, by: str) -> list[str]:
@@ -95,18 +105,26 @@ def _for_people(table: Table, by: str) -> list[str]:
 @click.command(epilog=EPILOG, short_help="Write what is recorded into Parquet or CSV files.")
 @click.argument("path")
 @click.option("--format", "form", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True)
-@_market
+@market_option
 @kind_option
-@_as_of
-@_cache
+@as_of_option
+@cache_option
 @click.pass_obj
 def export(
-    brand: Brand, /, path: str, form: str, market: str | None, kind: str, as_of: str | None, cache: str | None
+    brand: Brand,
+    /,
+    path: str,
+    form: str,
+    market: str | None,
+    kind: str,
+    as_of: str | None,
+    as_of_by: Any,
+    cache: str | None,
 ) -> None:
     """Write all recorded histories into a data set at PATH, a folder or a URL: PATH/market=HK/... Needs the extra arrow.
 
     Nothing is fetched: sync first.
     """
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        for file in client.export(path, form, market, as_of=as_of, kind=kind):
+        for file in client.export(path, form, market, as_of=as_of, by=as_of_by, kind=kind):
             click.echo(file)

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
-from opend_si.cli.output import WaitNotice, note, note_doctor, print_csv, said
+from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print_rows
+from opend_si.cli.tables import Rows
 from opend_si.client.sync import SymbolReport, SyncReport, counted
-from opend_si.errors import InvalidArgument
+from opend_si.errors import ConnectionFailed, InvalidArgument
+from opend_si.files import user_path
+from opend_si.pages import PageKey
+from opend_si.symbols import call_of
+from opend_si.texts import one_line
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
+# Columns of a terminal in which a bar has no room for all that it can say.
+_NARROW = 80
 
 
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
+@click.option("--from", "file", metavar="FILE", help="File with one symbol a line; - for stdin.")
 @kind_option
 @form_options("Print the report of each symbol as JSON.", "Print the report of each symbol as CSV.")
+@click.option("--quiet", "-q", is_flag=True, help="Say only what went wrong.")
 @cache_options
 @opend_options
 @click.pass_obj
 def sync(
-    brand: Brand, /, codes: tuple[str, ...], file: str | None, kind: str, form: str | None, **settings: Any
+    brand: Brand, /, codes: tuple[str, ...], file: str | None, kind: str, form: str | None, quiet: bool, **settings: Any
 ) -> None:
     """Bring the recorded histories of CODES up to date, one after the other.
 
     What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does not
-    stop the rest.
+    stop the rest; an OpenD that cannot be reached does.
     """
     wanted = list(dict.fromkeys([*codes, *(() if file is None else _read(file))]))
     if not wanted:
         raise click.UsageError("name symbols, or a file of them with --from")
-    watch = _Bar(len(wanted)) if sys.stderr.isatty() else _Lines()
+    _note_wrong(wanted, kind)
+    watch = _watch(len(wanted), quiet)
     current = 0
 
     def advance(report: SymbolReport, done: int, total: int) -> None:
@@ -54,17 +59,36 @@ def sync(
     except KeyboardInterrupt:
         note(f"interrupted: {current:,} of {counted(len(wanted), 'symbol')} done; run it again to go on")
         raise click.exceptions.Exit(exits.INTERRUPTED) from None
-    _print(report, form)
-    if any(exits.exit_code(entry.error) == exits.UNREACHABLE for entry in report.failed if entry.error is not None):
-        note_doctor(brand.command)
-    if not report.ok:
-        raise click.exceptions.Exit(exits.INCOMPLETE)
+    _print(report, form, quiet)
+    if (code := _left_with(report, brand.command)) != exits.OK:
+        raise click.exceptions.Exit(code)
+
+
+def _left_with(report: SyncReport, command: str) -> int:
+    """The exit code; says why, where that was not said symbol by symbol."""
+    gone = [entry.error for entry in report.failed if isinstance(entry.error, ConnectionFailed)]
+    if gone:
+        note(
+            f"{command}: {gone[0]} {len(gone):,} of {counted(len(report), 'symbol')} could not be brought up to date. "
+            f"`{command} doctor` checks the way to OpenD step by step."
+        )
+        return exits.UNREACHABLE
+    return exits.OK if report.ok else exits.INCOMPLETE
+
+
+def _note_wrong(codes: list[str], kind: str) -> None:
+    """Say what is no symbol, before the first request: a sync may take hours."""
+    for code in codes:
+        try:
+            PageKey.check(call_of(kind), code)
+        except InvalidArgument as error:
+            note(f"{one_line(code)}: {error}")
 
 
 def _read(file: str) -> list[str]:
     """One symbol a line; what stands behind # is a comment."""
     try:
-        with click.open_file(file, "rb") as stream:
+        with click.open_file(file if file == "-" else str(user_path("--from", file)), "rb") as stream:
             text = stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -78,66 +102,91 @@ def _read(file: str) -> list[str]:
     return [code for code in codes if code]
 
 
+def _watch(total: int, quiet: bool) -> _Lines | _Bar:
+    if not quiet and is_terminal(sys.stderr):
+        return _Bar(total)
+    return _Lines(quiet)
+
+
+def _is_said_elsewhere(report: SymbolReport) -> bool:
+    """Whether its error was said before the sync, or is said once after it."""
+    return isinstance(report.error, (ConnectionFailed, InvalidArgument))
+
+
 class _Lines:
     """Progress as plain lines: for files, pipes and logs."""
 
     shown = nullcontext()
 
-    def __init__(self) -> None:
-        self.waiting = WaitNotice()
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self.waiting = (lambda _: None) if quiet else WaitNotice()
 
     def advance(self, report: SymbolReport, done: int, total: int) -> None:
-        note(f"{done}/{total} {_line(report)}")
+        if not _is_said_elsewhere(report) and not (self._quiet and report.error is None):
+            note(f"{done}/{total} {_line(report)}")
 
 
 class _Bar:
-    """Progress as a bar: for people."""
+    """Progress as a bar: for people. The bar gives way where the terminal is narrow, and then the sums; nothing is cut."""
 
     def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         self.shown = Progress(
             TextColumn("{task.description}", markup=False),  # symbols as they were given
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[sums]}", markup=False),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[waiting]}", markup=False),
             console=Console(stderr=True),
+            expand=True,
         )
+        self._is_narrow = self.shown.console.width < _NARROW
         self._spent = self._rows = 0
-        self._task = self.shown.add_task("sync", total=total, sums=self._sums(), waiting="")
+        self._task = self.shown.add_task("sync", total=total, state=self._sums())
 
     def waiting(self, seconds: float) -> None:
-        self.shown.update(self._task, waiting=f"waiting {seconds:.0f} s for the rate budget")
+        told = f"waiting {seconds:.0f} s"
+        self.shown.update(self._task, state=told if self._is_narrow else f"{told} for the rate budget")
 
     def advance(self, report: SymbolReport, done: int, _total: int) -> None:
+        from rich.text import Text
+
         self._spent += report.requests
         self._rows += report.rows
-        self.shown.update(self._task, completed=done, description=report.symbol, sums=self._sums(), waiting="")
-        if report.error is not None:
+        self.shown.update(self._task, completed=done, description=one_line(report.symbol)[:12], state=self._sums())
+        if report.error is not None and not _is_said_elsewhere(report):
             self.shown.console.print(Text(_line(report), "red"))
 
     def _sums(self) -> str:
-        return f"{counted(self._spent, 'request')}  {counted(self._rows, 'row')}"
+        rows = counted(self._rows, "row")
+        return rows if self._is_narrow else f"{counted(self._spent, 'request')}  {rows}"
 
 
 def _line(report: SymbolReport) -> str:
+    symbol = one_line(report.symbol)
     if report.error is not None:
-        return f"{report.symbol}: {said(report.error)}"
+        return f"{symbol}: {report.error}"
     return (
-        f"{report.symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
+        f"{symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
         f"{counted(report.requests, 'request')}"
     )
 
 
-def _print(report: SyncReport, form: str | None) -> None:
+def _print(report: SyncReport, form: str | None, quiet: bool) -> None:
     rows = [{name: getattr(entry, name) for name in _FIELDS} for entry in report]
     for row in rows:
-        row["error"] = None if row["error"] is None else said(row["error"])
+        row["error"] = None if row["error"] is None else str(row["error"])
     if form == "json":
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
     elif form == "csv":
-        import pandas as pd
-
-        print_csv(pd.DataFrame(rows, columns=list(_FIELDS)))
-    else:
+        print_rows(Rows(list(_FIELDS), [[row[name] for row in rows] for name in _FIELDS]), "csv", "")
+    elif not quiet:
         click.echo(str(report))
+        fresh = sum(entry.error is None and not entry.requests for entry in report)
+        if fresh:
+            note(
+                f"{counted(fresh, 'symbol')} of these {'was' if fresh == 1 else 'were'} fresh, and not asked for: --max-age 0 asks now"
+            )

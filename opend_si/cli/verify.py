@@ -8,7 +8,7 @@ import click
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, form_options
-from opend_si.cli.output import Format, WaitNotice, note, write_frame
+from opend_si.cli.output import Format, WaitNotice, note, print_frame
 from opend_si_schema.calls import MARKETS
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def verify(brand: Brand, /, files: tuple[str, ...], form: Format | None, cache: 
         frame = client.verify(files)
     unequal = frame[frame["result"] != EQUAL]
     if form is not None:
-        write_frame(frame, form, "")
+        print_frame(frame, form, "")
     elif not unequal.empty:
-        write_frame(unequal.drop(columns="file"), "table", "rows that are not equal")
+        print_frame(unequal.drop(columns="file"), "table", "rows that are not equal")
     note(f"{summary(frame)} ({', '.join(sorted(set(frame['file']))) or 'no file has a day of the record'})")
     _note_left_out(frame)
     if not unequal.empty:
@@ -62,7 +62,7 @@ def check(brand: Brand, /, market: str | None, form: Format | None, cache: str |
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.check(market)
     if form is not None or not frame.empty:
-        write_frame(frame, form or "table", "" if form else "findings")
+        print_frame(frame, form or "table", "" if form else "findings")
     if not frame.empty:
         raise click.exceptions.Exit(exits.INCOMPLETE)
     note("all recorded values fit each other")

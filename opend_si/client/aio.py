@@ -45,6 +45,10 @@ class AsyncioClient:
     ) -> None:
         await self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client travels as its settings: on the other side it opens files and links of its own."""
+        return _made, (type(self), self._settings)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
 
@@ -89,6 +93,15 @@ class AsyncioClient:
                     self._settings.on_wait(budget)
                 await asyncio.sleep(seconds)
                 return None
+
+
+_C = TypeVar("_C", bound=AsyncioClient)
+
+
+def _made(kind: type[_C], settings: Settings) -> _C:
+    client = kind.__new__(kind)
+    AsyncioClient.__init__(client, settings)  # not the face's: it would look into another environment
+    return client
 
 
 class _Turn:

@@ -18,6 +18,7 @@ from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
     from opend_si.client.answers import PageWalk
+    from opend_si.client.questions import HistoryRows
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -47,6 +48,10 @@ class BlockingClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A client travels as its settings: on the other side it opens files and links of its own."""
+        return _made, (type(self), self._settings)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
@@ -106,12 +111,20 @@ class BlockingClient:
                 return None
 
 
-def page_of(client: BlockingClient, call: Call, code: object, next_key: object, num: object) -> Page:
-    """One page of any call."""
-    return client._drive(client._ask.page(call, code, next_key, num))
-
-
 _C = TypeVar("_C", bound=BlockingClient)
+
+
+def _made(kind: type[_C], settings: Settings) -> _C:
+    client = kind.__new__(kind)
+    BlockingClient.__init__(client, settings)  # not the face's: it would look into another environment
+    return client
+
+
+def history_rows(
+    client: BlockingClient, call: Call, code: object, start: object, end: object, as_of: AsOf
+) -> HistoryRows:
+    """What a history is made of, without pandas."""
+    return client._drive(client._ask.history_rows(call, code, start, end, as_of))
 
 
 class Default(Generic[_C]):

@@ -7,25 +7,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opend_si.calendars import published_by
 from opend_si.client.answers import Answers, PageWalk
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import AsOf, Since, read_midnight
+from opend_si.dates import AsOf, Since, day_of, moment, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
 from opend_si.history.statements import BOTTOM, TOP
-from opend_si.pages import Page, PageKey
+from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
 from opend_si.tables import describe
-from opend_si_schema.definitions import Call
+from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+class HistoryRows(NamedTuple):
+    """What a history is made of: its rows, newest first, and when each value was known, in milliseconds.
+
+    `checked_at`: when OpenD last sent the newest page as it is; None where there is none.
+    """
+
+    symbol: str
+    table: Table
+    rows: list[Row]
+    known_at: list[int]
+    checked_at: int | None
 
 
 class Questions:
@@ -46,6 +60,14 @@ class Questions:
         return self._answers.pages(_longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
+        found = yield from self.history_rows(call, code, start, end, as_of)
+        frame = make_history(found.table, found.rows, found.known_at)
+        checked = None if found.checked_at is None else moment(found.checked_at)
+        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), checked_at=checked)
+        return frame
+
+    def history_rows(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[HistoryRows]:
+        """What a history is made of."""
         key = _longest(call, code)
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
@@ -54,9 +76,16 @@ class Questions:
             raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
         found, known = yield from self._answers.history(key, down_to, as_of.recorded(market))
         rows = [row for row in found.rows if row.at <= up_to]
-        frame = make_history(key.table, rows, [known.known_at(row) for row in rows], as_of.public(market))
-        frame.attrs.update(symbol=str(key.symbol), **describe(call, key.table))
-        return frame
+        if (public := as_of.public(market)) is not None:
+            rows = [row for row in rows if published_by(key.table, day_of(row.at, market)) <= public]
+        head = found.ledger.head(0)
+        return HistoryRows(
+            str(key.symbol),
+            key.table,
+            rows,
+            [known.known_at(row) for row in rows],
+            head.checked_at if head else None,
+        )
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart

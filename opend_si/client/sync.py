@@ -162,6 +162,7 @@ class Patience:
     def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
         self._left, self._pause = seconds, _FIRST_PAUSE
         self._was_there = False
+        self.gone: ConnectionFailed | None = None  # why nobody is asked any more
 
     def met(self) -> None:
         """OpenD has answered."""
@@ -181,13 +182,15 @@ class Patience:
 def report_symbol(
     symbol: str, walk: Callable[[], Steps[tuple[Walk, Vintages]]], patience: Patience
 ) -> Steps[SymbolReport]:
-    """Walk a symbol's history, and report on it."""
+    """Walk a symbol's history, and report on it. Once OpenD is gone only the record is asked."""
     begun_at, spent = now(), _Spent()
     while True:
         try:
-            found, known = yield from spent.counting(walk())
+            steps = walk() if patience.gone is None else _unasked(walk(), patience.gone)
+            found, known = yield from spent.counting(steps)
         except ConnectionFailed as error:
-            if not (yield from patience.wait()):
+            if patience.gone is not None or not (yield from patience.wait()):
+                patience.gone = error
                 return SymbolReport(symbol, requests=spent.requests, error=error)
         except ShortInterestError as error:
             return SymbolReport(symbol, requests=spent.requests, error=error)
@@ -203,6 +206,16 @@ def report_symbol(
         requests=spent.requests,
         seen=(begun_at, now()),
     )
+
+
+def _unasked(steps: Steps[_T], error: ConnectionFailed) -> Steps[_T]:
+    """The same steps, with every question to OpenD answered by an error."""
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send((yield step)) if isinstance(step, Sleep) else steps.throw(ConnectionFailed(str(error)))
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
 
 
 class _Spent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from typing import TYPE_CHECKING
 
 from opend_si.calendars import published_by_days
@@ -16,16 +15,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def make_history(
-    table: Table, rows: Sequence[Row], known_at: Sequence[int | None], public: date | None = None
-) -> pd.DataFrame:
+def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | None]) -> pd.DataFrame:
     """A DataFrame by date, ascending: the table's columns, `published_by`, and `known_at`.
 
-    `known_at` are milliseconds, None where that is not known (NaT). `public`: only rows that were public at the end of this
-    day.
+    `known_at` are milliseconds, None where that is not known (NaT).
     """
-    import pandas as pd
-
     columns = tuple(map(list, zip(*(row.values for row in reversed(rows)), strict=True)))
     frame = build_frame(table, columns or tuple([] for _ in table.columns))
     days = _days(table, [row.at for row in reversed(rows)])
@@ -33,7 +27,7 @@ def make_history(
     published = published_by_days(table, days.to_numpy())
     frame[PUBLISHED_BY] = published.astype(f"datetime64[{default_unit()}]")
     frame[KNOWN_AT] = _moments(known_at[::-1])
-    return frame if public is None else frame[frame[PUBLISHED_BY] <= pd.Timestamp(public)]
+    return frame
 
 
 def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:

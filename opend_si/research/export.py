@@ -16,6 +16,7 @@ from opend_si.files import put_in_place, user_path
 from opend_si.research.arrow import need_arrow, nullable_dtypes
 from opend_si.research.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
+from opend_si.texts import RUNS_IN_SPREADSHEETS, csv_text
 from opend_si_schema.definitions import MARKET, Call
 
 if TYPE_CHECKING:
@@ -79,12 +80,27 @@ def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
     if kind == "csv":
         from pyarrow import csv
 
-        csv.write_csv(table, file)
+        csv.write_csv(_harmless(table), file)
         return
     from pyarrow import parquet
 
     # zstd: a third smaller than the default, and every engine of the last years reads it.
     parquet.write_table(_tell_pandas(table), file, row_group_size=_GROUP_ROWS, compression="zstd")
+
+
+def _harmless(table: ArrowTable) -> ArrowTable:
+    """The table with no text that a spreadsheet would run: such a text is there, if at all, because a server made it up."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, field in enumerate(table.schema):
+        if (
+            pa.types.is_string(field.type)
+            and pc.any(pc.match_substring_regex(table[place], RUNS_IN_SPREADSHEETS)).as_py()
+        ):
+            texts = [None if text is None else csv_text(text) for text in table[place].to_pylist()]
+            table = table.set_column(place, field, pa.array(texts, type=field.type))
+    return table
 
 
 def _tell_pandas(table: ArrowTable) -> ArrowTable:

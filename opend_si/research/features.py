@@ -61,7 +61,7 @@ def with_history(frame: pd.DataFrame, column: str | None = None, reports: int | 
     known = np.isfinite(values)
     symbols = np.cumsum(~same_symbol)[known]
     x = pd.Series(values[known])
-    numbers: Floats = x.to_numpy()
+    numbers: Floats = values[known]
     result = copy_frame(frame)
     result["percentile"] = _spread(
         np.asarray(100 * x.groupby(symbols).expanding().rank(pct=True), dtype="float64"), known

@@ -59,7 +59,7 @@ class Rsa:
 
     mismatch = (
         "cannot be decrypted with the RSA key: the keys of the two sides differ. OpenD's rsa_private_key must be the key "
-        "that rsa_key= or OPEND_RSA_KEY names"
+        "that rsa_key (or OPEND_RSA_KEY) names"
     )
 
     def __init__(self, key: RSAPrivateKey) -> None:

@@ -36,10 +36,10 @@ def connect_failed(where: str, error: Exception) -> ConnectionFailed:
             "Close some."
         )
     if isinstance(error, UnicodeError):
-        return ConnectionFailed(f"{where} is no address: host= or OPEND_HOST names the machine that runs OpenD.")
+        return ConnectionFailed(f"{where} is no address: host (or OPEND_HOST) names the machine that runs OpenD.")
     return ConnectionFailed(
-        f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address: host= and port=, or "
-        "OPEND_HOST and OPEND_PORT."
+        f"No OpenD at {where} ({_reason(error)}). Start OpenD and log in, or name its address with host "
+        "and port (or OPEND_HOST and OPEND_PORT)."
     )
 
 
@@ -112,12 +112,12 @@ def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -
 def _unencrypted_advice() -> str:
     return (
         "If it is set to encrypt (rsa_private_key in its configuration), unencrypted clients are turned away: name the same "
-        "key file with rsa_key= or OPEND_RSA_KEY. Otherwise its log says why."
+        "key file with rsa_key (or OPEND_RSA_KEY). Otherwise its log says why."
     )
 
 
 def _encrypted_advice(key_file: Path) -> str:
     return (
         f"This client encrypts with the key in {key_file}: rsa_private_key in OpenD's configuration must name the same key. If "
-        "OpenD is not to encrypt, name none here (rsa_key=, OPEND_RSA_KEY). Its log says why."
+        "OpenD is not to encrypt, name none here (rsa_key, OPEND_RSA_KEY). Its log says why."
     )

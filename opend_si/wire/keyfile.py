@@ -9,7 +9,7 @@ from opend_si.wire.ciphers import Rsa, require_cryptography
 
 # Bytes of the longest key file; a key of 16384 bits has 13 KB.
 _LONGEST = 64 * 1024
-_OPENDS = "rsa_key= or OPEND_RSA_KEY names the private key file that OpenD has (rsa_private_key in its configuration)"
+_OPENDS = "rsa_key (or OPEND_RSA_KEY) names the private key file that OpenD has (rsa_private_key in its configuration)"
 
 
 def read_key(path: Path) -> Rsa:

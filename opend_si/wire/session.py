@@ -37,7 +37,7 @@ _MOST_PATIENCE, _LEAST_PATIENCE = 2.0, 1.0
 # Until InitConnect is answered, an OpenD that encrypts is what a body that does not fit most likely comes from.
 _PLAIN_HELLO = Plain(
     "does not match its SHA-1. If this OpenD is set to encrypt (rsa_private_key in its configuration), name the same key file "
-    "with rsa_key= or OPEND_RSA_KEY"
+    "with rsa_key (or OPEND_RSA_KEY)"
 )
 
 

@@ -165,10 +165,12 @@ def test_screen_is_a_table_in_a_pipe(recorded: dict[str, str], client: futu_si.C
 def test_a_terminal_of_80_columns_shows_each_number_whole(
     recorded: dict[str, str], client: futu_si.Client, market: str, by: str, heading: str
 ) -> None:
-    lines = on_terminal("futu-si", "screen", "--market", market, "--by", by, width=80, **recorded)
+    lines, _ = on_terminal("futu-si", "screen", "--market", market, "--by", by, width=80, **recorded)
     assert max(map(len, lines)) <= 80
     assert lines[0].rstrip() == f"short interest by {by.replace('_', ' ')}"
-    assert sorted(" ".join(lines[1:-3]).split()) == sorted(heading.split())
+    *headings, units = lines[1:-3]
+    assert sorted(" ".join(headings).split()) == sorted(heading.split())
+    assert {*units.split()} <= {"shares", "%", "days", "USD", "HKD"}
     frame = client.screen(market, by)
     for line, row in zip(lines[-3:], frame.to_dict("records"), strict=True):
         symbol, day, ranked_by, *others = line.split()

@@ -87,7 +87,8 @@ def test_sync_reports_each_symbol_and_goes_on_after_a_bad_one(
     assert (told["HK.00700"]["rows"], told["HK.00700"]["requests"], told["HK.00700"]["error"]) == (713, 15, None)
     assert "未知股票" in told["US.NONE"]["error"]
     assert "did you mean HK.00700" in told["HK.700"]["error"]
-    assert [line.split()[0] for line in done.stderr.splitlines()] == ["1/4", "2/4", "3/4", "4/4"]
+    # What is no symbol is said before the first request.
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["HK.700:", "1/4", "2/4", "3/4"]
     spent = len(opend.requests)
     opend.universe.publish("US.AAPL", 2)
     again = console("sync", "HK.00700", "US.AAPL", "--max-age", "0", "--csv", **kept, **at(opend))
@@ -152,11 +153,11 @@ def test_a_file_of_symbols_that_cannot_be_read_is_named(
         (wide, "line 1 is no UTF-8 text"),
         (tmp_path, "Is a directory"),
         (tmp_path / "none", "No such file"),
-        ("", "No such file"),
     ):
         done = console("sync", "--from", str(file), **kept, **at(opend))
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert f"--from {file}: {told}" in done.stderr
+    assert "--from is ''" in console("sync", "--from", "", **kept, **at(opend)).stderr
     assert opend.requests == []
 
 
@@ -239,13 +240,46 @@ def test_an_interrupted_bar_says_how_far_it_came(opend: Simulator, kept: dict[st
         assert syncing.wait(timeout=30) == 130
 
 
-def test_a_sync_without_opend_names_the_doctor_once(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
-    done = console("sync", "US.AAPL", "US.GME", **kept, OPEND_PORT="1")
-    assert done.returncode == 8
-    *failed, hint = done.stderr.splitlines()
-    assert [line.split()[0] for line in failed] == ["1/2", "2/2"]
-    assert "doctor` checks the way to OpenD step by step" in hint
+def test_a_sync_without_opend_is_one_line_and_an_exit_code_of_its_own(
+    console: Run, opend: Simulator, kept: dict[str, str]
+) -> None:
+    codes = [f"US.A{letter}" for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    assert console("sync", "US.GME", **kept, **at(opend)).returncode == 0
+    done = console("sync", *codes, "US.GME", "US.AAPL", **kept, OPEND_PORT="1")
+    assert (done.returncode, done.stdout.partition(":")[0]) == (4, "28 symbols, 27 failed")
+    assert "27 of 28 symbols could not be brought up to date" in done.stderr
+    assert done.stderr.count("No OpenD at") == 1
+    assert done.stderr.count("doctor` checks the way to OpenD step by step") == 1
     assert "doctor" not in console("sync", "US.NONE", **kept, **at(opend)).stderr
+
+
+def test_a_quiet_sync_says_only_what_went_wrong(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    good = console("sync", "--quiet", "US.AAPL", "US.GME", **kept, **at(opend))
+    assert (good.returncode, good.stdout, good.stderr) == (0, "", "")
+    bad = console("sync", "-q", "US.AAPL", "US.NONE", "us.gme", "HK.00700", **kept, **at(opend))
+    assert (bad.returncode, bad.stdout) == (8, "")
+    assert [line.split(" ")[0] for line in bad.stderr.splitlines()] == ["us.gme:", "2/4"]
+    assert json.loads(console("sync", "-q", "US.AAPL", "--json", **kept, **at(opend)).stdout)[0]["rows"] > 100
+
+
+def test_a_sync_says_what_was_fresh(console: Run, opend: Simulator, kept: dict[str, str]) -> None:
+    assert "fresh" not in console("sync", "US.AAPL", "US.GME", **kept, **at(opend)).stderr
+    opend.universe.publish("US.GME")
+    again = console("sync", "US.AAPL", "US.GME", **kept, **at(opend))
+    assert "2 symbols of these were fresh, and not asked for: --max-age 0 asks now" in again.stderr
+    assert "fresh" not in console("sync", "US.AAPL", "US.GME", "--max-age", "0", **kept, **at(opend)).stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_a_stream_that_is_not_there_is_no_error(opend: Simulator, kept: dict[str, str], closed: str) -> None:
+    script = Path(sys.executable).with_name("futu-si")
+    environ = {**os.environ, **kept, **at(opend)}
+    for command in ("sync US.GME US.NONE", "history US.GME --csv", "doctor"):
+        done = subprocess.run(f"{script} {command} {closed}", shell=True, env=environ, capture_output=True, timeout=60)
+        assert done.returncode == (8 if "NONE" in command else 0), (command, done.stderr)
+        assert b"Traceback" not in done.stderr
+        assert bool(done.stdout) == closed.startswith("2>")
+    assert run_console("futu-si", "history", "US.GME", "--offline", **kept).returncode == 0
 
 
 def test_parquet_needs_an_extra_and_says_so(

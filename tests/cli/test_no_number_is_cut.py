@@ -26,8 +26,8 @@ def environ(start: Callable[..., Simulator], tmp_path: Path) -> dict[str, str]:
     return {**home, **at(start(universe=universe))}
 
 
-def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> list[str]:
-    """The lines that a terminal shows, colors and the like taken out."""
+def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> tuple[list[str], list[str]]:
+    """The lines that a terminal shows, and those on stderr."""
     script = str(Path(sys.executable).with_name(command))
     settings = {**os.environ, **environ, "TERM": "xterm"}
     settings.pop("COLUMNS", None)
@@ -35,39 +35,70 @@ def on_terminal(command: str, *arguments: str, width: int, **environ: str) -> li
         import termios
 
         termios.tcsetwinsize(terminal.theirs, (24, width))
-        with subprocess.Popen([script, *arguments], stdout=terminal.theirs, env=settings) as process:
+        command_line = [script, *arguments]
+        with subprocess.Popen(
+            command_line, stdout=terminal.theirs, stderr=subprocess.PIPE, env=settings, text=True
+        ) as process:
             terminal.begun()
             told = terminal.shown()
+            assert process.stderr is not None
+            notices = process.stderr.read().splitlines()
     assert process.returncode == 0
-    return re.sub(r"\x1b\[[0-9;]*m", "", told).splitlines()
+    return told.splitlines(), notices
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 250])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["get", "US.AAPL", "--num", "3"],
-        ["get", "HK.00005", "--num", "3"],
-        ["get", "HK.00005", "--num", "3", "--kind", "daily_short_volume"],
-        ["history", "US.AAPL"],
-        ["history", "US.AAPL", "--kind", "daily_short_volume"],
-    ],
-    ids=" ".join,
-)
+ASKED = [
+    ["get", "US.AAPL", "--num", "3"],
+    ["get", "HK.00005", "--num", "3"],
+    ["get", "HK.00005", "--num", "3", "--kind", "daily_short_volume"],
+    ["get", "US.AAPL", "--num", "3", "--kind", "daily_short_volume"],
+    ["history", "US.AAPL"],
+    ["history", "US.AAPL", "--kind", "daily_short_volume"],
+]
+# The headings of columns that no terminal is too narrow for.
+MOST = 3
+# What is left out before anything else is.
+LEAST = ["known at", "last close price"]
+UNITS = {"shares", "%", "USD", "HKD", "days"}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 250])
+@pytest.mark.parametrize("arguments", ASKED, ids=" ".join)
 def test_a_terminal_shows_each_number_and_date_whole(
     console: Run, environ: dict[str, str], arguments: list[str], width: int
 ) -> None:
-    piped = console(*arguments, **environ).stdout.splitlines()
-    title, heading, *rows = [line.split() for line in piped]
-    shown = on_terminal("futu-si", *arguments, width=width, **environ)
-    lines = [line.split() for line in shown if line and not line.startswith("next page: ")]
-    assert lines[0] == title
-    assert lines[-len(rows) :] == rows
-    folded = lines[1 : -len(rows)]
-    assert sorted(word for line in folded for word in line) == sorted(heading)
-    # They are folded where they do not fit, and only there.
-    assert (len(folded) > 1) == (max(map(len, piped)) > width)
-    assert "…" not in "".join([*piped, *shown])
+    """Every column that is shown is whole; those that are not are the least, and are named on stderr."""
+    title, heading, *rows = console(*arguments, **environ).stdout.splitlines()
+    columns = columns_of(heading, rows)
+    shown, notices = on_terminal("futu-si", *arguments, width=width, **environ)
+    assert shown[0] == title
+    left_out = (
+        next((line for line in notices if "not shown in" in line), "").partition(" columns: ")[2].partition(".")[0]
+    )
+    out = left_out.split(", ") if left_out else []
+    kept = [name for name in columns if name not in out]
+    assert [*columns][:MOST] == kept[:MOST]
+    assert [line.split() for line in shown[-len(rows) :]] == [
+        " ".join(columns[name][place] for name in kept).split() for place in range(len(rows))
+    ]
+    *folded, units = [line.split() for line in shown[1 : -len(rows)]]
+    assert sorted(word for line in folded for word in line) == sorted(" ".join(kept).split())
+    assert {*units} <= UNITS
+    assert units
+    assert "…" not in "".join(shown)
+    # It fits, or there is nothing more to leave out; nothing is folded or left out that need not be.
+    assert max(map(len, shown[1:])) <= width or len(kept) == MOST
+    if out:
+        assert len(folded) > 1 or len(kept) == MOST
+        assert [name for name in out if name in LEAST] == [name for name in LEAST if name in columns][: len(out)]
+    assert (len(folded) == 1) == (max(map(len, (heading, *rows))) <= width)
+
+
+def columns_of(heading: str, rows: list[str]) -> dict[str, list[str]]:
+    """The columns of a table that a pipe got, by their headings: two blanks part them, one is within."""
+    names = re.split(r" {2,}", heading)
+    cells = [re.split(r" {2,}", row) for row in rows]
+    return {name: [row[place] for row in cells] for place, name in enumerate(names)}
 
 
 def test_revisions_are_whole_on_a_narrow_terminal(
@@ -78,8 +109,12 @@ def test_revisions_are_whole_on_a_narrow_terminal(
     assert console("get", "US.AAPL", **environ).returncode == 0
     opend.universe.revise("US.AAPL", 0, avgDailyShareVolume=9_876_543_210)
     assert console("get", "US.AAPL", **environ).returncode == 0
-    *row, day, time = on_terminal("futu-si", "revisions", "US.AAPL", width=30, **environ)[-1].split()
-    assert row == ["2026-04-30", "avg_daily_share_volume", "31204052", "9876543210"]
+    row = ["2026-04-30", "avg_daily_share_volume", "31204052", "9876543210"]
+    shown, _ = on_terminal("futu-si", "revisions", "US.AAPL", width=30, **environ)
+    assert shown[-1].split() == row  # what changed, from what to what: all of it, past the edge
+    shown, notices = on_terminal("futu-si", "revisions", "US.AAPL", width=80, **environ)
+    *same, day, time = shown[-1].split()
+    assert (same, notices) == (row, [])
     assert_is_now(f"{day} {time}", "%Y-%m-%d %H:%M:%SZ")
 
 
@@ -97,7 +132,7 @@ def test_a_moment_tells_its_zone_on_any_clock(console: Run, environ: dict[str, s
     assert_is_now(rows[-1]["known_at"], "%Y-%m-%dT%H:%M:%S.%fZ")
     assert re.fullmatch(r".*\.\d{3}Z", rows[-1]["known_at"])
     csv = console("history", "US.AAPL", "--csv", **elsewhere).stdout
-    assert csv.splitlines()[-1].endswith("+00:00")
+    assert csv.splitlines()[-1].endswith(f",{rows[-1]['known_at']}")  # JSON and CSV write moments alike
 
 
 def test_json_has_the_shortest_numbers_days_as_days_and_null(

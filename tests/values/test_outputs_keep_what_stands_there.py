@@ -109,9 +109,9 @@ def test_what_is_no_file_is_refused_by_name_where_it_takes_a_file(tmp_path: Path
     with pytest.raises(OSError, match="pipe") as caught, new_file(tmp_path / "pipe"):
         pytest.fail("it was begun")
     assert caught.value.filename == str(tmp_path / "pipe")
-    for at_work in (lambda: put_in_place(tmp_path, write), lambda: put_in_place(tmp_path / "no" / "x", write)):
+    for target in (tmp_path, tmp_path / "no" / "x"):
         with pytest.raises(OSError, match=str(tmp_path)):
-            at_work()
+            put_in_place(target, write)
     assert names(tmp_path) == ["pipe"]
 
 
@@ -131,10 +131,10 @@ def test_stdout_by_its_name_gets_the_file(
     def run(target: str, stdout: Any = subprocess.PIPE) -> bytes:
         script = Path(sys.executable).with_name("futu-si")
         environ = {**os.environ, "OPEND_SI_CACHE": str(record), "OPEND_SI_MODE": "offline"}
-        command = [script, *arguments, target]
+        command = [str(script), *arguments, target]
         done = subprocess.run(command, env=environ, stdout=stdout, stderr=subprocess.PIPE, timeout=60)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return bytes(done.stdout or b"")
 
     assert run(str(whole)) == b""
     for target in (str(link), *stdouts):

@@ -6,6 +6,7 @@ import traceback
 import unicodedata
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,9 @@ def test_every_control_character_is_written_out_and_no_other() -> None:
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_every_error_is_one_line_and_travels(kind: type[errors.ShortInterestError]) -> None:
+    make: Callable[..., Any] = kind
     is_refusal = issubclass(kind, errors.OpenDError)
-    error = kind(-1, 7, EVIL) if is_refusal else kind(EVIL)
+    error = make(-1, 7, EVIL) if is_refusal else make(EVIL)
     for text in (str(error), *traceback.format_exception_only(error)):
         assert is_harmless(text.removesuffix("\n"))
     arrived = pickle.loads(pickle.dumps(error))

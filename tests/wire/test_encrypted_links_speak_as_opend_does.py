@@ -473,7 +473,7 @@ def test_an_encrypting_client_and_a_plain_opend_do_not_meet(opend: Simulator) ->
 def test_a_plain_client_and_an_encrypting_opend_do_not_meet(face: ModuleType, encrypted: Simulator) -> None:
     error = failure(encrypted.port, None)
     assert isinstance(error, futu_si.ConnectionFailed)
-    assert "name the same key file with rsa_key= or OPEND_RSA_KEY" in str(error)
+    assert "name the same key file with rsa_key (or OPEND_RSA_KEY)" in str(error)
     with face.OpenQuoteContext(encrypted.host, encrypted.port) as context:
         ret, text, nothing = context.get_short_interest("HK.00700")
     assert (ret, text, nothing) == (-1, str(error), None)
@@ -535,7 +535,7 @@ def test_an_opend_that_answers_a_plain_client_encrypted_is_named() -> None:
     with peer(answering(refusal(key(1024)), None)) as port:
         error = failure(port, None)
     assert isinstance(error, futu_si.ProtocolError)
-    assert re.search(f"127.0.0.1:{port}.*set to encrypt.*rsa_key= or OPEND_RSA_KEY", str(error))
+    assert re.search(f"127.0.0.1:{port}.*set to encrypt.*rsa_key .or OPEND_RSA_KEY.", str(error))
 
 
 @pytest.mark.parametrize("algorithm", [Algorithm.AES_ECB, 7])
@@ -627,7 +627,7 @@ def test_a_file_that_cannot_be_read_is_told(opend: Simulator, tmp_path: Path, ki
     assert isinstance(error, futu_si.InvalidArgument)
     assert told.get(kind, "cannot be read") in str(error)
     assert str(path) in str(error)
-    assert "rsa_key= or OPEND_RSA_KEY names" in str(error)
+    assert "rsa_key (or OPEND_RSA_KEY) names" in str(error)
 
 
 @pytest.mark.parametrize(
