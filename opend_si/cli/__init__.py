@@ -5,6 +5,7 @@ pages       get, history, revisions
 opend       doctor, simulate, demo
 sync        sync, with its progress
 changes     changes
+watch       watch
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
 output      pages and frames as table, CSV or JSON; notices

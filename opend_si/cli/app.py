@@ -25,6 +25,7 @@ from opend_si.cli.output import note, note_doctor, said
 from opend_si.cli.pages import get, history, revisions
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
+from opend_si.cli.watch import watch
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 
 
@@ -73,5 +74,5 @@ def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-for command in (get, history, revisions, sync, changes, plot, screen, export, cache, doctor, simulate, demo):
+for command in (get, history, revisions, sync, changes, watch, plot, screen, export, cache, doctor, simulate, demo):
     main.add_command(command)
