@@ -6,6 +6,7 @@ opend       doctor, simulate, demo
 sync        sync, with its progress
 changes     changes
 watch       watch
+mcp         mcp: tools for a language model
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
 output      pages and frames as table, CSV or JSON; notices

@@ -16,6 +16,7 @@ from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
 from opend_si.cli.changes import changes
+from opend_si.cli.mcp import mcp
 from opend_si.cli.opend import demo, doctor, simulate
 from opend_si.cli.options import (
     EPILOG,
@@ -74,5 +75,5 @@ def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-for command in (get, history, revisions, sync, changes, watch, plot, screen, export, cache, doctor, simulate, demo):
+for command in (get, history, revisions, sync, changes, watch, mcp, plot, screen, export, cache, doctor, simulate, demo):
     main.add_command(command)
