@@ -50,6 +50,7 @@ python_maximum_signature_line_length = 88
 # A name in backticks is a link where the reference has it, else code. Only pages' own links have to lead somewhere.
 default_role = "py:obj"
 
+PUBLIC = sorted([*futu_si.__all__, *futu_si._OTHERS])
 _SECTION = re.compile(r"(Args|Attributes|Returns|Warns|Raises|Warns, raises):")
 _ENTRY = re.compile(r"(\w+(?:, \w+)*): (.+)")
 _TITLES = {"Args": "Parameters", "Warns, raises": "Warns and raises"}
@@ -118,7 +119,7 @@ class Public(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """What autodoc makes of them."""
-        members = ((name, getattr(futu_si, name)) for name in futu_si.__all__)
+        members = ((name, getattr(futu_si, name)) for name in PUBLIC)
         lines = [
             f".. {'autoclass' if isclass(member) else 'autofunction'}:: {name}"
             for name, member in members
@@ -129,7 +130,7 @@ class Public(SphinxDirective):
 
 def check_names(_app: Sphinx, env: BuildEnvironment) -> None:
     """Every public name of the face has its place in the reference."""
-    for name in futu_si.__all__:
+    for name in PUBLIC:
         if f"futu_si.{name}" not in env.domains.python_domain.objects:
             getLogger(__name__).warning("futu_si.%s is not in the reference", name, location="reference")
 

@@ -75,24 +75,29 @@ from opend_si_schema.records import (
 if TYPE_CHECKING:
     from moomoo_si._aio import AsyncClient
 
+# The names that the broker documents: what `from moomoo_si import *` brings. A script may do that beside the star of
+# the published client, so no other name of it is replaced.
 __all__ = [
     "RET_ERROR",
     "RET_OK",
-    "AsyncClient",
+    "OpenQuoteContext",
+    "get_daily_short_volume",
+    "get_short_interest",
+]
+# The other public names.
+_OTHERS = [
     "CacheBusy",
     "CacheCorrupt",
     "CacheError",
     "CacheMiss",
     "CacheVersionMismatch",
+    "AsyncClient",
     "Client",
     "ConnectionFailed",
-    "HkDailyShortVolume",
-    "HkShortInterest",
     "InvalidArgument",
     "MissingExtra",
     "NotPermitted",
     "OpenDError",
-    "OpenQuoteContext",
     "Page",
     "ProtocolError",
     "RateLimited",
@@ -104,15 +109,11 @@ __all__ = [
     "SyncReport",
     "UnknownSymbol",
     "Unsupported",
-    "UsDailyShortVolume",
-    "UsShortInterest",
     "__version__",
     "arrow_table",
     "changes_since",
     "configure",
     "export",
-    "get_daily_short_volume",
-    "get_short_interest",
     "history",
     "panel",
     "plot",
@@ -121,12 +122,59 @@ __all__ = [
     "status",
     "sync",
     "with_changes",
+    "UsShortInterest",
+    "HkShortInterest",
+    "UsDailyShortVolume",
+    "HkDailyShortVolume",
 ]
+if TYPE_CHECKING:  # what a type checker lets be imported
+    __all__ += [
+        "AsyncClient",
+        "CacheBusy",
+        "CacheCorrupt",
+        "CacheError",
+        "CacheMiss",
+        "CacheVersionMismatch",
+        "Client",
+        "ConnectionFailed",
+        "HkDailyShortVolume",
+        "HkShortInterest",
+        "InvalidArgument",
+        "MissingExtra",
+        "NotPermitted",
+        "OpenDError",
+        "Page",
+        "ProtocolError",
+        "RateLimited",
+        "RequestTimeout",
+        "ShortInterestError",
+        "ShortInterestWarning",
+        "Status",
+        "SymbolReport",
+        "SyncReport",
+        "UnknownSymbol",
+        "Unsupported",
+        "UsDailyShortVolume",
+        "UsShortInterest",
+        "__version__",
+        "arrow_table",
+        "changes_since",
+        "configure",
+        "export",
+        "history",
+        "panel",
+        "plot",
+        "revisions",
+        "screen",
+        "status",
+        "sync",
+        "with_changes",
+    ]
 
 
 def __dir__() -> list[str]:
     """With `AsyncClient`, which is not here before it is asked for."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_OTHERS})
 
 
 def __getattr__(name: str) -> object:

@@ -124,6 +124,8 @@ class Watch:
         """Look and sleep in turn, until an exception ends it."""
         while True:
             self.look()
+            if isinstance(self.held_up_by, InvalidArgument):  # that does not pass by itself
+                raise self.held_up_by
             self._clock.sleep_until(self.next_look())
 
     def look(self) -> None:
