@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.logging import getLogger
 
 import futu_si
+from docs import console
 from opend_si import __version__
 from opend_si_schema.calls import CALLS
 
@@ -112,6 +113,14 @@ class Columns(SphinxDirective):
         return made
 
 
+class Console(SphinxDirective):
+    """The commands and options of the console."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section a command."""
+        return self.parse_text_to_nodes("\n".join(console.lines()), allow_section_headings=True)
+
+
 class Public(SphinxDirective):
     """The face's public names that a module defines. Rendered modules grow with each call; their pages grow along."""
 
@@ -140,5 +149,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", convert_docstring)
     app.connect("env-check-consistency", check_names)
     app.add_directive("columns", Columns)
+    app.add_directive("console", Console)
     app.add_directive("public", Public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from docs.examples import FOLDER, read_page
+from opend_si.simulator import Simulator
 
 PUBLISHED = {"futu_si": "futu", "moomoo_si": "moomoo"}
 # What the broker's page uses.
@@ -33,6 +38,18 @@ def test_the_star_takes_nothing_else_from_the_published_one(face: ModuleType) ->
 def test_the_star_does_not_import_asyncio(face: ModuleType) -> None:
     script = f"import sys\nfrom {face.__name__} import *\nsys.exit('asyncio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], timeout=30).returncode == 0
+
+
+def test_both_work_in_one_file_as_the_guide_shows(opend: Simulator, tmp_path: Path) -> None:
+    blocks = read_page(FOLDER / "moving.md")
+    place = next(place for place, block in enumerate(blocks) if "import futu\n" in block.text)
+    example, shown = blocks[place].text, blocks[place + 1].text
+    script = example.replace("11111", str(opend.port))
+    environ = {**os.environ, "OPEND_SI_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert shown.strip() in done.stdout.splitlines()  # beside what the published client prints
+    assert str(opend.port) in script
 
 
 def test_the_context_says_where_quotes_are(face: ModuleType) -> None:
