@@ -4,8 +4,7 @@ app         the commands in one, and how errors end
 pages       get, history, revisions
 opend       doctor, simulate, demo
 sync        sync, with its progress
-changes     changes
-watch       watch
+news        changes, watch
 mcp         mcp: tools for a language model
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share

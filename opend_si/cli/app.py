@@ -15,8 +15,8 @@ import click
 from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
-from opend_si.cli.changes import changes
 from opend_si.cli.mcp import mcp
+from opend_si.cli.news import changes, watch
 from opend_si.cli.opend import demo, doctor, simulate
 from opend_si.cli.options import (
     EPILOG,
@@ -26,7 +26,6 @@ from opend_si.cli.output import note, note_doctor, said
 from opend_si.cli.pages import get, history, revisions
 from opend_si.cli.research import export, plot, screen
 from opend_si.cli.sync import sync
-from opend_si.cli.watch import watch
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 
 

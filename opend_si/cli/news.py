@@ -1,4 +1,4 @@
-"""`watch`: waits for publications, and reports each new or revised row once."""
+"""`changes` and `watch`: what is new or was revised, since a moment or from now on."""
 
 from __future__ import annotations
 
@@ -11,18 +11,60 @@ from functools import partial
 from math import isinf
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, Number, kind_option, opend_options
-from opend_si.cli.output import WaitNotice, note, said
+from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_option, opend_options
+from opend_si.cli.output import Format, WaitNotice, note, said, write_frame
 from opend_si.cli.output import _plain as plain
 from opend_si.cli.sync import _read as read_codes
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.errors import ShortInterestError
 from opend_si.settings import Settings
+from opend_si.symbols import call_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Columns of the table, as many as a terminal of 80 columns holds; CSV and JSON have all.
+_SHOWN = ["symbol", "date", "what", "column", "before", "after", "previous"]
+
+
+@click.command(epilog=EPILOG, short_help="Print what is new or was revised since a moment.")
+@click.argument("codes", nargs=-1)
+@click.option(
+    "--since",
+    required=True,
+    metavar="MOMENT",
+    help="From when on: a day such as 2026-04-30, a moment such as '2026-04-30 18:00', or how long ago: 36h, 7d.",
+)
+@kind_option
+@form_options("Print JSON: a list of changes.")
+@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@click.pass_obj
+def changes(
+    brand: Brand, /, codes: tuple[str, ...], since: str, kind: str, form: Format | None, cache: str | None
+) -> None:
+    """Print which rows of CODES (none given: all) are new in the record, and which values OpenD sent differently.
+
+    Nothing is fetched: sync first. A day, and a time without a zone, is this machine's.
+    """
+    with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
+        frame = client.changes_since(since, codes or None, kind=kind)
+    if form is not None:
+        write_frame(frame, form, "")
+    elif not frame.empty:
+        write_frame(_for_people(frame), "table", f"{call_of(kind).title}: changes since {since}")
+    if frame.empty:
+        note(f"nothing has changed since {since}")
+
+
+def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are read, without those that are empty."""
+    return frame[[name for name in _SHOWN if frame[name].notna().any()]]
 
 
 @click.command(epilog=EPILOG, short_help="Wait for publications, and report each new row once.")
