@@ -16,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.logging import getLogger
 
 import futu_si
+from docs import console
 from opend_si import __version__
 from opend_si_schema.calls import CALLS
 
@@ -50,6 +51,7 @@ python_maximum_signature_line_length = 88
 # A name in backticks is a link where the reference has it, else code. Only pages' own links have to lead somewhere.
 default_role = "py:obj"
 
+PUBLIC = sorted([*futu_si.__all__, *futu_si._OTHERS])
 _SECTION = re.compile(r"(Args|Attributes|Returns|Warns|Raises|Warns, raises):")
 _ENTRY = re.compile(r"(\w+(?:, \w+)*): (.+)")
 _TITLES = {"Args": "Parameters", "Warns, raises": "Warns and raises"}
@@ -111,8 +113,12 @@ class Columns(SphinxDirective):
         return made
 
 
-# The star leaves out AsyncClient, which would import asyncio.
-NAMES = ("AsyncClient", *futu_si.__all__)
+class Console(SphinxDirective):
+    """The commands and options of the console."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section a command."""
+        return self.parse_text_to_nodes("\n".join(console.lines()), allow_section_headings=True)
 
 
 class Public(SphinxDirective):
@@ -122,7 +128,7 @@ class Public(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """What autodoc makes of them."""
-        members = ((name, getattr(futu_si, name)) for name in NAMES)
+        members = ((name, getattr(futu_si, name)) for name in PUBLIC)
         lines = [
             f".. {'autoclass' if isclass(member) else 'autofunction'}:: {name}"
             for name, member in members
@@ -133,7 +139,7 @@ class Public(SphinxDirective):
 
 def check_names(_app: Sphinx, env: BuildEnvironment) -> None:
     """Every public name of the face has its place in the reference."""
-    for name in NAMES:
+    for name in PUBLIC:
         if f"futu_si.{name}" not in env.domains.python_domain.objects:
             getLogger(__name__).warning("futu_si.%s is not in the reference", name, location="reference")
 
@@ -143,5 +149,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", convert_docstring)
     app.connect("env-check-consistency", check_names)
     app.add_directive("columns", Columns)
+    app.add_directive("console", Console)
     app.add_directive("public", Public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -35,7 +35,10 @@ from opend_si.simulator import Simulator
 
 FOLDER = Path(__file__).parent
 # Those whose examples run here. Those for developers tell how to change the code: tests of their own follow them.
-GUIDE = ("index", "concepts", "offline", "engines", "sharing", "moving", "errors", "reference")
+GUIDE = (
+    *("index", "concepts", "offline", "engines", "recipes", "console", "sharing"),
+    *("moving", "errors", "troubleshooting", "reference"),
+)
 NOTEBOOK = FOLDER / "research.ipynb"
 A_WEEK_LATER, MOMENT = "a week later", "moment"  # tags of cells
 _METADATA = {

@@ -21,106 +21,68 @@ Importing this package costs next to nothing: each name is loaded when it is fir
 
 from importlib import import_module
 
-from opend_si import __version__
+from opend_si import __version__ as __version__
 
 TYPE_CHECKING = False  # checkers take it for true by its name; typing itself takes longer to load than all of this
 
 if TYPE_CHECKING:
     from futu_si._aio import AsyncClient as AsyncClient
-    from futu_si._client import (
-        Client,
-        arrow_table,
-        changes_since,
-        check,
-        configure,
-        export,
-        history,
-        panel,
-        plot,
-        revisions,
-        screen,
-        status,
-        sync,
-        verify,
-    )
-    from futu_si._quote import OpenQuoteContext, get_daily_short_volume, get_short_interest
-    from opend_si.client.dropin import RET_ERROR, RET_OK
-    from opend_si.client.status import Status
-    from opend_si.client.sync import SymbolReport, SyncReport
-    from opend_si.errors import (
-        CacheBusy,
-        CacheCorrupt,
-        CacheError,
-        CacheMiss,
-        CacheVersionMismatch,
-        ConnectionFailed,
-        InvalidArgument,
-        MissingExtra,
-        NotPermitted,
-        OpenDError,
-        ProtocolError,
-        RateLimited,
-        RequestTimeout,
-        ShortInterestError,
-        ShortInterestWarning,
-        UnknownSymbol,
-        Unsupported,
-    )
-    from opend_si.pages import Page
-    from opend_si.research.changes import with_changes
-    from opend_si.research.features import rank, with_history
-    from opend_si_schema.records import HkDailyShortVolume, HkShortInterest, UsDailyShortVolume, UsShortInterest
+    from futu_si._client import Client as Client
+    from futu_si._client import arrow_table as arrow_table
+    from futu_si._client import changes_since as changes_since
+    from futu_si._client import check as check
+    from futu_si._client import configure as configure
+    from futu_si._client import export as export
+    from futu_si._client import history as history
+    from futu_si._client import panel as panel
+    from futu_si._client import plot as plot
+    from futu_si._client import revisions as revisions
+    from futu_si._client import screen as screen
+    from futu_si._client import status as status
+    from futu_si._client import sync as sync
+    from futu_si._client import verify as verify
+    from futu_si._quote import OpenQuoteContext as OpenQuoteContext
+    from futu_si._quote import get_daily_short_volume as get_daily_short_volume
+    from futu_si._quote import get_short_interest as get_short_interest
+    from opend_si.client.dropin import RET_ERROR as RET_ERROR
+    from opend_si.client.dropin import RET_OK as RET_OK
+    from opend_si.client.status import Status as Status
+    from opend_si.client.sync import SymbolReport as SymbolReport
+    from opend_si.client.sync import SyncReport as SyncReport
+    from opend_si.errors import CacheBusy as CacheBusy
+    from opend_si.errors import CacheCorrupt as CacheCorrupt
+    from opend_si.errors import CacheError as CacheError
+    from opend_si.errors import CacheMiss as CacheMiss
+    from opend_si.errors import CacheVersionMismatch as CacheVersionMismatch
+    from opend_si.errors import ConnectionFailed as ConnectionFailed
+    from opend_si.errors import InvalidArgument as InvalidArgument
+    from opend_si.errors import MissingExtra as MissingExtra
+    from opend_si.errors import NotPermitted as NotPermitted
+    from opend_si.errors import OpenDError as OpenDError
+    from opend_si.errors import ProtocolError as ProtocolError
+    from opend_si.errors import RateLimited as RateLimited
+    from opend_si.errors import RequestTimeout as RequestTimeout
+    from opend_si.errors import ShortInterestError as ShortInterestError
+    from opend_si.errors import ShortInterestWarning as ShortInterestWarning
+    from opend_si.errors import UnknownSymbol as UnknownSymbol
+    from opend_si.errors import Unsupported as Unsupported
+    from opend_si.pages import Page as Page
+    from opend_si.research.changes import with_changes as with_changes
+    from opend_si.research.features import rank as rank
+    from opend_si.research.features import with_history as with_history
+    from opend_si_schema.records import HkDailyShortVolume as HkDailyShortVolume
+    from opend_si_schema.records import HkShortInterest as HkShortInterest
+    from opend_si_schema.records import UsDailyShortVolume as UsDailyShortVolume
+    from opend_si_schema.records import UsShortInterest as UsShortInterest
 
-# Not AsyncClient: who takes all names with a star does not pay for asyncio.
+# The names that the broker documents: what `from futu_si import *` brings. A script may do that beside the star of
+# the published client, so no other name of it is replaced; and who does it does not pay for asyncio.
 __all__ = [
     "RET_ERROR",
     "RET_OK",
-    "CacheBusy",
-    "CacheCorrupt",
-    "CacheError",
-    "CacheMiss",
-    "CacheVersionMismatch",
-    "Client",
-    "ConnectionFailed",
-    "HkDailyShortVolume",
-    "HkShortInterest",
-    "InvalidArgument",
-    "MissingExtra",
-    "NotPermitted",
-    "OpenDError",
     "OpenQuoteContext",
-    "Page",
-    "ProtocolError",
-    "RateLimited",
-    "RequestTimeout",
-    "ShortInterestError",
-    "ShortInterestWarning",
-    "Status",
-    "SymbolReport",
-    "SyncReport",
-    "UnknownSymbol",
-    "Unsupported",
-    "UsDailyShortVolume",
-    "UsShortInterest",
-    "__version__",
-    "arrow_table",
-    "changes_since",
-    "check",
-    "configure",
-    "export",
     "get_daily_short_volume",
     "get_short_interest",
-    "history",
-    "panel",
-    "plot",
-    "rank",
-    "revisions",
-    "screen",
-    "status",
-    "sync",
-    "verify",
-    "with_changes",
-    "with_history",
 ]
 
 # Where each name is.
@@ -174,6 +136,8 @@ _HOMES = {
     "UsDailyShortVolume": "opend_si_schema.records",
     "HkDailyShortVolume": "opend_si_schema.records",
 }
+# The public names that the star does not bring.
+_OTHERS = ["__version__", *(name for name in _HOMES if name not in __all__)]
 
 
 def __dir__() -> list[str]:

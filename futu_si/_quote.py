@@ -3,6 +3,7 @@
 
 import os
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from futu_si._client import DEFAULT, Client
 from opend_si.client.dropin import Answer, answer
@@ -67,6 +68,17 @@ class OpenQuoteContext:
             timeout=timeout,
             on_wait=on_wait,
         )
+
+    if not TYPE_CHECKING:  # a type checker says by itself what is not here
+
+        def __getattr__(self, name: str) -> None:
+            published = "futu.OpenQuoteContext"
+            raise AttributeError(
+                f"{name} is not here: the OpenQuoteContext of futu_si has get_short_interest and get_daily_short_volume. "
+                f"Quotes and subscriptions stay with the published client's: make a {published}(host, port) beside it.",
+                name=name,
+                obj=self,
+            )
 
     def __enter__(self) -> "OpenQuoteContext":
         return self

@@ -284,7 +284,7 @@ class Client(BlockingClient):
             kind: As for `get_page`: each has records and a limit of its own.
 
         Returns:
-            A `Status`. OpenD away is no error here: it is in the status.
+            A `Status`. Nothing is raised when OpenD is away: the status says why (`error`).
 
         Raises:
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be read.

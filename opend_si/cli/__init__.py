@@ -4,7 +4,8 @@ app         the commands in one, and how errors end
 pages       get, history, revisions
 opend       doctor, simulate, demo
 sync        sync, with its progress
-changes     changes
+news        changes, watch
+mcp         mcp: tools for a language model
 cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
 output      rows as table, CSV or JSON; notices

@@ -15,7 +15,8 @@ import click
 from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
-from opend_si.cli.changes import changes
+from opend_si.cli.mcp import mcp
+from opend_si.cli.news import changes, watch
 from opend_si.cli.opend import demo, doctor, simulate
 from opend_si.cli.options import EPILOG, Brand
 from opend_si.cli.output import note, note_doctor
@@ -82,6 +83,8 @@ for command in (
     revisions,
     sync,
     changes,
+    watch,
+    mcp,
     plot,
     screen,
     export,

@@ -70,7 +70,7 @@ def print_rows(rows: Rows, form: Format, title: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON on stdout."""
-    click.echo(_harmless(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
+    click.echo(_harmless(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def _harmless(text: str) -> str:
@@ -92,12 +92,12 @@ def _written(value: object) -> object:
     return "" if value is None or value != value else _plain_moment(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float):
         return value if isfinite(value) else None
     return _plain_moment(value)

@@ -8,5 +8,6 @@ freshness        when a recorded page is fresh
 fetcher          how a page is fetched: once a machine, within the rate budget
 steps            what has to be waited for
 sync, status     what a sync reports; where a client stands
+watch            when to look for news of a list, whom to ask, and what has not been reported
 doctor           whether OpenD is there and fit for a call
 """

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from opend_si import forks
 from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.client.sync import Patience, Progress, SyncReport
+from opend_si.dates import AsOf
 from opend_si.pages import Page
 from opend_si.settings import Settings
 from opend_si.wire.errors import TooLate

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_Day: TypeAlias = date
+
+
 class News(NamedTuple):
-    """One new row, or one value that was revised; `news` says what each field is."""
+    """One new row, or one value that was revised: a row of the frame that `Client.changes_since` describes."""
 
     symbol: str
-    date: date
+    date: _Day
     what: Literal["new", "revised"]
     column: str
     before: Any
     after: Any
     previous: Any
     seen_at: int
-    published_by: date | None
+    published_by: _Day | None
 
 
 def changes_since(settings: Settings, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:

@@ -13,10 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from docs import console
 from docs.examples import FOLDER, GUIDE, MOMENT, NOTEBOOK, read_page
 from opend_si import errors
+from opend_si.cli.app import main
 from opend_si.cli.exits import MEANINGS, exit_code
 from tests.processes import ROOT
 
@@ -24,6 +27,16 @@ from tests.processes import ROOT
 COMMENTED = {
     "index": ["not run: it installs", "not run: it runs until Ctrl-C"],
     "engines": ["needs pyspark"],
+    "recipes": [
+        "not run: it mails; tests/package/test_recipes_run.py runs it",
+        "not run: it takes long",
+        "not run: it is a line of a crontab",
+        "needs fastapi",
+        "not run: pytest runs it, in tests/package/test_recipes_run.py",
+        "not run: it is not installed here",
+    ],
+    "moving": ["not run: futu-api wants an OpenD; tests/package/test_beside_the_published_client.py has one"],
+    "console": ["not run: it runs until Ctrl-C", "not run: it is a configuration"],
 }
 
 
@@ -87,6 +100,30 @@ def read_outputs(path: Path) -> list[Any]:
 
 def tells_the_time(cell: Any) -> bool:
     return MOMENT in cell["metadata"].get("tags", ())
+
+
+def test_settings_from_the_environment_are_those_that_are_read() -> None:
+    text = (FOLDER / "console.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(OPEND\w+)` \|", text, re.MULTILINE)
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "opend_si").rglob("*.py"))
+    assert sorted(told) == sorted(set(re.findall(r'"(OPEND_\w+)"', sources)))
+    assert set(re.findall(r"OPEND_\w+", cli_help())) <= set(told)
+
+
+def cli_help() -> str:
+    """What the console page shows of all commands."""
+    return "\n".join(console.lines())
+
+
+def test_the_console_page_has_every_command_and_option() -> None:
+    shown = cli_help()
+    for name, command in main.commands.items():
+        assert f"\n### {name}\n" in f"\n{shown}"
+        inner = command.commands.values() if isinstance(command, click.Group) else [command]
+        for each in inner:
+            for option in each.params:
+                if isinstance(option, click.Option):
+                    assert f"`{option.opts[0]}" in shown
 
 
 def test_errors_and_exit_codes_are_those_of_the_package() -> None:

@@ -104,7 +104,7 @@ def test_each_row_and_each_value_is_told_once_whatever_happens(recorder: Any, sm
         symbol = SYMBOLS[turn % 3]
         if turn % 2:
             old = position(small, symbol, turn % 4)
-            small.universe.revise(symbol, turn % 4, **{FIELD[symbol[:2]]: turn + 1})
+            small.universe.revise(symbol, turn % 4, **dict[str, Any]({FIELD[symbol[:2]]: turn + 1}))
             expected.append((symbol, day(small, symbol, turn % 4), "revised", old, turn + 1))
         else:
             small.universe.publish(symbol)

@@ -23,7 +23,7 @@ PACKAGES = ("futu_si", "moomoo_si", "opend_si")
 def describe(face: ModuleType) -> str:
     """A line for each name, and one for each public method, property and field of a class."""
     lines: list[str] = []
-    for name in sorted(face.__all__, key=str.casefold):
+    for name in sorted([*face.__all__, *face._OTHERS], key=str.casefold):
         member = getattr(face, name)
         if inspect.isclass(member):
             lines.append(
@@ -41,7 +41,7 @@ def describe(face: ModuleType) -> str:
 
 
 def is_public(base: type) -> bool:
-    return base.__module__ == "builtins" or base.__name__ in futu_si.__all__
+    return base.__module__ == "builtins" or base.__name__ in (*futu_si.__all__, *futu_si._OTHERS)
 
 
 def members(member: type) -> Iterator[str]:

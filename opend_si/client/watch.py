@@ -1,0 +1,400 @@
+"""Watching symbols: when to look, which of them to ask for, and what has not been reported yet.
+
+Between two publications nothing is asked. While a publication may come, one symbol of a market is asked now and then, the one
+that was asked longest ago; once it has news all others are asked. When a publication is over, each is asked once more.
+
+What was reported is a place in the record, not a moment of a clock: of each symbol the newest row's day, and the number of
+revisions. A look reports what the record has beyond that place, whoever recorded it, and moves on line by line. So a restart
+reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted after that, else right
+before: readers of a line may end the process as soon as they have it. A process that is killed in the instant between the
+two reports a line again, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol, TypeAlias
+from zoneinfo import ZoneInfo
+
+from opend_si.calendars import published_by
+from opend_si.client.sync import SyncReport
+from opend_si.dates import day_of, may_have_news
+from opend_si.errors import (
+    CacheError,
+    CacheMiss,
+    InvalidArgument,
+    OpenDError,
+    ProtocolError,
+    RateLimited,
+    ShortInterestError,
+)
+from opend_si.pages import Page, PageKey
+from opend_si.symbols import call_of
+from opend_si_schema.definitions import Table
+
+# Seconds between two questions while a publication may come, and before what failed is tried again.
+POLL, RETRY = 900.0, 60.0
+# A symbol without rows is asked for so often: nothing tells when it may have some.
+_WITHOUT_ROWS = timedelta(days=1)
+# The longest sleep in one piece: a machine may be suspended, or its clock set.
+_NAP = 300.0
+
+
+_OF_A_SYMBOL = (OpenDError, ProtocolError, InvalidArgument)
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+# A new row or a revised one, for JSON: symbol, kind, date, what, before and after by column, seen_at, published_by.
+Line: TypeAlias = dict[str, Any]
+
+
+class Client(Protocol):
+    """What a watch needs of a client."""
+
+    def get_page(self, code: str, *, num: int, kind: Any) -> Page: ...
+    def history(self, code: str, *, kind: Any) -> Any: ...
+    def revisions(self, code: str, *, kind: Any) -> Any: ...
+    def sync(self, codes: Sequence[str], *, kind: Any) -> SyncReport: ...
+
+
+class Clock:
+    """The one place where a watch meets time."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep_until(self, moment: datetime) -> None:
+        while (left := (moment - self.now()).total_seconds()) > 0:
+            time.sleep(min(left, _NAP))
+
+
+class Unreported(Exception):
+    """A line could not be reported; it is tried again."""
+
+
+class Watch:
+    """A watch of some symbols.
+
+    Args:
+        online: A client that asks OpenD whatever is recorded (`max_age=0`).
+        offline: A client of the same record that asks nothing.
+        codes: The symbols.
+        kind: What rows.
+        state: The file in which the watch keeps how far it has reported.
+        report: Called with each line, a dictionary for JSON, and with a function that it calls to note the line as reported.
+            What it raises takes the note back; after `Unreported` the line is tried again.
+        note: Called with a text when something is amiss, once until it changes.
+        poll: Ask for each symbol every so many seconds, whatever the schedule. None: by the schedule.
+        clock: What tells the time, and sleeps.
+        whole: A context in which a line is reported and noted, such as one that no signal splits.
+
+    """
+
+    def __init__(
+        self,
+        online: Client,
+        offline: Client,
+        codes: Sequence[str],
+        kind: str,
+        state: Path,
+        report: Callable[[Line, Callable[[], None]], object],
+        note: Callable[[str], object],
+        poll: float | None = None,
+        clock: Clock | None = None,
+        whole: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        call = call_of(kind)
+        keys = [PageKey.check(call, code, None, call.page_size.maximum) for code in codes]
+        self._keys = {str(key.symbol): key for key in keys}
+        self._online, self._offline, self._kind = online, offline, kind
+        self._state, self._report, self._note = State(state, kind), report, note
+        self._poll, self._clock = poll, clock or Clock()
+        self._whole = whole
+        self._asked: dict[str, datetime] = {}
+        self._amiss: dict[str, str] = {}
+        # Why the last look left something for another try; None if it did not.
+        self.held_up_by: Exception | None = None
+
+    def run(self) -> None:
+        """Look and sleep in turn, until an exception ends it."""
+        while True:
+            self.look()
+            if isinstance(self.held_up_by, InvalidArgument):  # that does not pass by itself
+                raise self.held_up_by
+            self._clock.sleep_until(self.next_look())
+
+    def look(self) -> None:
+        """Ask what is to be asked now, and report what is news."""
+        self.held_up_by = None
+        self._try("asking", self._look)
+
+    def next_look(self) -> datetime:
+        """When to look again."""
+        now = self._clock.now()
+        if self.held_up_by is not None:
+            return now + timedelta(seconds=min(RETRY, self._poll or RETRY))
+        if self._poll is not None:
+            return now + timedelta(seconds=self._poll)
+        return min(self._next_due(key, now) for key in self._keys.values())
+
+    def _look(self) -> None:
+        with self._state.held():
+            # What was recorded by others is reported, too, if OpenD is away.
+            self._try("OpenD", self._ask_due)
+            for code in self._keys:
+                self._try(code, lambda code=code: self._report_news(code))  # type: ignore[misc]
+
+    def _try(self, what: str, step: Callable[[], None]) -> None:
+        """Take a step. What fails is noted, and left for another try."""
+        try:
+            step()
+        except (Unreported, ShortInterestError) as error:
+            self.held_up_by = error
+            self._say(what, str(error))
+        else:
+            self._say(what, "")
+
+    def _say(self, what: str, text: str) -> None:
+        """Note what is amiss, once until it changes."""
+        if text and self._amiss.get(what) != text:
+            self._note(text)
+        self._amiss[what] = text
+
+    # Asking -----------------------------------------------------------------------------------------------------------
+
+    def _ask_due(self) -> None:
+        begun = self._clock.now()
+        for code in self._keys:
+            if self._state.place(code) is None and begun - self._asked.get(code, _NEVER) >= _WITHOUT_ROWS:
+                self._meet(code)
+        met = [code for code in self._keys if self._state.place(code) and self._asked.get(code, _NEVER) < begun]
+        if self._poll is not None:
+            self._ask_all(met)
+            return
+        standing = {code: self._standing(self._keys[code]) for code in met}
+        due = {code: known for code, known in standing.items() if known.is_due(begun)}
+        # More may come after an answer of now: then one symbol of the market asks for all of them.
+        waiting = {code: known for code, known in due.items() if known._replace(checked=begun).is_due(begun)}
+        for table in {known.table for known in waiting.values()}:
+            group = [code for code, known in waiting.items() if known.table is table]
+            group.sort(key=lambda code: waiting[code].checked)
+            if self._ask(group[0]):
+                self._ask_all(group[1:])
+        self._ask_all(code for code in due if code not in waiting)
+
+    def _ask_all(self, codes: Iterable[str]) -> None:
+        for code in codes:
+            self._ask(code)
+
+    def _ask(self, code: str) -> bool:
+        """Bring one symbol up to date; whether it has a new row."""
+        (entry,) = self._online.sync([code], kind=self._kind)
+        error = entry.error
+        # A refusal is about the symbol, and is noted. All else is about OpenD or the record, and ends this look.
+        if error is not None and (isinstance(error, RateLimited) or not isinstance(error, _OF_A_SYMBOL)):
+            raise error
+        self._asked[code] = self._clock.now()
+        self._say(f"asking {code}", "" if error is None else f"{code}: {error}")
+        return entry.new_rows > 0
+
+    def _meet(self, code: str) -> None:
+        """Begin with a symbol: what is recorded of it counts as reported. It is recorded first, if it is not."""
+        try:
+            self._state.keep(code, self._place(code))
+        except CacheMiss:
+            self._ask(code)
+            with suppress(CacheMiss):  # it was refused
+                self._state.keep(code, self._place(code))
+
+    def _place(self, code: str) -> Place:
+        history = self._offline.history(code, kind=self._kind)
+        newest = "" if history.empty else f"{history.index[-1]:%Y-%m-%d}"
+        return Place(newest, len(self._offline.revisions(code, kind=self._kind)))
+
+    def _next_due(self, key: PageKey, now: datetime) -> datetime:
+        """When there may be news: now and then while a publication may come, else from some midnight of its market on."""
+        known = self._standing(key)
+        if known.is_due(now):
+            return now + timedelta(seconds=POLL)
+        zone = ZoneInfo(key.symbol.market.timezone)
+        today = now.astimezone(zone).date()
+        midnights = (datetime.combine(today + timedelta(days=days), time_of_day(), zone) for days in range(1, 9))
+        return next(midnight for midnight in midnights if known.is_due(midnight))
+
+    def _standing(self, key: PageKey) -> Standing:
+        """How it stands with a symbol, whoever recorded it."""
+        code = str(key.symbol)
+        asked = self._asked.get(code, _NEVER)
+        try:
+            page = self._offline.get_page(code, num=key.num, kind=self._kind)
+        except CacheMiss:
+            return Standing(key.table, None, asked)
+        newest = None
+        if page.records:
+            newest = day_of(page.records[0].timestamp, key.symbol.market)  # type: ignore[arg-type]
+        return Standing(key.table, newest, max(asked, page.checked_at))
+
+    # Reporting --------------------------------------------------------------------------------------------------------
+
+    def _report_news(self, code: str) -> None:
+        place = self._state.place(code)
+        if place is None:
+            return
+        for line, reached in self._news(code, place):
+            with self._whole(), self._state.moving(code, reached) as move:
+                self._report(line, move)
+
+    def _news(self, code: str, place: Place) -> Iterator[tuple[Line, Place]]:
+        """Each line that was not reported, and the place that is reached with it."""
+        history = self._offline.history(code, kind=self._kind)
+        revisions = self._offline.revisions(code, kind=self._kind)
+        # Fewer than before: the record was pruned, or is another.
+        done = min(place.revisions, len(revisions))
+        for (day, seen_at), changed in revisions.iloc[done:].groupby(["date", "seen_at"], sort=False):
+            done += len(changed)
+            if f"{day:%Y-%m-%d}" <= place.newest:  # else it is reported below, as a new row with the values of now
+                before, after = (
+                    dict(zip(changed["column"], changed[name], strict=True)) for name in ("before", "after")
+                )
+                yield self._line(code, day, "revised", before, after, seen_at), Place(place.newest, done)
+        columns = [column.name for column in self._keys[code].table.columns]
+        for day, row in zip(history.index, history.to_dict("records"), strict=True):
+            if f"{day:%Y-%m-%d}" > place.newest:
+                after = {name: row[name] for name in columns}
+                yield self._line(code, day, "new", None, after, row["known_at"]), Place(f"{day:%Y-%m-%d}", done)
+
+    def _line(self, code: str, day: Any, what: str, before: object, after: object, seen_at: object) -> Line:
+        public = published_by(self._keys[code].table, day.date())
+        return {
+            "symbol": code,
+            "kind": self._kind,
+            "date": day,
+            "what": what,
+            "before": before,
+            "after": after,
+            "seen_at": seen_at,
+            "published_by": datetime.combine(public, time_of_day()),
+        }
+
+
+class Standing(NamedTuple):
+    """How it stands with a symbol: its newest row's day, and when it was last asked for."""
+
+    table: Table
+    newest: date | None
+    checked: datetime
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it may have news."""
+        if self.newest is None:
+            return now - self.checked >= _WITHOUT_ROWS
+        return may_have_news(self.table, self.newest, self.checked, now)
+
+
+class Place(NamedTuple):
+    """How far the record of a symbol was reported: up to the row of this day (`""`: none), and so many revisions."""
+
+    newest: str
+    revisions: int
+
+
+class State:
+    """The file that keeps the places. One look at a time uses it; the places are read again for each."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self._path, self._kind = path, kind
+        self._places: dict[str, Any] = {}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other watches out."""
+        with _translated(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = self._path.with_name(f".{self._path.name}.lock").open("wb")
+        with lock:
+            if not _lock(lock):
+                raise Unreported(f"another watch is at work with {self._path}: it reports; name another with --state")
+            self._places = self._read()
+            yield
+
+    def place(self, code: str) -> Place | None:
+        """How far a symbol was reported; None: it has not been met."""
+        found = self._places.get(f"{self._kind} {code}")
+        return None if found is None else Place(*found)
+
+    def keep(self, code: str, place: Place) -> None:
+        """Note a place."""
+        with self.moving(code, place) as move:
+            move()
+
+    @contextmanager
+    def moving(self, code: str, place: Place) -> Iterator[Callable[[], None]]:
+        """A function that notes a place, by no more than a renaming. What is raised inside takes the note back."""
+        before, after = self._places, {**self._places, f"{self._kind} {code}": place}
+        half = self._written(after)
+
+        def move() -> None:
+            with _translated(self._path):
+                half.replace(self._path)
+            self._places = after
+
+        try:
+            yield move
+        except BaseException:
+            if self._places is after:
+                self._places = before
+                with _translated(self._path):
+                    self._written(before).replace(self._path)
+            raise
+
+    def _written(self, places: dict[str, Any]) -> Path:
+        half = self._path.with_name(f".{self._path.name}.new")
+        with _translated(self._path):
+            half.write_text(json.dumps(places, indent=0), encoding="utf-8")
+        return half
+
+    def _read(self) -> dict[str, Any]:
+        with _translated(self._path):
+            try:
+                text = self._path.read_text(encoding="utf-8")
+            except FileNotFoundError:
+                return {}
+        try:
+            places: dict[str, Any] = json.loads(text)
+            for newest, revisions in places.values():
+                date.fromisoformat(newest or "2000-01-01")
+                int(revisions)
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidArgument(
+                f"{self._path} does not hold what a watch keeps. Name another file with --state."
+            ) from None
+        return places
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(f"The state of the watch cannot be kept in {path}: {error.strerror}.") from None
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed, or its process ends. False: another has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
