@@ -79,6 +79,8 @@ def skipping() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if "example" not in item.fixturenames:
+        return report
     if report.when == "call" or not report.passed:
         language, name = item.callspec.params["example"], str(item.callspec.params["server"])
         assert isinstance(language, Language)
