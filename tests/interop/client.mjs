@@ -42,10 +42,13 @@ const STEPS = {
         await all;
         return [retType, pushes];
     },
-    async together(method, market, code, count) {
+    // How many rows each page has, and the milliseconds that all took.
+    async together(method, market, code, count, num) {
+        const begun = performance.now();
         const asked = Array.from({ length: count }, (_, index) =>
-            client[method]({ c2s: { security: { market, code }, num: index % 50 + 1 } }));
-        return (await Promise.all(asked)).map(({ s2c }) => s2c.hkItemList.length);
+            client[method]({ c2s: { security: { market, code }, num: num || index % 50 + 1 } }));
+        const counts = (await Promise.all(asked)).map(({ s2c }) => s2c.hkItemList.length);
+        return [counts, performance.now() - begun];
     },
     // OpenD goes under a request, and comes back.
     async outage(method, market, code) {

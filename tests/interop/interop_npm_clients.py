@@ -19,7 +19,7 @@ from opend_si.server.websocket import Bridge, tls_context
 from opend_si.simulator import Simulator
 from opend_si_schema.init_web_socket import Response
 from tests.interop.conftest import skipping
-from tests.interop.languages import JavaScript, execute
+from tests.interop.npm import Package
 from tests.interop.servers import KEY
 from tests.processes import ROOT
 from tests.server.certificates import certificate
@@ -30,34 +30,11 @@ RSA = ROOT / "tests/data/keys/rsa-1024.pem"
 SUBSCRIBE, PUSH = 3001, 3005
 
 
-class Package:
-    """An installed npm package."""
-
-    def __init__(self, brand: str, folder: Path) -> None:
-        self.brand, self.folder = brand, folder
-
-    def run(self, bridge: Bridge, *steps: list[Any], key: str = "", ca: Path | None = None) -> list[Any]:
-        """What the steps of client.mjs give."""
-        asked = {"brand": self.brand, "port": bridge.port, "ssl": ca is not None, "key": key, "steps": steps}
-        trust = [] if ca is None else ["env", f"NODE_EXTRA_CA_CERTS={ca}"]
-        node = [*trust, "node", "--import", "./opend-si.mjs", "client.mjs", json.dumps(asked)]
-        done = execute(node, cwd=self.folder)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return list(json.loads(done.stdout.splitlines()[-1]))
-
-
 @pytest.fixture(scope="session", params=["futu", "moomoo"])
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """Each of the two packages, installed in a folder of its own."""
-    folder = tmp_path_factory.mktemp(request.param)
-    language = JavaScript(request.param)
     with skipping():
-        language.tools()
-        language.build(folder)
-    (folder / "client.mjs").write_text(
-        (Path(__file__).parent / "client.mjs").read_text(encoding="utf-8"), encoding="utf-8"
-    )
-    return Package(request.param, folder)
+        return Package(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @contextmanager
@@ -83,7 +60,7 @@ def test_both_calls_are_walked_to_the_end_and_give_what_tcp_gives(package: Packa
     with port(rsa_key, key=key or None, **settings) as (opend, bridge):
         walks = [["walk", method, HK, "00700", 50] for method in CALLS.values()]
         connection, state, *walked = package.run(
-            bridge, ["connection"], ["state"], *walks, key=key, ca=cert if link == "wss" else None
+            bridge.port, ["connection"], ["state"], *walks, key=key, ca=cert if link == "wss" else None
         )
         assert int(connection) >= 1
         assert (state["qotLogined"], state["serverVer"]) == (True, opend.version)
@@ -95,14 +72,14 @@ def test_both_calls_are_walked_to_the_end_and_give_what_tcp_gives(package: Packa
 @pytest.mark.parametrize("key", ["wrong", "", KEY.upper()])
 def test_a_wrong_key_is_a_login_that_failed(package: Package, key: str) -> None:
     with port(key=KEY) as (opend, bridge):
-        assert package.run(bridge, ["login"], key=key) == [[-1]]
+        assert package.run(bridge.port, ["login"], key=key) == [[-1]]
         assert opend.connections == 0
 
 
 def test_refusals_reject_the_promise_in_opends_words(package: Package) -> None:
     with port() as (_, bridge):
         unknown, wrong_market = package.run(
-            bridge, ["refused", "GetShortInterest", HK, "99999"], ["refused", "GetShortInterest", 21, "600519"]
+            bridge.port, ["refused", "GetShortInterest", HK, "99999"], ["refused", "GetShortInterest", 21, "600519"]
         )
         assert (unknown["retType"], unknown["retMsg"]) == (-1, "未知股票")
         assert (wrong_market["retType"], wrong_market["retMsg"]) == (-1, "该接口仅支持正股")
@@ -117,7 +94,7 @@ def test_pushes_of_a_subscription_arrive_in_their_order(package: Package) -> Non
             return bytes(write_refusal(0, "").SerializeToString())
 
         opend.others[SUBSCRIBE] = subscribe
-        [[ret_type, pushes]] = package.run(bridge, ["subscribe", 50])
+        [[ret_type, pushes]] = package.run(bridge.port, ["subscribe", 50])
         assert ret_type == 0
         assert [command for command, _ in pushes] == [PUSH] * 50
         assert [message["errCode"] for _, message in pushes] == list(range(50))
@@ -125,7 +102,7 @@ def test_pushes_of_a_subscription_arrive_in_their_order(package: Package) -> Non
 
 def test_two_thousand_requests_at_once_are_all_answered(package: Package) -> None:
     with port() as (_, bridge):
-        [counts] = package.run(bridge, ["together", "GetShortInterest", HK, "00700", 2000])
+        [[counts, _]] = package.run(bridge.port, ["together", "GetShortInterest", HK, "00700", 2000])
         assert counts == [number % 50 + 1 for number in range(2000)]
 
 
@@ -138,7 +115,7 @@ def test_an_outage_rejects_what_was_asked_and_the_client_is_back_by_itself(packa
 
         outage = threading.Thread(target=end)
         outage.start()
-        [[refusal, logins]] = package.run(bridge, ["outage", "GetShortInterest", HK, "00700"])
+        [[refusal, logins]] = package.run(bridge.port, ["outage", "GetShortInterest", HK, "00700"])
         outage.join()
         assert (refusal["retType"], refusal["retMsg"]) == (-200, "OpenD has ended the link")
         assert logins == [True, True]
