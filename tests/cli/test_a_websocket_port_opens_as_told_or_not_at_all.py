@@ -1,5 +1,6 @@
 """`simulate --websocket-port`: its address is the second line, and options that do not go together open nothing."""
 
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from opend_si.cli.exits import UNFINISHED, USAGE
-from tests.processes import COMMANDS, Run, running, without
+from tests.processes import COMMANDS, ROOT, Run, running, without
 from tests.server.certificates import certificate
 from tests.server.client import Client
 
@@ -102,3 +103,11 @@ def test_without_the_extra_the_error_names_it(console: Run, tmp_path: Path) -> N
     with running(COMMANDS[0], "simulate", "--port", "0", **without(tmp_path, "websockets")) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("127.0.0.1:")  # nothing else needs it
+
+
+def test_the_guide_names_options_that_are_there(console: Run) -> None:
+    """docs/javascript.md is for users of Node: what it shows runs in `make interop`."""
+    text = (ROOT / "docs/javascript.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text)) - {"--import"}  # which is Node's
+    assert "--websocket-port" in named
+    assert [option for option in sorted(named) if option not in console("simulate", "--help").stdout] == []

@@ -5,6 +5,7 @@ the tests say so. The packages run with the preload of examples/javascript, whic
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,17 @@ def test_pushes_of_a_subscription_arrive_in_their_order(package: Package) -> Non
         assert ret_type == 0
         assert [command for command, _ in pushes] == [PUSH] * 50
         assert [message["errCode"] for _, message in pushes] == list(range(50))
+
+
+def test_the_program_of_the_guide_walks_to_the_oldest_row(package: Package) -> None:
+    text = (ROOT / "docs/javascript.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"^```js\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (package.folder / "history.mjs").write_text(program.replace("futu-api", f"{package.brand}-api"), encoding="utf-8")
+    with port() as (opend, bridge):
+        printed = package.node("history.mjs", environ={"OPEND_WEBSOCKET": bridge.address})
+        rows = [row for page in pages_of_ours(opend, "short_interest") for row in page["hkItemList"]]
+    newest = rows[0]
+    assert printed == f"{len(rows)} {newest['timestampStr']} {newest['aggregatedShort']}\n"
 
 
 def test_two_thousand_requests_at_once_are_all_answered(package: Package) -> None:

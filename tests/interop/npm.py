@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ class Package:
     def run(self, port: int, *steps: list[Any], key: str = "", ca: Path | None = None) -> list[Any]:
         """What the steps of client.mjs give."""
         asked = {"brand": self.brand, "port": port, "ssl": ca is not None, "key": key, "steps": steps}
-        trust = [] if ca is None else ["env", f"NODE_EXTRA_CA_CERTS={ca}"]
-        node = [*trust, "node", "--import", "./opend-si.mjs", "client.mjs", json.dumps(asked)]
-        done = execute(node, cwd=self.folder)
+        trust = {} if ca is None else {"NODE_EXTRA_CA_CERTS": str(ca)}
+        return list(json.loads(self.node("client.mjs", json.dumps(asked), environ=trust).splitlines()[-1]))
+
+    def node(self, *arguments: str, environ: Mapping[str, str]) -> str:
+        """What a program prints under the preload."""
+        setting = [f"{name}={value}" for name, value in environ.items()]
+        done = execute(["env", *setting, "node", "--import", "./opend-si.mjs", *arguments], cwd=self.folder)
         assert done.returncode == 0, done.stdout + done.stderr
-        return list(json.loads(done.stdout.splitlines()[-1]))
+        return done.stdout
