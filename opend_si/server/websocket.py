@@ -11,14 +11,14 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from opend_si.errors import InvalidArgument, MissingExtra, OpenDError, ProtocolError
+from opend_si.errors import InvalidArgument, MissingExtra, OpenDError, ProtocolError, ShortInterestError
 from opend_si.replies import write_refusal
 from opend_si.server.messages import (
     DISCONNECTED,
@@ -34,7 +34,6 @@ from opend_si.server.messages import (
     write_reply,
 )
 from opend_si.server.refusals import UNKNOWN_PROTOCOL
-from opend_si.wire.errors import CONNECT_TIMEOUT
 from opend_si.wire.framing import Frame
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import INIT_CONNECT, KEEP_ALIVE, Greeting, Session, read_hello
@@ -44,19 +43,28 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-# Seconds for a client's handshake and for its first message, for OpenD's reply to InitConnect, and for what is sent last.
+# Seconds for a client's handshake and for its first message, for the TCP link to be made, for OpenD's reply to InitConnect, and
+# for what is sent last.
 FIRST_SECONDS = 10.0
+DIAL_SECONDS = 3.0
 GREETING_SECONDS = 10.0
 LAST_SECONDS = 2.0
 # Requests of one client that wait for a reply; more end its link. 2,000 at once are no rarity.
 MOST_WAITING = 16_384
 DEFAULT_MOST_CLIENTS = 200
+# What the bridge calls itself in InitConnect, on behalf of its client.
+CLIENT_NAME = "WebSocket"
 _QUEUE = 8  # messages that were read from a client and are not on their way to OpenD yet
 _CHUNK = 64 * 1024
 _GONE = "OpenD has ended the link"
+# Why a link is closed (RFC 6455, section 7.4.1, and its registry). After the last of them a client may try again.
+_GOING_AWAY, _BAD_MESSAGE, _NOT_LET_IN, _BROKEN, _LATER = 1001, 1002, 1008, 1011, 1013
 # Without it websockets would print what ails a handshake on stderr. A program that listens gets it.
 _LOGGER = logging.getLogger("opend_si.server.websocket")
 _LOGGER.addHandler(logging.NullHandler())
+
+# Frames, and whether each is the reply to a request.
+Frames: TypeAlias = AsyncIterator[tuple[Frame, bool]]
 
 
 class Bridge:
@@ -113,7 +121,7 @@ class Bridge:
         """Serve in front of a TCP port, to the end of the `async with`."""
         from websockets.asyncio.server import serve
 
-        self._opend = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 (a port of our own)
+        self._opend = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 (our own)
         serving = serve(
             self._converse,
             self.host,
@@ -140,7 +148,7 @@ class Bridge:
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A new connection to the TCP port; None if it takes none."""
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
+            async with asyncio.timeout(DIAL_SECONDS):
                 return await asyncio.open_connection(*self._opend)
         except OSError as error:  # TimeoutError is one
             self.log(f"a WebSocket client was turned away: no OpenD at {self._opend[0]}:{self._opend[1]} ({error})")
@@ -160,14 +168,16 @@ class Bridge:
 
     async def _converse(self, client: ServerConnection) -> None:
         from websockets.exceptions import ConnectionClosed
-        from websockets.frames import CloseCode
 
         self._clients.add(client)
         try:
             await _Crossing(self, client).run()
         except ProtocolError as error:
             self.log(f"the link of a WebSocket client at {_peer(client)} was closed: {error}")
-            await client.close(CloseCode.PROTOCOL_ERROR, "not a message of OpenD's clients")
+            await client.close(_BAD_MESSAGE, "not a message of OpenD's clients")
+        except ShortInterestError as error:  # the RSA key cannot be read any more
+            self.log(f"a WebSocket client at {_peer(client)} was turned away: {error}")
+            await client.close(_BROKEN, "the server's log says why")
         except (ConnectionClosed, OSError):  # it is gone; or it says nothing
             pass
         finally:
@@ -195,11 +205,14 @@ class _Crossing:
             return
         opened = await self._bridge.dial()
         if opened is None:
-            await self._client.close(1013, "OpenD is away")  # the client tries again, as it would not after a reply
+            await self._client.close(_LATER, "OpenD is away")  # the client tries again, as it would not after a reply
             return
         reader, writer = opened
         try:
-            await self._cross(hello, self._frames(reader), writer)
+            async with aclosing(self._frames(reader)) as frames:
+                greeting = await self._greet(hello, frames, writer)
+                if greeting is not None:
+                    await self._cross(frames, writer, greeting.keep_alive_seconds)
         finally:
             writer.transport.abort()
 
@@ -208,44 +221,42 @@ class _Crossing:
         body = write_refusal(common.RetType.FAILED, text).SerializeToString()
         short = text.encode()[:20].decode(errors="ignore")
         await self._client.send(write_reply(hello.command, hello.section, body, REFUSED, short))
-        await self._client.close(1008, short)
+        await self._client.close(_NOT_LET_IN, short)
 
-    async def _cross(
-        self, hello: Message, frames: AsyncIterator[tuple[Frame, bool]], writer: asyncio.StreamWriter
-    ) -> None:
-        serial, data = self._session.hello(client="WebSocket", language="JavaScript", takes_pushes=True)
+    async def _greet(self, hello: Message, frames: Frames, writer: asyncio.StreamWriter) -> Greeting | None:
+        """Open OpenD's link and answer InitWebSocket. None: OpenD does not let the client in, and the client knows."""
+        serial, data = self._session.hello(client=CLIENT_NAME, language="JavaScript", takes_pushes=True)
         writer.write(data)
         try:
             async with asyncio.timeout(GREETING_SECONDS):
                 greeting = await self._greeting(serial, frames)
         except OpenDError as refused:
             await self._turn_away(hello, refused.message)
-            return
-        except ProtocolError as error:
-            self._bridge.log(f"OpenD does not answer the WebSocket port's InitConnect: {error}")
-            await self._client.close(1013, "OpenD is away")
-            return
+            return None
+        except (ProtocolError, TimeoutError) as error:
+            self._bridge.log(f"OpenD does not answer the WebSocket port's InitConnect: {error or 'no reply in time'}")
+            await self._client.close(_LATER, "OpenD is away")
+            return None
         reply = init_web_socket.Response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
         reply.s2c.serverTime, reply.s2c.connID = int(time.time()), greeting.connection_id
         await self._client.send(write_reply(hello.command, hello.section, reply.SerializeToString()))
+        return greeting
+
+    async def _cross(self, frames: Frames, writer: asyncio.StreamWriter, keep_alive_seconds: int) -> None:
+        """Pass messages and frames, until the client leaves or OpenD does."""
         passing = asyncio.create_task(self._pass(frames))
-        others = [
-            asyncio.create_task(self._listen(writer)),
-            asyncio.create_task(self._keep_alive(writer, greeting.keep_alive_seconds)),
-        ]
-        tasks = [passing, *others]
+        listening = asyncio.create_task(self._listen(writer))
+        beating = asyncio.create_task(self._keep_alive(writer, keep_alive_seconds))
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((passing, listening), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (passing, listening, beating):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in others:
-            if not task.cancelled():
-                task.result()
-        if not passing.cancelled():
-            passing.result()
-            await self._say_farewell()
+            await asyncio.gather(passing, listening, beating, return_exceptions=True)
+        if not listening.cancelled():
+            listening.result()  # raises what ended it
+        passing.result()
+        await self._say_farewell()
 
     # What the client sends ---------------------------------------------------------------------------------------------
 
@@ -266,8 +277,7 @@ class _Crossing:
                 raise ProtocolError(f"more than {MOST_WAITING} of its requests wait for a reply")
             serial, data = self._session.request(message.command, message.body)
             self._waiting[serial] = Message(message.command, message.section, b"")
-            writer.write(data)
-            await writer.drain()
+            await self._send(writer, data)
 
     def _refusal(self, command: int) -> str:
         # InitConnect is the bridge's own business.
@@ -280,24 +290,31 @@ class _Crossing:
             await asyncio.sleep(max(seconds, 1) * 4 / 5)  # as the published clients do
             request = keep_alive.Request()
             request.c2s.time = int(time.time())
-            writer.write(self._session.request(KEEP_ALIVE, request.SerializeToString())[1])
+            await self._send(writer, self._session.request(KEEP_ALIVE, request.SerializeToString())[1])
+
+    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        """Send OpenD something, when it takes it. That it is gone is said by `_pass`, after what it sent before."""
+        if not writer.is_closing():
+            writer.write(data)
+            with suppress(OSError):
+                await writer.drain()
 
     # What OpenD sends --------------------------------------------------------------------------------------------------
 
-    async def _frames(self, reader: asyncio.StreamReader) -> AsyncIterator[tuple[Frame, bool]]:
+    async def _frames(self, reader: asyncio.StreamReader) -> AsyncGenerator[tuple[Frame, bool], None]:
         """OpenD's frames to the end of its link, and whether each is the reply to a request."""
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
                 for arrived in self._session.arrived(data):
                     yield arrived
 
-    async def _greeting(self, serial: int, frames: AsyncIterator[tuple[Frame, bool]]) -> Greeting:
+    async def _greeting(self, serial: int, frames: Frames) -> Greeting:
         async for frame, is_reply in frames:
             if is_reply and frame.serial == serial:
                 return read_hello(frame.body)
         raise ProtocolError("it ended the link")
 
-    async def _pass(self, frames: AsyncIterator[tuple[Frame, bool]]) -> None:
+    async def _pass(self, frames: Frames) -> None:
         """Pass on what OpenD sends, to the end of its link. While the client takes nothing, nothing is read from OpenD."""
         try:
             async for frame, is_reply in frames:
@@ -317,7 +334,7 @@ class _Crossing:
                     reply = write_reply(asked.command, asked.section, body, DISCONNECTED, "disconnected")
                     await self._client.send(reply)
                 await self._client.send(write_reply(OPEND_GONE, PUSHED, b"", DISCONNECTED, "disconnected"))
-        await self._client.close(1001, _GONE)
+        await self._client.close(_GOING_AWAY, _GONE)
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
