@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,6 +32,7 @@ from opend_si.server.messages import (
     read_request,
     write_reply,
 )
+from opend_si.server.peers import is_loopback, watch_for_death
 from opend_si.server.refusals import UNKNOWN_PROTOCOL
 from opend_si.wire.framing import Frame
 from opend_si.wire.keyfile import read_key
@@ -170,6 +170,7 @@ class Bridge:
         from websockets.exceptions import ConnectionClosed
 
         self._clients.add(client)
+        watch_for_death(client.transport.get_extra_info("socket"))
         try:
             await _Crossing(self, client).run()
         except ProtocolError as error:
@@ -355,15 +356,6 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     except OSError as error:
         raise InvalidArgument(f"{files} cannot be read ({error.strerror or error}).") from None
     return context
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is one that only this machine reaches."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host.lower() == "localhost"
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _peer(client: ServerConnection) -> str:

@@ -27,7 +27,8 @@ from opend_si.server import websocket
 from opend_si.server.conversation import Conversation
 from opend_si.server.listener import Listener
 from opend_si.server.messages import MAX_REQUEST_BYTES, Message, read_request, write_reply
-from opend_si.server.websocket import Bridge, is_loopback, tls_context
+from opend_si.server.peers import is_loopback
+from opend_si.server.websocket import Bridge, tls_context
 from opend_si.simulator import Simulator
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.framing import Frame
