@@ -34,6 +34,8 @@ from codegen.plan import PROTOS, Plan, compare, outputs, report, write
 from codegen.render import SCHEMA, Inputs, plain, render
 
 SESSION_PROTOS = ("InitConnect.proto", "GetGlobalState.proto", "KeepAlive.proto")
+# The npm packages have it, the Python packages have not: a folder without it leaves the repository's.
+WEBSOCKET_PROTO = "InitWebSocket.proto"
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,16 @@ class Source:
     @cached_property
     def needed(self) -> list[str]:
         """The protos that are compiled; what they import is compiled with them."""
-        return [*SESSION_PROTOS, *(proto_of(path) for path in self.bindings)]
+        return [*SESSION_PROTOS, WEBSOCKET_PROTO, *(proto_of(path) for path in self.bindings)]
+
+    @cached_property
+    def lent(self) -> dict[str, bytes]:
+        """Protos that the repository's folder gives, because this one has them not."""
+        missing = not (self.folder / WEBSOCKET_PROTO).is_file() and (self.own / WEBSOCKET_PROTO).is_file()
+        return {WEBSOCKET_PROTO: (self.own / WEBSOCKET_PROTO).read_bytes()} if missing else {}
 
     def compile(self) -> FileDescriptorSet:
-        return compile_protos(self.folder, self.needed)
+        return compile_protos(self.folder, self.needed, self.lent)
 
     def rendered(self) -> FileDescriptorSet:
         """What the tree was rendered from: the committed set; if it is damaged, the repository's protos."""
@@ -84,10 +92,11 @@ class Source:
         """The repository's protos and their manifest, as they will be."""
         manifest = read_manifest(self.own)
         own = read_protos_of(self.own)
-        copied = {file.name: (self.folder / file.name).read_bytes() for file in after.file} if self.is_foreign else {}
-        # What the manifest knows can be had again; a file that it does not know is somebody's work.
-        kept = {name: data for name, data in own.items() if not self.is_foreign or name not in manifest}
-        kept = {name: data for name, data in kept.items() if name not in copied}
+        names = [file.name for file in after.file if self.is_foreign and file.name not in self.lent]
+        copied = {name: (self.folder / name).read_bytes() for name in names}
+        # What the manifest knows can be had again, but for what is lent; a file that it does not know is somebody's work.
+        gone = manifest.keys() - self.lent.keys() if self.is_foreign else set()
+        kept = {name: data for name, data in own.items() if name not in gone and name not in copied}
         entries = [*follow(manifest, kept), *(trace(manifest, self.folder, copied) if copied else ())]
         files = {**kept, **copied, MANIFEST: render_manifest(entries)}
         return {PROTOS / name: data for name, data in files.items()}

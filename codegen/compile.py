@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorSet
@@ -18,18 +18,23 @@ from google.protobuf.message_factory import GetMessageClass
 from codegen.errors import CodegenError
 
 
-def compile_protos(folder: Path, names: Sequence[str]) -> FileDescriptorSet:
+def compile_protos(folder: Path, names: Sequence[str], lent: Mapping[str, bytes] | None = None) -> FileDescriptorSet:
     """Compile `names` and all they import, found in `folder`; comments are kept as source info.
 
+    `lent` are protos that the folder need not have. No other file is looked for elsewhere.
     The result is sorted so that a file stands after its imports, and does not depend on the order of `names`.
     """
     if not folder.is_dir():
         raise CodegenError(f"{folder}: no such folder of protos")
+    lent = lent or {}
     for name in names:
-        if not (folder / name).is_file():
+        if name not in lent and not (folder / name).is_file():
             raise CodegenError(f"{folder / name}: no such proto; codegen/__main__.py or a binding names it")
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch, "set.binpb")
+        out, beside = Path(scratch, "set.binpb"), Path(scratch, "lent")
+        beside.mkdir()
+        for name, data in lent.items():
+            (beside / name).write_bytes(data)
         run = subprocess.run(
             [
                 sys.executable,
@@ -37,6 +42,7 @@ def compile_protos(folder: Path, names: Sequence[str]) -> FileDescriptorSet:
                 "-m",
                 "grpc_tools.protoc",
                 "--proto_path=.",  # a path that holds a colon would be taken for two
+                f"--proto_path={beside}",
                 "--include_imports",
                 "--include_source_info",
                 f"--descriptor_set_out={out}",

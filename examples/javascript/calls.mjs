@@ -100,6 +100,7 @@ export const NAMESPACES = [
     "Qot_Common",
     "GetGlobalState",
     "InitConnect",
+    "InitWebSocket",
     "KeepAlive",
     "Qot_GetDailyShortVolume",
     "Qot_GetShortInterest",

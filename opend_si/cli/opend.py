@@ -13,6 +13,7 @@ import click
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, opend_options
 from opend_si.cli.output import note, print_page
+from opend_si.cli.websocket import bridge, websocket_options
 from opend_si.client.sync import counted
 from opend_si.settings import DEFAULT_PORT, parse_rate
 from opend_si.texts import one_line
@@ -60,13 +61,22 @@ def doctor(brand: Brand, /, **opend: Any) -> None:
 @click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
 @click.option("--rsa-key", type=click.Path(), help="RSA private key file: only encrypted clients are let in.")
 @click.option("--chaos", type=int, metavar="SEED", help="Spoil half of the replies, in every way there is.")
+@websocket_options
 def simulate(
-    host: str, port: int, rate: str, cursor: Any, seed: int, latency: float, rsa_key: str | None, chaos: int | None
+    host: str,
+    port: int,
+    rate: str,
+    cursor: Any,
+    seed: int,
+    latency: float,
+    rsa_key: str | None,
+    chaos: int | None,
+    **websocket: Any,
 ) -> None:
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
-    Prints its address on stdout when it listens, and runs until it is interrupted or terminated. Made-up rows are best
-    recorded apart from OpenD's: set OPEND_SI_HOME to a folder of their own for the commands that ask it.
+    Prints its address on stdout when it listens, on a second line that of the WebSocket port if there is one, and runs
+    until it is interrupted or terminated. Made-up rows are best recorded apart from OpenD's: set OPEND_SI_HOME to a folder of their own for the commands that ask it.
     """
     from opend_si.simulator import Simulator, Universe
 
@@ -78,6 +88,7 @@ def simulate(
         cursor=cursor,
         latency=latency,
         rsa_key=rsa_key,
+        websocket=bridge(host, **websocket, rsa_key=rsa_key),
     )
 
     if chaos is not None:
@@ -90,6 +101,8 @@ def simulate(
         nonlocal is_listening
         is_listening = True
         click.echo(f"{simulator.host}:{simulator.port}")
+        if simulator.websocket is not None:
+            click.echo(simulator.websocket.address)
         note(
             f"Simulator with {counted(len(simulator.universe.symbols), 'symbol')}: {', '.join(simulator.universe.symbols)}"
         )
@@ -110,8 +123,8 @@ def simulate(
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
         if is_listening:
             raise
-        told = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"cannot listen on {host}:{port}: {told}") from None
+        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or f"{host}:{port}"
+        raise click.ClickException(f"cannot listen on {where}: {told}") from None
 
 
 @click.command(epilog=EPILOG, short_help="Fetch documented rows from a simulator.")

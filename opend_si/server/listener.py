@@ -6,8 +6,11 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Self
+
+from opend_si.server.websocket import Bridge
 
 
 class Listener(ABC):
@@ -15,14 +18,16 @@ class Listener(ABC):
 
     Args:
         host, port: Where it listens; port 0 takes a free one.
+        websocket: A WebSocket port to be opened beside it.
 
     Attributes:
         connections: How many clients have connected so far.
 
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, websocket: Bridge | None = None) -> None:
         self.host, self.port = host, port
+        self.websocket = websocket
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread: threading.Thread | None = None
@@ -34,14 +39,15 @@ class Listener(ABC):
         """Serve one client, the `number`th. When this returns, the link is closed."""
 
     async def serve(self, started: Callable[[], object] = lambda: None) -> None:
-        """Serve until cancelled. `started` is called when the port is open; `port` is then the real one."""
+        """Serve until cancelled. `started` is called when the ports are open; `port` is then the real one."""
         server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         self._call, self._done = loop.call_soon_threadsafe, done.set
-        started()
         try:
-            await done.wait()
+            async with self.websocket.open(self.host, self.port) if self.websocket else nullcontext():
+                started()
+                await done.wait()
         finally:
             server.close()
             for task in tuple(self._tasks):

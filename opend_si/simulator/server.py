@@ -25,6 +25,7 @@ from opend_si.server.refusals import (
     UNKNOWN_STOCK,
     rate_text,
 )
+from opend_si.server.websocket import Bridge
 from opend_si.simulator.faults import Close, Fault, Wait
 from opend_si.simulator.universe import Row, Universe
 from opend_si.wire.ciphers import SPOKEN, Algorithm
@@ -93,6 +94,7 @@ class Simulator(Listener):
         rsa_key: File of the RSA private key; only clients that have it, too, are let in. None: only such as do not encrypt.
         algorithms: What it encrypts with after InitConnect; to a client that asks for AES_CBC without it there being, it
             speaks FTAES_ECB.
+        websocket: A WebSocket port to be opened beside it.
 
     Attributes:
         others: What it answers to protocols that it does not know itself, by their ids: a function of the request's body.
@@ -112,9 +114,10 @@ class Simulator(Listener):
         logged_in: bool = True,
         rsa_key: str | os.PathLike[str] | None = None,
         algorithms: Sequence[Algorithm] = SPOKEN,
+        websocket: Bridge | None = None,
     ) -> None:
         self.universe = universe or Universe()
-        super().__init__(host, port)
+        super().__init__(host, port, websocket)
         self.rate, self.cursor, self.version = rate, cursor, version
         self.latency, self.logged_in = latency, logged_in
         self.key = None if rsa_key is None else read_key(Path(rsa_key))

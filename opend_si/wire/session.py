@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,14 +87,16 @@ class Session:
         algorithm = Algorithm.AES_CBC if isinstance(self._cipher, AesCbc) else Algorithm.FTAES_ECB
         return f"RSA with {self._key.bits} bits, then {algorithm.name}"
 
-    def hello(self) -> tuple[int, bytes]:
-        """The InitConnect request that opens every connection: (serial, bytes to send)."""
+    def hello(
+        self, client: str | None = None, language: str = "Python", takes_pushes: bool = False
+    ) -> tuple[int, bytes]:
+        """The InitConnect request that opens every connection: (serial, bytes to send). `client` is its name."""
         request = init_connect.Request()
         request.c2s.clientVer = CLIENT_VERSION
-        request.c2s.clientID = f"opend-short-interest-{os.getpid()}"
-        request.c2s.recvNotify = False
+        request.c2s.clientID = client or f"opend-short-interest-{os.getpid()}"
+        request.c2s.recvNotify = takes_pushes
         request.c2s.packetEncAlgo = Algorithm.NONE if self._key is None else self._asked_for
-        request.c2s.programmingLanguage = "Python"
+        request.c2s.programmingLanguage = language
         return self.request(INIT_CONNECT, request.SerializeToString())
 
     def request(self, proto_id: int, body: bytes) -> tuple[int, bytes]:
@@ -111,18 +114,24 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the wire. Pushes and replies that nobody waits for are dropped."""
-        for frame in self._decoder.feed(data):
-            expected = self._waiting.get(frame.serial)
-            if expected is None or frame.proto_id == NOTIFY:
-                continue
-            if frame.proto_id != expected:
+        for frame, is_reply in self.arrived(data):
+            if is_reply:
+                self._replies[frame.serial] = frame.body
+            elif frame.serial in self._waiting and frame.proto_id != NOTIFY:
+                expected = self._waiting[frame.serial]
                 raise ProtocolError(
                     f"the reply to request {frame.serial} is of protocol {frame.proto_id}, asked was {expected}"
                 )
-            del self._waiting[frame.serial]
-            self._replies[frame.serial] = frame.body
-            if expected == INIT_CONNECT:
-                self._begin(frame.body)
+
+    def arrived(self, data: bytes) -> Iterator[tuple[Frame, bool]]:
+        """Take bytes from the wire; yields what they complete, and whether it is the reply to a request. Else it is a push."""
+        for frame in self._decoder.feed(data):
+            is_reply = self._waiting.get(frame.serial) == frame.proto_id
+            if is_reply:
+                del self._waiting[frame.serial]
+                if frame.proto_id == INIT_CONNECT:
+                    self._begin(frame.body)
+            yield frame, is_reply
 
     def take(self, serial: int) -> bytes | None:
         """The body of the reply to `serial`, once it has come."""

@@ -32,7 +32,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from codegen.__main__ import SESSION_PROTOS, main, make_plan
+from codegen.__main__ import SESSION_PROTOS, WEBSOCKET_PROTO, main, make_plan
 from codegen.compile import compile_protos, strip
 from codegen.naming import constant_case, enum_member, enum_members, snake_case
 from codegen.plan import Plan, compare, report
@@ -184,7 +184,7 @@ def test_neither_hash_seed_nor_folder_nor_locale_changes_a_byte(
 
 
 def test_the_descriptor_set_does_not_depend_on_the_order_of_the_protos() -> None:
-    names = [*SESSION_PROTOS, "Qot_GetShortInterest.proto", "Qot_GetDailyShortVolume.proto"]
+    names = [*SESSION_PROTOS, WEBSOCKET_PROTO, "Qot_GetShortInterest.proto", "Qot_GetDailyShortVolume.proto"]
     orders = (names, names[::-1], names[2:] + names[:2], [*names, names[0]])
     sets = {strip(compile_protos(ROOT / "codegen/protos", order)) for order in orders}
     assert sets == {(ROOT / SCHEMA / "descriptors.binpb").read_bytes()}
@@ -337,6 +337,7 @@ PROTOS_WRONG = [  # the compiler's own words, with file and line
         *("_pool.proto: ", "module `_pool` of its own"),
     ),
     wrong("missing-session", remove("codegen/protos/KeepAlive.proto"), "KeepAlive.proto: no such proto"),
+    wrong("missing-websocket", remove("codegen/protos/InitWebSocket.proto"), "InitWebSocket.proto: no such proto"),
 ]
 
 BINDINGS_WRONG = [

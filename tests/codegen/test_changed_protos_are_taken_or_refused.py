@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from codegen.__main__ import SESSION_PROTOS
+from codegen.__main__ import SESSION_PROTOS, WEBSOCKET_PROTO
 from codegen.origin import BY_HAND, DOCUMENTED, EDITED, LOCAL_FOLDER, MANIFEST, mismatches, read_manifest
 from opend_si.simulator import Simulator
 from tests.codegen import test_all_packages_or_none as codegen
@@ -134,6 +134,7 @@ def test_the_protos_that_are_needed_are_copied_and_no_others(adopted: tuple[str,
     copied = {path.name: path.read_bytes() for path in (scratch.root / "codegen/protos").glob("*.proto")}
     assert copied.keys() == {path.name for path in PROTOS.glob("*.proto")}
     assert {*SESSION_PROTOS, "Common.proto", "Qot_Common.proto", f"{SHORTS}.proto"} <= copied.keys()
+    assert copied.pop(WEBSOCKET_PROTO) == (PROTOS / WEBSOCKET_PROTO).read_bytes()  # the Python packages have it not
     assert all((published(name) / proto).read_bytes() == data for proto, data in copied.items())
     assert b"allow_alias" in copied["Qot_Common.proto"]
 
@@ -141,6 +142,7 @@ def test_the_protos_that_are_needed_are_copied_and_no_others(adopted: tuple[str,
 def test_the_manifest_names_the_distribution_and_no_path(adopted: tuple[str, Scratch]) -> None:
     name, scratch = adopted
     told = entries(scratch)
+    assert told.pop(WEBSOCKET_PROTO) == entries(Scratch(ROOT))[WEBSOCKET_PROTO]
     assert told == {
         path.name: {
             "file": path.name,
@@ -149,6 +151,7 @@ def test_the_manifest_names_the_distribution_and_no_path(adopted: tuple[str, Scr
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
         for path in (scratch.root / "codegen/protos").glob("*.proto")
+        if path.name != WEBSOCKET_PROTO
     }
     text = scratch.read(MANIFEST_PATH)
     assert not any(part in text for part in ("site-packages", str(ROOT), str(Path.home()), sys.prefix))
@@ -219,8 +222,9 @@ def test_every_published_proto_is_rendered_in_no_time_and_its_stub_says_what_it_
     assert time.perf_counter() - began < 15
     generated = scratch.root / "generated"
     checked = python(codegen._TRUTH, generated / "opend_si_schema", path=[generated], cwd=tmp_path).split()
-    assert len(set(checked) - {"all"}) == 184
+    assert len(set(checked) - {"all", "init_web_socket"}) == 184
     told = entries(scratch)
+    assert told.pop(WEBSOCKET_PROTO)["origin"] == DOCUMENTED
     assert {entry["origin"] for entry in told.values()} == {LOCAL_FOLDER}
     assert str(tmp_path) not in scratch.read(MANIFEST_PATH)
 

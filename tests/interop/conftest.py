@@ -38,7 +38,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if named:
         yield Server.at(named, request.config.getoption("--websocket"), "--websocket names none")
         return
-    with SERVERS[request.param](tmp_path_factory.mktemp("server")) as started:
+    with contextlib.ExitStack() as stack:
+        with skipping():
+            started = stack.enter_context(SERVERS[request.param](tmp_path_factory.mktemp("server")))
         yield started
 
 
@@ -79,6 +81,8 @@ def skipping() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if "example" not in item.fixturenames:
+        return report
     if report.when == "call" or not report.passed:
         language, name = item.callspec.params["example"], str(item.callspec.params["server"])
         assert isinstance(language, Language)
@@ -97,7 +101,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not outcomes:  # other tests were run
         return
     lines = [("language", "tools", "server", "")]
-    for (of, name), said in outcomes.items():
+    for (of, name), said in sorted(outcomes.items(), key=lambda outcome: LANGUAGES.index(outcome[0][0])):
         lines.append((of.name, _tools(of), name, "FAILED" if "FAILED" in said else "; ".join(sorted(said))))
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     terminalreporter.section("examples")

@@ -31,6 +31,10 @@ class Server:
     why_none: str = ""
 
     @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
     def environ(self) -> dict[str, str]:
         """What leads the examples to it."""
         return {"OPEND_HOST": self.host, "OPEND_PORT": str(self.port), "OPEND_WEBSOCKET": self.websocket}
@@ -48,7 +52,42 @@ def simulator(folder: Path) -> Iterator[Server]:
         yield server
 
 
-SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {"simulator": simulator}
+@contextmanager
+def attached(folder: Path) -> Iterator[Server]:
+    """A gateway in front of a simulator."""
+    _need_gateway()
+    with simulator(folder) as opend, _started(folder, "gateway", "--port", "0", "--opend", opend.address) as server:
+        yield server
+
+
+@contextmanager
+def offline(folder: Path) -> Iterator[Server]:
+    """A gateway on its record alone, which a simulator that is gone has filled."""
+    _need_gateway()
+    with simulator(folder) as opend:
+        sync = run_console(
+            "futu-si", "sync", "HK.00700", "--host", opend.host, "--port", str(opend.port), **_home(folder)
+        )
+        assert sync.returncode == 0, sync.stderr
+    with _started(folder, "gateway", "--port", "0", "--offline") as server:
+        yield server
+
+
+SERVERS: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
+    "simulator": simulator,
+    "gateway": attached,
+    "gateway offline": offline,
+}
+
+
+def _need_gateway() -> None:
+    if run_console("futu-si", "gateway", "--help").returncode:
+        raise Missing("futu-si has no gateway")
+
+
+def _home(folder: Path) -> dict[str, str]:
+    """Records in a folder of its own."""
+    return {"OPEND_SI_HOME": str(folder), "OPEND_SI_MODE": "online"}
 
 
 @contextmanager
@@ -59,7 +98,7 @@ def _started(folder: Path, *command: str) -> Iterator[Server]:
     more = ["--websocket-port", "0", "--websocket-key-file", str(key)] if has_websocket else []
     with (
         (folder / f"{command[0]}.log").open("w+", encoding="utf-8") as log,
-        running("futu-si", *command, *more, stderr=log) as process,
+        running("futu-si", *command, *more, stderr=log, **_home(folder)) as process,
     ):
         assert process.stdout is not None
         address, websocket = process.stdout.readline(), process.stdout.readline() if has_websocket else ""
