@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -76,7 +77,9 @@ def make(folder: Path, python: str, wheel: Path, extra: str, resolution: str) ->
 
 def versions(folder: Path) -> str:
     """What a cell has of what the project names."""
-    names = re.findall(r'^  "([\w-]+)[>=]', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    names = {re.split(r"[\[>=]", need)[0] for need in needs}
     lines = re.findall(r"^([\w-]+)==(\S+)", (folder / "needed.txt").read_text(encoding="utf-8"), re.MULTILINE)
     return ", ".join(f"{name} {version}" for name, version in lines if name in names)
 
