@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from opend_si.client.aio import AsyncioClient
 from opend_si.client.status import Status
@@ -14,6 +14,12 @@ from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.symbols import call_of
 from opend_si_schema.calls import Kind
+from opend_si_schema.records import (
+    HkDailyShortVolume,
+    HkShortInterest,
+    UsDailyShortVolume,
+    UsShortInterest,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +85,14 @@ class AsyncClient(AsyncioClient):
     async def __aenter__(self) -> "AsyncClient":
         return self
 
+    @overload
+    async def get_page(
+        self, code: str, next_key: str | None = None, num: int = 10, *, kind: Literal["short_interest"] = ...
+    ) -> Page[UsShortInterest | HkShortInterest]: ...
+    @overload
+    async def get_page(
+        self, code: str, next_key: str | None = None, num: int = 10, *, kind: Literal["daily_short_volume"]
+    ) -> Page[UsDailyShortVolume | HkDailyShortVolume]: ...
     async def get_page(
         self, code: str, next_key: str | None = None, num: int = 10, *, kind: Kind = "short_interest"
     ) -> Page:
@@ -140,6 +154,14 @@ class AsyncClient(AsyncioClient):
         """
         return await self._drive(self._ask.page(call_of(kind), code, next_key, num))
 
+    @overload
+    def pages(
+        self, code: str, *, kind: Literal["short_interest"] = ...
+    ) -> AsyncIterator[Page[UsShortInterest | HkShortInterest]]: ...
+    @overload
+    def pages(
+        self, code: str, *, kind: Literal["daily_short_volume"]
+    ) -> AsyncIterator[Page[UsDailyShortVolume | HkDailyShortVolume]]: ...
     def pages(self, code: str, *, kind: Kind = "short_interest") -> AsyncIterator[Page]:
         """The pages of a symbol from the newest row to the end, 50 rows each, fetched as they are asked for.
 

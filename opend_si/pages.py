@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from operator import index
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
@@ -22,6 +22,12 @@ from opend_si_schema.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
+    import typing_extensions
+
+    # `Page` alone means all records; Python knows defaults of type variables from 3.13 on.
+    RecordT = typing_extensions.TypeVar("RecordT", bound=Record, default=Record, covariant=True)
+else:
+    RecordT = TypeVar("RecordT")
 
 # The cursor that means "no more"; OpenD sends it with the last page.
 END = "-1"
@@ -223,7 +229,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Page:
+class Page(Generic[RecordT]):
     """One page of rows, newest first.
 
     Attributes:
@@ -281,9 +287,9 @@ class Page:
         return self.content.frame("HK")
 
     @property
-    def records(self) -> tuple[Record, ...]:
-        """The rows as frozen dataclasses."""
-        return self.content.records
+    def records(self) -> tuple[RecordT, ...]:
+        """The rows as frozen dataclasses; type checkers know those of the kind that was asked for."""
+        return self.content.records  # type: ignore[return-value]
 
     def to_json(self, indent: int | None = 2) -> str:
         """The reply's data as JSON, as the broker's Java and JavaScript samples print it: 64-bit integers are texts."""

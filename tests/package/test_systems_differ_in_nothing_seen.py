@@ -19,8 +19,8 @@ import pytest
 from opend_si.cache.system import OLDEST_SQLITE, move_database, sqlite_uri
 from opend_si.cli.options import as_typed
 from opend_si.dates import day_of, moment, read_milliseconds
-from opend_si.simulator import Simulator
-from opend_si.wire.address import ordered
+from opend_si.simulator import Simulator, faults
+from opend_si.wire.address import LONGEST_WAIT, ordered
 from opend_si_schema.calls import HK, US
 from tests.processes import ROOT
 
@@ -131,6 +131,14 @@ def test_of_a_names_addresses_ipv4_goes_first() -> None:
 def test_localhost_is_where_opend_is(face: ModuleType, opend: Simulator) -> None:
     with face.Client("localhost", opend.port, timeout=5) as client:
         assert len(client.get_page("HK.00700")) == 10
+
+
+def test_a_reply_may_take_longer_than_the_longest_wait(face: ModuleType, opend: Simulator) -> None:
+    """A wait is cut into pieces, so that Ctrl-C is seen between them; only the timeout ends it."""
+    opend.faults.append(faults.late(2 * LONGEST_WAIT))
+    with face.Client(opend.host, opend.port, timeout=30) as client:
+        assert len(client.get_page("HK.00700")) == 10
+    assert len(opend.requests) == 1
 
 
 # The console

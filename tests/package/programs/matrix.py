@@ -10,15 +10,18 @@ A cell that fails is exit code 1; one that cannot be had is not.
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
+NAME = "opend-short-interest"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 EXTRAS = ("base", "arrow", "plot", "encrypt", "all")
 RESOLUTIONS = ("lowest-direct", "highest")
@@ -53,9 +56,32 @@ def make(folder: Path, python: str, wheel: Path, extra: str, resolution: str) ->
     """The environment of a cell; gives its Python."""
     uv("venv", "--quiet", "--python", python, folder)
     there = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    install = ("pip", "install", "--quiet", "--python", there, "--only-binary", ":all:")
-    uv(*install, "--resolution", resolution, wheel if extra == "base" else f"{wheel}[{extra}]")
+    # Of a wheel's needs none is direct: the project's own file is resolved.
+    needed = folder / "needed.txt"
+    wanted = () if extra == "base" else ("--extra", extra)
+    compile_words = (
+        "pip",
+        "compile",
+        "--quiet",
+        "--python",
+        there,
+        "--only-binary",
+        ":all:",
+        "--resolution",
+        resolution,
+    )
+    uv(*compile_words, *wanted, "--no-emit-package", NAME, "--output-file", needed, "pyproject.toml")
+    uv("pip", "install", "--quiet", "--python", there, "--only-binary", ":all:", "--requirements", needed, wheel)
     return there
+
+
+def versions(folder: Path) -> str:
+    """What a cell has of what the project names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    names = {re.split(r"[\[>=]", need)[0] for need in needs}
+    lines = re.findall(r"^([\w-]+)==(\S+)", (folder / "needed.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    return ", ".join(f"{name} {version}" for name, version in lines if name in names)
 
 
 def smoke(python: Path, extra: str) -> tuple[int, list[str]]:
@@ -72,11 +98,8 @@ def smoke(python: Path, extra: str) -> tuple[int, list[str]]:
 
 def run_tests(python: Path, folder: Path, files: Iterable[str]) -> str:
     """The closing line of pytest, at the versions that the environment has, with the newest test tools."""
-    kept = folder / "kept.txt"
-    pinned = uv("pip", "freeze", "--python", python, "--exclude-editable").splitlines()
-    kept.write_text("\n".join(line for line in pinned if not line.startswith("opend-short-interest")))
-    install = ("pip", "install", "--quiet", "--python", python, "--only-binary", ":all:")
-    uv(*install, "--group", "test", "--constraint", kept)
+    install = ("pip", "install", "--quiet", "--python", python)
+    uv(*install, "--group", "test", "--constraint", folder / "needed.txt")
     uv("pip", "install", "--quiet", "--python", python, "--no-deps", "--editable", ".")
     done = run(python, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", *files)
     lines = done.stdout.strip().splitlines() or [done.stderr.strip()]
@@ -88,7 +111,9 @@ def cell(folder: Path, python: str, wheel: Path, extra: str, resolution: str, fi
     try:
         there = make(folder, python, wheel, extra, resolution)
         passed, errors = smoke(there, extra)
-        told = f"{passed} passed, {len(errors)} failed" + "".join(f"\n    {error}" for error in errors)
+        told = f"{passed} passed, {len(errors)} failed ({versions(folder)})" + "".join(
+            f"\n    {error}" for error in errors
+        )
         if errors or extra != "all" or not files:
             return told, not errors
         closing = run_tests(there, folder, files)

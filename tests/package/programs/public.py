@@ -52,6 +52,8 @@ def members(member: type) -> Iterator[str]:
             continue
         for node in tree(base).body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in seen:
+                if any(ast.unparse(each) == "overload" for each in node.decorator_list):
+                    continue
                 seen.add(node.name)
                 if not node.name.startswith("_") or node.name == "__init__":
                     is_property = any(ast.unparse(each) == "property" for each in node.decorator_list)

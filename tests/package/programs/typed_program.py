@@ -39,17 +39,25 @@ if answer[0] == RET_OK:
     assert_type(answer[2], pd.DataFrame)
 
 
+def print_page(page: Page) -> None:
+    """A page of any kind."""
+    print(page.symbol, page.records[0].close_price)
+
+
 def newest(code: str) -> float | None:
     """One value of a page of each kind."""
     try:
         with Client(mode="offline") as client:
             assert_type(client, Client)
             page = client.get_page(code)
-            assert_type(page, Page)
+            assert_type(page, Page[UsShortInterest | HkShortInterest])
             for record in page.records:
-                if isinstance(record, UsShortInterest | UsDailyShortVolume):
+                if isinstance(record, UsShortInterest):
                     return record.short_percent
-                assert_type(record, HkShortInterest | HkDailyShortVolume)
+                assert_type(record, HkShortInterest)
+            for other in client.pages(code, kind="daily_short_volume"):
+                assert_type(other.records, tuple[UsDailyShortVolume | HkDailyShortVolume, ...])
+            print_page(page)
             assert_type(client.history(code), pd.DataFrame)
             assert_type(client.sync([code]), SyncReport)
     except ShortInterestError:
@@ -61,4 +69,6 @@ async def newest_async(code: str) -> str | None:
     """The cursor of the next page."""
     async with AsyncClient() as client:
         assert_type(await client.history(code), pd.DataFrame)
-        return (await client.get_page(code)).next
+        page = await client.get_page(code, kind="daily_short_volume")
+        assert_type(page, Page[UsDailyShortVolume | HkDailyShortVolume])
+        return page.next
