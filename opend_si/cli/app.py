@@ -15,6 +15,7 @@ import click
 from opend_si import __version__
 from opend_si.cli import exits
 from opend_si.cli.cache import cache
+from opend_si.cli.gateway import gateway
 from opend_si.cli.opend import demo, doctor, simulate
 from opend_si.cli.options import (
     EPILOG,
@@ -72,5 +73,5 @@ def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-for command in (get, history, revisions, sync, plot, screen, export, cache, doctor, simulate, demo):
+for command in (get, history, revisions, sync, plot, screen, export, cache, doctor, gateway, simulate, demo):
     main.add_command(command)

@@ -136,7 +136,7 @@ class AsyncioConnection:
             raise connect_failed(where, error) from error
         try:
             async with asyncio.timeout_at(deadline):
-                link.greeting = read_hello(await link.exchange(*link.session.hello()))
+                link.greeting = read_hello(await link.exchange(*session.hello()), session.is_gateway)
         except TimeoutError:
             link.close()
             raise hello_failed(where, self._rsa_key, RequestTimeout()) from None

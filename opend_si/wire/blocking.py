@@ -141,7 +141,7 @@ class _Link:
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
         try:
-            self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
+            self.greeting = read_hello(self.exchange(*session.hello(), deadline), session.is_gateway)
         except (LinkCut, RequestTimeout, ProtocolError) as error:
             self.close()
             raise hello_failed(self._where, key_file, error) from error

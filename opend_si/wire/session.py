@@ -19,6 +19,12 @@ INIT_CONNECT = 1001
 GET_GLOBAL_STATE = 1002
 NOTIFY = 1003
 KEEP_ALIVE = 1004
+# Of our own, above every id of OpenD's, which never sees them. A gateway of this package sends the first, empty, to
+# clients of this package, before the reply to InitConnect; they ask it the second: its status, as JSON.
+MET_GATEWAY = 932_490
+GATEWAY_STATUS = 932_491
+# How the clientID of this package's clients begins.
+CLIENT_NAME = "opend-short-interest-"
 
 # The interface version spoken: major * 100 + minor of the published clients that this was held against.
 CLIENT_VERSION = 1011
@@ -38,6 +44,7 @@ class Greeting:
     connection_id: int
     user_id: int
     keep_alive_seconds: int
+    is_gateway: bool = False  # whether a gateway of this package answers in OpenD's place
 
     @property
     def version_text(self) -> str:
@@ -56,6 +63,9 @@ class Session:
         key: The RSA key that OpenD has too; None: nothing is encrypted.
         asked_for: How bodies after InitConnect are to be encrypted, one of `SPOKEN`.
 
+    Attributes:
+        is_gateway: Whether a gateway of this package is at the other end; known when InitConnect is answered.
+
     """
 
     def __init__(self, key: Rsa | None = None, asked_for: Algorithm = ASKED_FOR) -> None:
@@ -64,6 +74,7 @@ class Session:
         self._cipher: Cipher = PLAIN if key is None else key
         self._decoder = FrameDecoder(_PLAIN_HELLO if key is None else key)
         self._serial = 0
+        self.is_gateway = False
         self._waiting: dict[int, int] = {}  # serial -> protocol id
         self._replies: dict[int, bytes] = {}
 
@@ -79,7 +90,7 @@ class Session:
         """The InitConnect request that opens every connection: (serial, bytes to send)."""
         request = init_connect.Request()
         request.c2s.clientVer = CLIENT_VERSION
-        request.c2s.clientID = f"opend-short-interest-{os.getpid()}"
+        request.c2s.clientID = f"{CLIENT_NAME}{os.getpid()}"
         request.c2s.recvNotify = False
         request.c2s.packetEncAlgo = Algorithm.NONE if self._key is None else self._asked_for
         request.c2s.programmingLanguage = "Python"
@@ -96,6 +107,7 @@ class Session:
         for frame in self._decoder.feed(data):
             expected = self._waiting.get(frame.serial)
             if expected is None or frame.proto_id == NOTIFY:
+                self.is_gateway |= frame.proto_id == MET_GATEWAY
                 continue
             if frame.proto_id != expected:
                 raise ProtocolError(
@@ -123,10 +135,10 @@ class Session:
         self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, secret, iv)
 
 
-def read_hello(body: bytes) -> Greeting:
+def read_hello(body: bytes, is_gateway: bool = False) -> Greeting:
     """What OpenD answered to InitConnect."""
     s2c = _hello_of(body)
-    return Greeting(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
+    return Greeting(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval, is_gateway)
 
 
 def _hello_of(body: bytes) -> Any:
