@@ -10,6 +10,7 @@ import asyncio
 import math
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
@@ -71,7 +72,8 @@ class AsyncioConnection:
 
     async def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        return (await self._open(asyncio.get_running_loop().time() + self._timeout)).greeting
+        link = await self._open(asyncio.get_running_loop().time() + self._timeout)
+        return replace(link.greeting, is_gateway=link.session.is_gateway)
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""
@@ -136,7 +138,7 @@ class AsyncioConnection:
             raise connect_failed(where, error) from error
         try:
             async with asyncio.timeout_at(deadline):
-                link.greeting = read_hello(await link.exchange(*session.hello()), session.is_gateway)
+                link.greeting = read_hello(await link.exchange(*link.session.hello()))
         except TimeoutError:
             link.close()
             raise hello_failed(where, self._rsa_key, RequestTimeout()) from None

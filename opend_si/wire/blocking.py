@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class BlockingConnection:
     def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
         with self._opened() as (link, _):
-            return link.greeting
+            return replace(link.greeting, is_gateway=link.session.is_gateway)
 
     @property
     def encryption(self) -> str | None:
@@ -141,7 +142,7 @@ class _Link:
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
         try:
-            self.greeting = read_hello(self.exchange(*session.hello(), deadline), session.is_gateway)
+            self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
         except (LinkCut, RequestTimeout, ProtocolError) as error:
             self.close()
             raise hello_failed(self._where, key_file, error) from error

@@ -135,10 +135,10 @@ class Session:
         self._cipher = self._decoder.cipher = connection_cipher(self._asked_for, secret, iv)
 
 
-def read_hello(body: bytes, is_gateway: bool = False) -> Greeting:
+def read_hello(body: bytes) -> Greeting:
     """What OpenD answered to InitConnect."""
     s2c = _hello_of(body)
-    return Greeting(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval, is_gateway)
+    return Greeting(s2c.serverVer, s2c.connID, s2c.loginUserID, s2c.keepAliveInterval)
 
 
 def _hello_of(body: bytes) -> Any:
