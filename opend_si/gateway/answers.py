@@ -23,6 +23,7 @@ from opend_si.pages import Page, PageKey
 from opend_si.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings
+from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Rate
@@ -60,6 +61,10 @@ class PageAnswers:
             task.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
         await self._engine.close()
+
+    async def greeting(self) -> Greeting:
+        """What OpenD says to the engine, whose own link is opened if need be."""
+        return await self._engine.greeting()
 
     async def status(self) -> Status:
         """Where the engine stands."""
@@ -126,6 +131,9 @@ class _Engine(AsyncioClient):
 
     async def page(self, key: PageKey) -> Page:
         return await self._drive(self._ask.page(key.call, str(key.symbol), key.next_key or None, key.num))
+
+    async def greeting(self) -> Greeting:
+        return await self._connection.greeting()
 
     async def status(self) -> Status:
         return await self._drive(self._ask.status(CALLS[0]))

@@ -108,16 +108,23 @@ class Gateway(Listener):
         return None if self._settings.rsa_key is None else read_key(self._settings.rsa_key)
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        """A new connection to OpenD; None: it is away."""
+        """A new connection to OpenD; None: it is away.
+
+        The engine's own link comes first: OpenD takes so many and no more, and without it no client gets a new page.
+        """
         settings = self._settings
         if settings.mode is Mode.OFFLINE:
             return None
         try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                self.greeting = await self.answers.greeting()
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await asyncio.open_connection(settings.host, settings.port)
+        except ShortInterestError as error:
+            self._note_away(str(error))
         except (UnicodeError, OSError) as error:  # TimeoutError is one
             self._note_away(str(connect_failed(settings.address, error)))
-            return None
+        return None
 
     def greeted(self, greeting: Greeting | None) -> None:
         """OpenD has let a link in; None: it has not."""
@@ -168,27 +175,23 @@ class Gateway(Listener):
         if self._settings.mode is Mode.OFFLINE:
             return
         try:
-            self.greeted(await self._greeting())
+            self.greeted(await self.answers.greeting())
         except ShortInterestError as error:
             if isinstance(error, ProtocolError) or isinstance(error.__cause__, LinkCut):
                 raise
             self._note_away(str(error))
 
     async def _is_there(self) -> bool:
-        try:
-            self.greeted(await self._greeting())
-        except ShortInterestError:
-            return False
-        return True
-
-    async def _greeting(self) -> Greeting:
-        """What OpenD says to a link of our own, which is closed again."""
+        """Whether OpenD lets a link in that is opened for the purpose."""
         settings = self._settings
         connection = AsyncioConnection(settings.host, settings.port, GREETING_SECONDS, settings.rsa_key)
         try:
-            return await connection.greeting()
+            self.greeted(await connection.greeting())
+        except ShortInterestError:
+            return False
         finally:
             await connection.close()
+        return True
 
     def _note_away(self, why: str) -> None:
         if not self._is_away:
