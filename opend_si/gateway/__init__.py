@@ -4,6 +4,7 @@ cutter      which bytes of a stream pass and which frames are taken out; no sock
 policy      which protocols are taken, and what is said to those that are refused; no I/O
 hello       InitConnect, read in passing
 answers     a request for a page, and its reply's body
+recent      replies that were given lately
 links       one client, and its own link to OpenD
 server      the port, the limits, the status
 

@@ -19,6 +19,7 @@ from opend_si.errors import (
     RequestTimeout,
     ShortInterestError,
 )
+from opend_si.gateway.recent import Recent
 from opend_si.pages import Page, PageKey
 from opend_si.replies import write_refusal
 from opend_si.server.refusals import rate_text
@@ -47,6 +48,7 @@ class PageAnswers:
     def __init__(self, settings: Settings, patience: float, log: Callable[[str], object]) -> None:
         self._settings, self._patience, self._log = settings, patience, log
         self._engine = _Engine(settings)
+        self._recent = Recent(settings)
         self._asked: dict[PageKey, asyncio.Task[bytes]] = {}
         self.given = 0
 
@@ -61,6 +63,7 @@ class PageAnswers:
             task.cancel()
         await asyncio.gather(*self._asked.values(), return_exceptions=True)
         await self._engine.close()
+        self._recent.close()
 
     async def greeting(self) -> Greeting:
         """What OpenD says to the engine, whose own link is opened if need be."""
@@ -69,6 +72,12 @@ class PageAnswers:
     async def status(self) -> Status:
         """Where the engine stands."""
         return await self._engine.status()
+
+    def known(self, call: Call, body: bytes) -> bytes | None:
+        """The body of the reply to a request's body, if it is known without looking into the record."""
+        found = self._recent.get(call.proto_id, body)
+        self.given += found is not None
+        return found
 
     async def reply(self, call: Call, body: bytes) -> bytes:
         """The body of the reply to a request's body: rows or a refusal, within the patience."""
@@ -83,14 +92,17 @@ class PageAnswers:
             return _refused(_FAILED, str(error))
         task = self._asked.get(key)
         if task is None:
-            task = self._asked[key] = asyncio.create_task(self._fetch(key))
+            task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
             task.add_done_callback(lambda _: self._asked.pop(key))
         done, _ = await asyncio.wait([task], timeout=self._patience)
         return task.result() if done else _refused(_FAILED, self._impatience(key, task))
 
-    async def _fetch(self, key: PageKey) -> bytes:
+    async def _fetch(self, key: PageKey, request: bytes) -> bytes:
+        stamp = self._recent.stamp()
         try:
-            return (await self._engine.page(key)).body
+            page = await self._engine.page(key)
+            self._recent.keep(key.call.proto_id, request, page, stamp)
+            return page.body
         except OpenDError as error:
             return _refused(error.ret_type, error.message, error.err_code)
         except Exception as error:

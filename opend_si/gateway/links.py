@@ -39,7 +39,7 @@ GREETING_SECONDS = 3.0
 LAST_SECONDS = 5.0
 # Requests of one client that are being answered; its next bytes are read when there is room.
 MOST_ANSWERS = 64
-_CHUNK = 64 * 1024
+_CHUNK = 256 * 1024
 _CONNECTION_IDS = 2**62
 _NOTICE = encode_frame(Frame(MET_GATEWAY, 0, b""))  # without a body it is the same under every cipher
 
@@ -219,6 +219,9 @@ class Link:
             if answer is None:
                 await self._send(self._refusal_of(frame))
                 continue
+            if (known := self._known(frame)) is not None:
+                await self._send(self._conversation.reply(frame, known))
+                continue
             await self._room.acquire()
             task = asyncio.create_task(self._answer(frame, answer))
             self._answers.add(task)
@@ -252,6 +255,11 @@ class Link:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._gateway.log(f"a request of a client at {self._peer} was not answered: {error!r}")
             self._writer.transport.abort()
+
+    def _known(self, frame: Frame) -> bytes | None:
+        """The body of a page's reply that is known at once."""
+        call = policy.PAGES.get(frame.proto_id)
+        return None if call is None or frame.body_format != PROTOBUF else self._gateway.answers.known(call, frame.body)
 
     async def _page(self, frame: Frame) -> bytes:
         call: Call = policy.PAGES[frame.proto_id]
