@@ -109,13 +109,14 @@ class Link:
         except OSError:  # the client is gone, or its link to OpenD
             pass
         finally:
+            # All of it at once: this task may be cancelled while it waits below.
             impatience.cancel()
             tasks = [listening, *self._answers]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if self._opend is not None:
-                await self._opend.close()
+                self._opend.abort()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self._flush()
 
     def _give_up(self) -> None:
@@ -199,10 +200,10 @@ class Link:
                 opend.ended.add_done_callback(self._end_with_opend)
                 return opend
         except BaseException:
-            await opend.close()
+            opend.abort()
             raise
-        # Given up before it is closed: its end is not the client's.
-        await opend.close()
+        # Its end is not the client's: nobody waits for it yet.
+        opend.abort()
         self._gateway.greeted(None)
         return None
 
@@ -358,12 +359,10 @@ class _Upstream:
             async with asyncio.timeout(LAST_SECONDS):
                 await asyncio.wait([self.ended])
 
-    async def close(self) -> None:
+    def abort(self) -> None:
+        """End the link now."""
         self.ended.cancel()
-        await asyncio.gather(self.ended, return_exceptions=True)
         self._writer.transport.abort()
-        with suppress(OSError):
-            await self._writer.wait_closed()
 
     async def _pass(self) -> None:
         """Pass what OpenD sends on to the client, to the end."""

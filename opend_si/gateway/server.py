@@ -119,7 +119,7 @@ class Gateway(Listener):
             async with asyncio.timeout(GREETING_SECONDS):
                 self.greeting = await self.answers.greeting()
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await asyncio.open_connection(settings.host, settings.port)
+                return await self._connect()
         except ShortInterestError as error:
             self._note_away(str(error))
         except (UnicodeError, OSError) as error:  # TimeoutError is one
@@ -180,6 +180,16 @@ class Gateway(Listener):
             if isinstance(error, ProtocolError) or isinstance(error.__cause__, LinkCut):
                 raise
             self._note_away(str(error))
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that does not outlive a waiter who gave up at the very moment it was made."""
+        connecting = asyncio.create_task(asyncio.open_connection(self._settings.host, self._settings.port))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if not connecting.cancel() and connecting.exception() is None:
+                connecting.result()[1].transport.abort()
+            raise
 
     async def _is_there(self) -> bool:
         """Whether OpenD lets a link in that is opened for the purpose."""

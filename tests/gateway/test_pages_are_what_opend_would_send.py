@@ -134,10 +134,10 @@ def test_opend_sees_a_cold_page_once_however_many_ask(
 def test_opend_never_sees_more_than_the_budget_and_who_waits_is_refused_in_its_words(
     start: Callable[..., Simulator], front: Start
 ) -> None:
-    rate = Rate(4, 1.5)
+    rate = Rate(4, 4)
     codes = [f"HK.{number:05d}" for number in range(1, 13)]
     opend = start(universe=Universe(symbols=codes, most_rows=20), rate=rate)
-    gateways = [front(opend, rate="4/1.5", patience=0.3) for _ in range(2)]
+    gateways = [front(opend, rate="4/4", patience=1.5) for _ in range(2)]
 
     def ask(place: int) -> tuple[int, str]:
         gateway = gateways[place % 2]
@@ -149,7 +149,7 @@ def test_opend_never_sees_more_than_the_budget_and_who_waits_is_refused_in_its_w
     with ThreadPoolExecutor(len(codes)) as pool:
         first = list(pool.map(ask, range(len(codes))))
     assert {ret for ret, _ in first} == {0, -1}
-    assert {text for ret, text in first if ret} == {"获取空头持仓频率太高，请求失败，每1.5秒最多4次。"}
+    assert {text for ret, text in first if ret} == {"获取空头持仓频率太高，请求失败，每4秒最多4次。"}
     opend.wait_for_requests(len(codes), LIMIT)  # the fetch of who was refused goes on
     while not all(gateway.answers._asked == {} for gateway in gateways):
         time.sleep(0.01)
