@@ -30,6 +30,9 @@ from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Rate
 
 _FAILED = common.RetType.FAILED
+# Pages that are being fetched at a time, by all clients: more wait for the budget than it has room for in minutes, and
+# each looks at its file four times a second. What exceeds it is refused at once.
+MOST_FETCHES = 100
 
 
 class PageAnswers:
@@ -91,6 +94,8 @@ class PageAnswers:
         except InvalidArgument as error:
             return _refused(_FAILED, str(error))
         task = self._asked.get(key)
+        if task is None and len(self._asked) >= MOST_FETCHES:
+            return _refused(_FAILED, self._rate_text(key))
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
             task.add_done_callback(lambda _: self._asked.pop(key))
@@ -124,6 +129,9 @@ class PageAnswers:
     def _impatience(self, key: PageKey, task: asyncio.Task[bytes]) -> str:
         if task not in self._engine.limited:
             return f"{key}: OpenD did not answer in {self._patience:g} seconds"
+        return self._rate_text(key)
+
+    def _rate_text(self, key: PageKey) -> str:
         rate = self._settings.rate
         return rate_text(key.call, rate if isinstance(rate, Rate) else key.call.rate)
 

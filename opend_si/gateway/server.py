@@ -22,6 +22,8 @@ from opend_si.wire.session import CLIENT_VERSION, Greeting
 _UNKNOWN = Greeting(CLIENT_VERSION, 0, 0, 10)
 # Seconds between two looks whether OpenD is back, and between two equal lines of the log.
 _LOOK_SECONDS, _LOG_SECONDS = 1.0, 60.0
+# Different lines that are written within that time: strangers can cause any number.
+_MOST_LINES = 30
 
 
 class Gateway(Listener):
@@ -96,12 +98,13 @@ class Gateway(Listener):
     # What links find around them ---------------------------------------------------------------------------------------
 
     def log(self, text: str) -> None:
-        """Write a line for the operator; the same line again only after a while."""
+        """Write a line for the operator; the same line again only after a while, and not too many."""
         now = time.monotonic()
         self._logged = {old: at for old, at in self._logged.items() if now - at < _LOG_SECONDS}
-        if text not in self._logged:
-            self._logged[text] = now
-            self._write(text)
+        if text in self._logged or len(self._logged) > _MOST_LINES:
+            return
+        self._logged[text] = now
+        self._write(text if len(self._logged) <= _MOST_LINES else "more than that is not written for a minute")
 
     def key(self) -> Rsa | None:
         """OpenD's RSA key. It is read for each link and then forgotten."""

@@ -248,6 +248,22 @@ def test_where_opend_takes_no_more_links_a_client_is_served_detached(front: Star
                 asker.link.close()
 
 
+def test_a_detached_link_does_not_end_under_requests_that_are_answered(front: Start) -> None:
+    with Limited(2, latency=1.0) as opend:
+        gateway = front(opend)
+        with Asker(gateway.host, gateway.port), Asker(gateway.host, gateway.port) as second:
+            assert [link.is_attached for link in gateway._links].count(False) == 1
+        # Now there is room for it, and nothing is said to it yet.
+        with Asker(gateway.host, gateway.port) as first, Asker(gateway.host, gateway.port) as second:
+            first.link.close()
+            wait_for(lambda: len(opend._speaking) == 1)
+            page = second.ask(PAGE, page_body())
+            opend.wait_for_requests(1)
+            alive = second.keep_alive()
+            assert [second.reply().serial for _ in range(2)] == [alive, page]
+            assert ends_at_keep_alive(second)
+
+
 # InitConnect ------------------------------------------------------------------------------------------------------------
 
 

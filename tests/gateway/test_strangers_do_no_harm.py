@@ -14,12 +14,12 @@ import pytest
 
 import opend_si.gateway.links as links
 from opend_si.errors import ConnectionFailed
-from opend_si.gateway import policy
+from opend_si.gateway import answers, policy
 from opend_si.gateway.hello import read_request
 from opend_si.gateway.links import is_loopback
 from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
-from opend_si.simulator import Simulator
+from opend_si.simulator import Simulator, Universe
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.framing import HEADER, Frame, encode_frame
 from opend_si.wire.keyfile import read_key
@@ -136,6 +136,32 @@ def test_a_flood_that_is_not_read_is_not_taken_from_opend(held: HeldOpenD, front
         for _ in pushes:
             digest.update(asker.reply().data)
         assert digest.digest() == hashlib.sha256(b"".join(pushes)).digest()
+
+
+def test_more_pages_than_can_be_fetched_are_refused_at_once(
+    start: Callable[..., Simulator], front: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MOST_FETCHES", 5)
+    codes = [f"HK.{number:05d}" for number in range(1, 13)]
+    opend = start(universe=Universe(symbols=codes, most_rows=20), latency=1.0)
+    gateway = front(opend)
+    with Asker(gateway.host, gateway.port) as asker:
+        for code in codes:
+            asker.ask(PAGE, page_body(code))
+        said_to_all = [said(asker.reply().body) for _ in codes]
+    assert said_to_all == [(-1, "获取空头持仓频率太高，请求失败，每30秒最多30次。")] * 7 + [(0, "")] * 5
+    assert len(opend.requests) == 5
+
+
+def test_the_operator_is_not_flooded_with_lines(opend: Simulator, front: Start) -> None:
+    gateway = front(opend)
+    for number in range(100):
+        with Asker(gateway.host, gateway.port, hello=False) as asker:
+            asker.link.sendall(encode_frame(Frame(5000 + number, 1, b"")))
+            assert asker.is_ended()
+    lines = gateway.lines  # type: ignore[attr-defined]
+    assert 30 <= len(lines) <= 32
+    assert lines[-1] == "more than that is not written for a minute"
 
 
 # Trade ------------------------------------------------------------------------------------------------------------------
