@@ -3,8 +3,9 @@
 Its rooms, from the top down, and what each may import besides itself and the values at the root. tests/test_house.py
 reads this table and fails on an arrow that is not in it:
 
-    cli        > client, history, cache, research, simulator, server
+    cli        > gateway, client, history, cache, research, simulator, server
                                                                a command line, given a client class
+    gateway    > client, server, wire                          an OpenD in front of OpenD
     client     > research, history, cache, wire                how a question is answered
     research   > history, cache                                many symbols at once, from the record alone
     history    > cache                                         what the recorded pages of a symbol say together

@@ -1,15 +1,11 @@
 """The console, given a brand. Data goes to stdout, everything else to stderr.
 
+commands    one file for each group of commands
 app         the commands in one, and how errors end
-pages       get, history, revisions
-opend       doctor, simulate, demo
-sync        sync, with its progress
-news        changes, watch
-mcp         mcp: tools for a language model
-cache       cache path, info, verify, prune, export
 options     the brand, and the options that commands share
 output      rows as table, CSV or JSON; notices
 tables      a table laid out for a terminal
+websocket   the options of a WebSocket port
 exits       exit codes
 """
 

@@ -14,16 +14,17 @@ import click
 
 from opend_si import __version__
 from opend_si.cli import exits
-from opend_si.cli.cache import cache
-from opend_si.cli.mcp import mcp
-from opend_si.cli.news import changes, watch
-from opend_si.cli.opend import demo, doctor, simulate
+from opend_si.cli.commands.cache import cache
+from opend_si.cli.commands.gateway import gateway
+from opend_si.cli.commands.mcp import mcp
+from opend_si.cli.commands.news import changes, watch
+from opend_si.cli.commands.opend import demo, doctor, simulate
+from opend_si.cli.commands.pages import get, history, revisions
+from opend_si.cli.commands.research import export, plot, screen
+from opend_si.cli.commands.sync import sync
+from opend_si.cli.commands.verify import check, verify
 from opend_si.cli.options import EPILOG, Brand
 from opend_si.cli.output import note, note_doctor
-from opend_si.cli.pages import get, history, revisions
-from opend_si.cli.research import export, plot, screen
-from opend_si.cli.sync import sync
-from opend_si.cli.verify import check, verify
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 
 
@@ -92,6 +93,7 @@ for command in (
     check,
     cache,
     doctor,
+    gateway,
     simulate,
     demo,
 ):

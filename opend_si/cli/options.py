@@ -52,7 +52,7 @@ class Number(click.FloatRange):
         return number
 
 
-def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
+def read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
     """Seconds, or the words for an age, which the settings read: those that are wrong are refused here, with the option's name."""
     if value is None:
         return None
@@ -144,7 +144,7 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--max-age",
-            callback=_read_max_age,
+            callback=read_max_age,
             metavar="AGE",
             help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
             "(OPEND_SI_MAX_AGE, else 12h).",

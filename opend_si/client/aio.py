@@ -87,7 +87,8 @@ class AsyncioClient:
             case Exchange(key, seconds, begin_by):
                 return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
             case Account():
-                return (await self._connection.greeting()).user_id
+                greeting = await self._connection.greeting()
+                return None if greeting.is_gateway else greeting.user_id
             case Sleep(seconds, budget):
                 if budget is not None and self._settings.on_wait is not None:
                     self._settings.on_wait(budget)

@@ -14,7 +14,7 @@ from opend_si.cache.store import Store
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.freshness import fresh_since
 from opend_si.client.status import Status
-from opend_si.client.steps import Steps
+from opend_si.client.steps import Account, Steps
 from opend_si.dates import day_of, may_have_news, milliseconds, moment, now
 from opend_si.errors import (
     CacheError,
@@ -42,6 +42,7 @@ class Answers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._fetcher = Fetcher(settings)
+        self._has_warned = False
         self._record: Record | None = None
         if settings.mode is not Mode.BYPASS:
             store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
@@ -93,6 +94,8 @@ class Answers:
                 raise recorded.damage(key, record.store.path) or record.store.miss(key)
             return page
         try:
+            if (yield Account()) is None:
+                return (yield from self._from_gateway(key, record, asked_at)).page()
             return (yield from self._fetch_page(key, record, recorded.trusted, asked_at, since, after))
         except (ConnectionFailed, RequestTimeout) as error:
             page = self._replayed(key, recorded, after)
@@ -132,6 +135,17 @@ class Answers:
                     return page_of(key, cut, answer.source)
         place = after or (ledger.row_before(key.next_key) if key.next_key else 0)
         return (yield from self._fetcher.once(key, record, asked_at, asked_at + 1, place)).page()
+
+    def _from_gateway(self, key: PageKey, record: Record, asked_at: int) -> Steps[Reply]:
+        """A gateway's page. It keeps the record and the budget: what it once checked is not recorded as checked now."""
+        reply = yield from self._fetcher.unrecorded(key, asked_at)
+        if not self._has_warned and not record.symbol(key).has_pages:  # else the record is the gateway's own
+            self._has_warned = True
+            warn(
+                f"{self._settings.address} is a gateway, which keeps the record: what it answers is not recorded here. "
+                "mode bypass asks it without this warning."
+            )
+        return reply
 
     # Histories --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +229,8 @@ class Answers:
     def _fetch(self, key: PageKey, asked_at: int, since: float, after: int) -> Steps[Reply]:
         if self._record is None:
             return (yield from self._fetcher.unrecorded(key, asked_at))
+        if (yield Account()) is None:
+            return (yield from self._from_gateway(key, self._record, asked_at))
         return (yield from self._fetcher.once(key, self._record, asked_at, since, after))
 
     def _recorded_walk(

@@ -104,7 +104,8 @@ class BlockingClient:
                     raise TooLate
                 return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
             case Account():
-                return self._connection.greeting.user_id
+                greeting = self._connection.greeting
+                return None if greeting.is_gateway else greeting.user_id
             case Sleep(seconds, budget):
                 if budget is not None and self._settings.on_wait is not None:
                     self._settings.on_wait(budget)

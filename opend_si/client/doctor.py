@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
+from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.replies import read_reply, read_text
 from opend_si.settings import Settings
 from opend_si.wire.blocking import BlockingConnection
-from opend_si.wire.session import GET_GLOBAL_STATE, version_text
+from opend_si.wire.session import GATEWAY_STATUS, GET_GLOBAL_STATE, version_text
 from opend_si_schema import common, get_global_state
 from opend_si_schema.definitions import Call
 
@@ -32,6 +34,7 @@ def examine(settings: Settings, call: Call) -> Iterator[Finding]:
             greeting = connection.greeting
             state = _global_state(connection)
             encryption = connection.encryption
+            behind = _status(connection) if greeting.is_gateway else None
         except (InvalidArgument, MissingExtra) as error:
             yield Finding(False, "the connection cannot be encrypted", str(error), error)
             return
@@ -39,11 +42,67 @@ def examine(settings: Settings, call: Call) -> Iterator[Finding]:
             yield Finding(False, f"OpenD at {settings.address} does not answer", str(error), error)
             return
         how = f"encrypted: {encryption}" if encryption else "not encrypted"
-        yield Finding(True, f"OpenD answers at {settings.address} ({how})")
+        who = "a gateway" if greeting.is_gateway else "OpenD"
+        yield Finding(True, f"{who} answers at {settings.address} ({how})")
+        if behind is not None:
+            yield _gateway(behind)
+            if not behind["is_connected"]:
+                return  # what else it says of OpenD is made up
         yield _version(greeting.version, call)
         yield _login(state)
     finally:
         connection.close()
+
+
+def gateway_status(settings: Settings) -> Mapping[str, Any]:
+    """The status of a gateway of this machine, by the names in the guide.
+
+    Raises:
+        ShortInterestError: nothing answers there, it is no gateway, or one of another machine.
+
+    """
+    connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
+    try:
+        if not connection.greeting.is_gateway:
+            raise ProtocolError(
+                f"At {settings.address} OpenD itself answers, not a gateway: name the gateway's address."
+            )
+        status = _status(connection)
+    finally:
+        connection.close()
+    if status is None:
+        raise ProtocolError(
+            f"The gateway at {settings.address} gives its status on its own machine alone: ask it there."
+        )
+    return status
+
+
+def status_line(status: Mapping[str, Any]) -> str:
+    """A gateway's status for people."""
+    version = f" {status['opend_version']}" if status["opend_version"] else ""
+    behind = "offline" if status["mode"] == "offline" else "there" if status["is_connected"] else "away"
+    left = "" if status["requests_left"] is None else f", {status['requests_left']} left"
+    return (
+        f"OpenD{version} at {status['opend']}: {behind}; clients {status['clients']} ({status['attached']} attached, "
+        f"{status['detached']} detached); pages answered {status['pages']:,}; requests spent {status['requests']:,}{left}"
+    )
+
+
+def _status(connection: BlockingConnection) -> Mapping[str, Any] | None:
+    """A gateway's status; None if it does not give it to this machine."""
+    try:
+        status = json.loads(connection.request(GATEWAY_STATUS, b""))
+    except ValueError:
+        return None  # a refusal, which is no JSON
+    return status if isinstance(status, dict) else None
+
+
+def _gateway(status: Mapping[str, Any]) -> Finding:
+    is_fit = bool(status["is_connected"]) or status["mode"] == "offline"
+    advice = (
+        "" if is_fit else f"Start OpenD at {status['opend']} and log in; until then recorded pages alone are answered."
+    )
+    return Finding(is_fit, f"behind it {status_line(status)}", advice)
 
 
 def _global_state(connection: BlockingConnection) -> get_global_state.S2C:

@@ -158,8 +158,11 @@ class _Metered(_Unmetered):
         self._budget.close()
 
     def spend(self, request: _Request) -> Steps[bytes]:
+        bucket = yield from self._bucket(request.key.call)
+        if bucket is None:
+            return (yield from super().spend(request))
         rate = self._rate(request.key.call)
-        slot = yield from self._reserve(request, rate)
+        slot = yield from self._reserve(bucket, request, rate)
         try:
             body = yield from request.send()
         except BaseException as error:
@@ -175,15 +178,16 @@ class _Metered(_Unmetered):
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
         bucket = yield from self._bucket(call)
-        return self._budget.allowance(bucket, self._rate(call))
+        return None if bucket is None else self._budget.allowance(bucket, self._rate(call))
 
     def exhaust(self, key: PageKey) -> Steps[bool]:
         bucket = yield from self._bucket(key.call)
+        if bucket is None:
+            return False
         self._budget.exhaust(bucket, self._rate(key.call))
         return True
 
-    def _reserve(self, request: _Request, rate: Rate) -> Steps[Slot]:
-        bucket = yield from self._bucket(request.key.call)
+    def _reserve(self, bucket: str, request: _Request, rate: Rate) -> Steps[Slot]:
         while True:
             slot = self._budget.reserve(bucket, rate, self._settings.timeout)
             if isinstance(slot, Slot):
@@ -192,10 +196,10 @@ class _Metered(_Unmetered):
                 request.claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
 
-    def _bucket(self, call: Call) -> Steps[str]:
-        """OpenD counts each account and protocol by itself."""
+    def _bucket(self, call: Call) -> Steps[str | None]:
+        """OpenD counts each account and protocol by itself; None: a gateway answers, and counts what it sends."""
         account = yield Account()
-        return f"{account}/{call.proto_id}"
+        return None if account is None else f"{account}/{call.proto_id}"
 
 
 class _ClaimLost(Exception):

@@ -17,7 +17,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Connect if need be; the result is the account that OpenD is logged in with."""
+    """Connect if need be; the result is the account that OpenD is logged in with.
+
+    It is None where a gateway of this package answers in OpenD's place: that keeps the budget and the record.
+    """
 
 
 @dataclass(frozen=True, slots=True)

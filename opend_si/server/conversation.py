@@ -47,7 +47,7 @@ class Conversation:
 
     @property
     def is_open(self) -> bool:
-        """Whether InitConnect has come."""
+        """Whether InitConnect was answered."""
         return self._is_open
 
     @property
@@ -65,7 +65,6 @@ class Conversation:
         for frame in self._decoder.feed(data):
             if not self._is_open and frame.proto_id != INIT_CONNECT:
                 raise ProtocolError(f"the first request is of protocol {frame.proto_id}, not InitConnect")
-            self._is_open = True
             yield frame
 
     def reply(self, asked: Frame, reply: Any) -> bytes:
@@ -79,6 +78,7 @@ class Conversation:
 
     def greet(self, asked: Frame) -> bytes:
         """The reply to InitConnect, as bytes. What follows it is encrypted as it says."""
+        self._is_open = True
         self.asked_for = algorithm = read_body(asked, init_connect.Request).c2s.packetEncAlgo
         is_encrypted = self._key is not None and algorithm != Algorithm.NONE
         if is_encrypted and algorithm not in SPOKEN:
@@ -100,6 +100,7 @@ class Conversation:
 
     def agree(self, algorithm: int, secret: str, iv: str) -> None:
         """What follows is encrypted with what a reply to InitConnect brought, for the algorithm that was asked for."""
+        self._is_open = True
         is_encrypted = self._key is not None and algorithm != Algorithm.NONE
         if is_encrypted and algorithm not in SPOKEN:
             raise ProtocolError(f"the client asked for algorithm {algorithm}, which is not spoken here")

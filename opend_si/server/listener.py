@@ -78,6 +78,7 @@ class Listener(ABC):
         self._call(self._done)
         if self._thread is not None:
             self._thread.join()
+        self._call = lambda _: None  # the loop is closed
 
     def disconnect_all(self) -> None:
         """Close every connection, as OpenD does when it restarts; returns when they are closed."""

@@ -25,6 +25,7 @@ from opend_si.server.refusals import (
     UNKNOWN_STOCK,
     rate_text,
 )
+from opend_si.server.state import keep_alive_reply, state_reply
 from opend_si.server.websocket import Bridge
 from opend_si.simulator.faults import Close, Fault, Wait
 from opend_si.simulator.universe import Row, Universe
@@ -32,7 +33,7 @@ from opend_si.wire.ciphers import SPOKEN, Algorithm
 from opend_si.wire.framing import PROTOBUF, Frame
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import CLIENT_VERSION, GET_GLOBAL_STATE, INIT_CONNECT, KEEP_ALIVE, Greeting
-from opend_si_schema import common, get_global_state, keep_alive
+from opend_si_schema import common
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Rate
 
@@ -159,9 +160,9 @@ class Simulator(Listener):
         """The reply to a request that is not about the connection itself."""
         try:
             if proto_id == KEEP_ALIVE:
-                return _keep_alive()
+                return keep_alive_reply()
             if proto_id == GET_GLOBAL_STATE:
-                return self._global_state()
+                return state_reply(self.version, self.logged_in)
             if proto_id in self._calls:
                 return self._page(self._calls[proto_id], body)
             raise Refused(UNKNOWN_PROTOCOL)
@@ -222,17 +223,6 @@ class Simulator(Listener):
         if self.cursor == "offset":
             return int(next_key)
         return next((index for index, row in enumerate(rows) if row.timestamp < int(next_key)), len(rows))
-
-    def _global_state(self) -> Any:
-        reply = get_global_state.Response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
-        s2c = reply.s2c
-        s2c.marketHK = s2c.marketUS = s2c.marketSH = s2c.marketSZ = s2c.marketHKFuture = 0
-        s2c.qotLogined = s2c.trdLogined = self.logged_in
-        s2c.serverVer, s2c.serverBuildNo = self.version, 0
-        s2c.time = int(time.time())
-        status = common.ProgramStatusType.READY if self.logged_in else common.ProgramStatusType.LOGIN_FAILED
-        s2c.programStatus.type = status
-        return reply
 
 
 class _Speaker:
@@ -309,9 +299,3 @@ class _Speaker:
                 return
             else:
                 await self._send(step)
-
-
-def _keep_alive() -> Any:
-    reply = keep_alive.Response(retType=common.RetType.SUCCEED, retMsg="", errCode=0)
-    reply.s2c.time = int(time.time())
-    return reply

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -95,7 +96,8 @@ class AsyncioConnection:
 
     async def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        return (await self._open(asyncio.get_running_loop().time() + self._timeout)).greeting
+        link = await self._open(asyncio.get_running_loop().time() + self._timeout)
+        return replace(link.greeting, is_gateway=link.session.is_gateway)
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""

@@ -22,6 +22,12 @@ INIT_CONNECT = 1001
 GET_GLOBAL_STATE = 1002
 NOTIFY = 1003
 KEEP_ALIVE = 1004
+# Of our own, above every id of OpenD's, which never sees them. A gateway of this package sends the first, empty, to
+# clients of this package, before the reply to InitConnect; they ask it the second: its status, as JSON.
+MET_GATEWAY = 932_490
+GATEWAY_STATUS = 932_491
+# How the clientID of this package's clients begins.
+CLIENT_NAME = "opend-short-interest-"
 
 # The interface version spoken: major * 100 + minor of the published clients that this was held against.
 CLIENT_VERSION = 1011
@@ -50,6 +56,7 @@ class Greeting:
     connection_id: int
     user_id: int
     keep_alive_seconds: int
+    is_gateway: bool = False  # whether a gateway of this package answers in OpenD's place
 
     @property
     def version_text(self) -> str:
@@ -68,6 +75,9 @@ class Session:
         key: The RSA key that OpenD has too; None: nothing is encrypted.
         asked_for: How bodies after InitConnect are to be encrypted, one of `SPOKEN`.
 
+    Attributes:
+        is_gateway: Whether a gateway of this package is at the other end; known when InitConnect is answered.
+
     """
 
     def __init__(self, key: Rsa | None = None, asked_for: Algorithm = ASKED_FOR) -> None:
@@ -76,6 +86,7 @@ class Session:
         self._cipher: Cipher = PLAIN if key is None else key
         self._decoder = FrameDecoder(_PLAIN_HELLO if key is None else key)
         self._serial = 0
+        self.is_gateway = False
         self._waiting: dict[int, int] = {}  # serial -> protocol id
         self._replies: dict[int, bytes] = {}
 
@@ -93,7 +104,7 @@ class Session:
         """The InitConnect request that opens every connection: (serial, bytes to send). `client` is its name."""
         request = init_connect.Request()
         request.c2s.clientVer = CLIENT_VERSION
-        request.c2s.clientID = client or f"opend-short-interest-{os.getpid()}"
+        request.c2s.clientID = client or f"{CLIENT_NAME}{os.getpid()}"
         request.c2s.recvNotify = takes_pushes
         request.c2s.packetEncAlgo = Algorithm.NONE if self._key is None else self._asked_for
         request.c2s.programmingLanguage = language
@@ -115,6 +126,7 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Take bytes from the wire. Pushes and replies that nobody waits for are dropped."""
         for frame, is_reply in self.arrived(data):
+            self.is_gateway |= frame.proto_id == MET_GATEWAY
             if is_reply:
                 self._replies[frame.serial] = frame.body
             elif frame.serial in self._waiting and frame.proto_id != NOTIFY:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import random
+import socket
+import struct
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from opend_si.client.questions import Questions
 from opend_si.client.steps import Exchange
 from opend_si.errors import OpenDError, ProtocolError, ShortInterestError
+from opend_si.gateway.cutter import Cutter, Taken
+from opend_si.gateway.server import Gateway
 from opend_si.history.ledger import Ledger
 from opend_si.history.statements import BOTTOM, Statement, check_page
 from opend_si.history.walk import MAX_RESTARTS, walk
@@ -20,12 +26,13 @@ from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si.wire.ciphers import AesCbc, Cipher, FtAesEcb
 from opend_si.wire.framing import HEADER, MAX_BODY_BYTES, FrameDecoder, encode_frame
-from opend_si.wire.session import NOTIFY, Session, read_hello
+from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT, MET_GATEWAY, NOTIFY, Session, read_hello
 from opend_si_schema.calls import CALLS
 from tests.stress.mutate import chunks, mutated, sealed
 
 Round: TypeAlias = Callable[[random.Random], int]
 
+_HELLO = Session().hello()[1]
 # Requests of one walk. A hostile peer below has at most 30 cursors, each asked for once, and a walk begins anew 5 times.
 MOST_REQUESTS = 200
 _CODES = ("HK.00700", "US.AAPL")
@@ -244,8 +251,64 @@ def _drive(steps: Any, replies: list[bytes], chance: random.Random, most: int) -
         return done.value, requests
 
 
+def cuts(chance: random.Random) -> int:
+    """A spoiled stream through a gateway's cutter: what passes and what is taken is the stream, in its order, and no more."""
+    bodies = [chance.choice(samples()) for _ in range(4)]
+    stream = b""
+    for number, (key, body) in enumerate(bodies):
+        frame = sealed(chance.choice((key.call.proto_id, 3001, 1004, 2005)), number, body)
+        stream += mutated(frame, chance) if chance.random() < 0.4 else frame
+    taken = {key.call.proto_id for key, _ in bodies}
+    cutter, given = Cutter(taken), b""
+    with suppress(ProtocolError):
+        for chunk in chunks(stream, chance):
+            for piece in cutter.feed(chunk):
+                if isinstance(piece, Taken):
+                    assert piece.proto_id in taken
+                    assert len(piece.data) == HEADER.size + HEADER.unpack_from(piece.data)[5]
+                given += piece if isinstance(piece, bytes) else piece.data
+        assert given + bytes(cutter._held) == stream, "something was lost"
+    assert stream.startswith(given), "something came that was not sent"
+    return len(bodies)
+
+
+def links(chance: random.Random) -> int:
+    """Spoiled streams of clients to a gateway: sound frames for requests that were made, and then the end of the link."""
+    streams = []
+    for _ in range(10):
+        hello = mutated(_HELLO, chance) if chance.random() < 0.2 else _HELLO
+        keys = [chance.choice(samples())[0] for _ in range(4)]
+        frames = [sealed(key.call.proto_id, number, key.request()) for number, key in enumerate(keys, 2)]
+        frames.append(sealed(chance.choice((1004, 2005, 3001, 1002, GATEWAY_STATUS)), 6, b""))
+        streams.append(hello + b"".join(mutated(f, chance) if chance.random() < 0.3 else f for f in frames))
+    with Gateway(_offline(), port=0) as gateway:
+        for stream in streams:
+            with socket.create_connection((gateway.host, gateway.port), timeout=60) as link:
+                with suppress(OSError):  # it may be closed already
+                    for chunk in chunks(stream, chance):
+                        link.sendall(chunk)
+                    link.shutdown(socket.SHUT_WR)
+                came = b""
+                with suppress(ConnectionResetError):
+                    while piece := link.recv(1 << 16):
+                        came += piece
+            decoder = FrameDecoder()
+            with suppress(ProtocolError):  # a reply in JSON, for a header that asks for it
+                for frame in decoder.feed(came):
+                    known = frame.proto_id in (MET_GATEWAY, INIT_CONNECT)
+                    assert known or struct.pack("<I", frame.proto_id) in stream, "a reply to nothing"
+    return 5 * len(streams)
+
+
+@cache
+def _offline() -> Settings:
+    # There is no such folder, and offline none is made.
+    environ = {"OPEND_SI_HOME": str(Path(tempfile.gettempdir()) / "opend-si-no-record"), "OPEND_SI_RATE": "off"}
+    return Settings.resolve(mode="offline", environ=environ)
+
+
 TARGETS: dict[str, Round] = {
-    target.__name__: target for target in (frames, replies, sessions, ciphers, walks, questions)
+    target.__name__: target for target in (frames, replies, sessions, ciphers, walks, questions, cuts, links)
 }
 
 

@@ -27,6 +27,8 @@ COUNTS = {
     "sessions": 30_000,
     "ciphers": 8_000,
     "walks": 20_000,
+    "cuts": 30_000,
+    "links": 1_000,
 }
 
 

@@ -1,0 +1,168 @@
+"""A request for a page, and the reply to it: by the engine, from the record or from OpenD."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from opend_si.client.aio import AsyncioClient
+from opend_si.client.status import Status
+from opend_si.client.steps import Exchange, Sleep, Step
+from opend_si.errors import (
+    CacheMiss,
+    ConnectionFailed,
+    InvalidArgument,
+    OpenDError,
+    ProtocolError,
+    RequestTimeout,
+    ShortInterestError,
+)
+from opend_si.gateway.recent import Recent
+from opend_si.pages import Page, PageKey
+from opend_si.replies import write_refusal
+from opend_si.server.refusals import rate_text
+from opend_si.settings import Mode, Settings
+from opend_si.wire.session import Greeting
+from opend_si_schema import common
+from opend_si_schema.calls import CALLS
+from opend_si_schema.definitions import Call, Rate
+
+_FAILED = common.RetType.FAILED
+# Pages that are being fetched at a time, by all clients: more wait for the budget than it has room for in minutes, and
+# each looks at its file four times a second. What exceeds it is refused at once.
+MOST_FETCHES = 100
+
+
+class PageAnswers:
+    """Answers requests for pages. Requests for one page that overlap share one answer.
+
+    Args:
+        settings: How OpenD is reached, and what is made of the record.
+        patience: Seconds after which a client is refused; the page is fetched and recorded all the same.
+        log: Takes lines for the machine's operator.
+
+    Attributes:
+        given: How many requests for pages were answered.
+
+    """
+
+    def __init__(self, settings: Settings, patience: float, log: Callable[[str], object]) -> None:
+        self._settings, self._patience, self._log = settings, patience, log
+        self._engine = _Engine(settings)
+        self._recent = Recent(settings)
+        self._asked: dict[PageKey, asyncio.Task[bytes]] = {}
+        self.given = 0
+
+    @property
+    def spent(self) -> int:
+        """How many requests were sent to OpenD."""
+        return self._engine.spent
+
+    async def close(self) -> None:
+        """Give up what is being fetched, and close the files."""
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
+        await self._engine.close()
+        self._recent.close()
+
+    async def greeting(self) -> Greeting:
+        """What OpenD says to the engine, whose own link is opened if need be."""
+        return await self._engine.greeting()
+
+    async def status(self) -> Status:
+        """Where the engine stands."""
+        return await self._engine.status()
+
+    def known(self, call: Call, body: bytes) -> bytes | None:
+        """The body of the reply to a request's body, if it is known without looking into the record."""
+        found = self._recent.get(call.proto_id, body)
+        self.given += found is not None
+        return found
+
+    async def reply(self, call: Call, body: bytes) -> bytes:
+        """The body of the reply to a request's body: rows or a refusal, within the patience."""
+        self.given += 1
+        try:
+            asked = PageKey.of_request(call, body)
+            # Checked again as what a user passes: a request that cannot be right costs none at OpenD.
+            key = PageKey.check(call, str(asked.symbol), asked.next_key or None, asked.num)
+        except ProtocolError:
+            return _refused(common.RetType.INVALID, "")
+        except InvalidArgument as error:
+            return _refused(_FAILED, str(error))
+        task = self._asked.get(key)
+        if task is None and len(self._asked) >= MOST_FETCHES:
+            return _refused(_FAILED, self._rate_text(key))
+        if task is None:
+            task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
+            task.add_done_callback(lambda _: self._asked.pop(key))
+        done, _ = await asyncio.wait([task], timeout=self._patience)
+        return task.result() if done else _refused(_FAILED, self._impatience(key, task))
+
+    async def _fetch(self, key: PageKey, request: bytes) -> bytes:
+        stamp = self._recent.stamp()
+        try:
+            page = await self._engine.page(key)
+            self._recent.keep(key.call.proto_id, request, page, stamp)
+            return page.body
+        except OpenDError as error:
+            return _refused(error.ret_type, error.message, error.err_code)
+        except Exception as error:
+            if not isinstance(error, (CacheMiss, ConnectionFailed, RequestTimeout)):
+                self._log(f"{key}: {type(error).__name__}: {error}")
+            return _refused(_FAILED, f"{key}: {self._reason(error)}")
+
+    def _reason(self, error: Exception) -> str:
+        """Why there is no page, without what is this machine's business: errors name files."""
+        if isinstance(error, (CacheMiss, ConnectionFailed, RequestTimeout)):
+            away = "the gateway is offline" if self._settings.mode is Mode.OFFLINE else "OpenD is away"
+            return f"not recorded, and {away}"
+        if isinstance(error, ProtocolError):
+            return "OpenD's reply cannot be read"
+        if isinstance(error, ShortInterestError):
+            return "the gateway's files cannot be used; its log says why"
+        return "the gateway failed; its log says why"
+
+    def _impatience(self, key: PageKey, task: asyncio.Task[bytes]) -> str:
+        if task not in self._engine.limited:
+            return f"{key}: OpenD did not answer in {self._patience:g} seconds"
+        return self._rate_text(key)
+
+    def _rate_text(self, key: PageKey) -> str:
+        rate = self._settings.rate
+        return rate_text(key.call, rate if isinstance(rate, Rate) else key.call.rate)
+
+
+def _refused(ret_type: int, text: str, err_code: int = 0) -> bytes:
+    return bytes(write_refusal(ret_type, text, err_code).SerializeToString())
+
+
+class _Engine(AsyncioClient):
+    """The client that asks OpenD, which notes what it does."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.spent = 0
+        # Tasks that the budget has made wait, and that have not sent anything since.
+        self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
+
+    async def page(self, key: PageKey) -> Page:
+        return await self._drive(self._ask.page(key.call, str(key.symbol), key.next_key or None, key.num))
+
+    async def greeting(self) -> Greeting:
+        return await self._connection.greeting()
+
+    async def status(self) -> Status:
+        return await self._drive(self._ask.status(CALLS[0]))
+
+    async def _perform(self, step: Step) -> object:
+        task: Any = asyncio.current_task()
+        if isinstance(step, Exchange):
+            self.spent += 1
+            self.limited.discard(task)
+        elif isinstance(step, Sleep) and step.budget is not None:
+            self.limited.add(task)
+        return await super()._perform(step)

@@ -1,0 +1,43 @@
+"""Which protocols of a client are taken out of its stream, and what is said to those that nothing answers. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT
+from opend_si_schema.calls import CALLS
+
+# Accounts, orders, unlocking: all that OpenD does with money.
+TRADE: Final = range(2000, 3000)
+PAGES: Final = {call.proto_id: call for call in CALLS}
+_ALWAYS: Final = frozenset({INIT_CONNECT, GATEWAY_STATUS, *PAGES})
+
+NO_TRADE: Final = (
+    "Trade protocols are not passed by this gateway: connect to OpenD itself, or start it with --pass-trade"
+)
+NO_PLAIN_TRADE: Final = (
+    "Trade protocols are passed from other machines only where the link is encrypted with OpenD's RSA key"
+)
+NO_STATUS: Final = "The gateway's status is given on its own machine alone"
+AWAY: Final = "OpenD is away: this gateway answers from its record alone"
+
+
+class _Everything:
+    def __contains__(self, proto_id: object) -> bool:
+        return True
+
+
+EVERYTHING: Final[Container[int]] = _Everything()
+
+
+def trade_refusal(pass_trade: bool, is_local: bool, is_plain: bool) -> str:
+    """Why a client's trade protocols are refused; empty where they pass."""
+    if not pass_trade:
+        return NO_TRADE
+    return NO_PLAIN_TRADE if is_plain and not is_local else ""
+
+
+def taken(passes_trade: bool) -> Container[int]:
+    """The protocols that are taken out of what a client sends to an OpenD that is there."""
+    return _ALWAYS if passes_trade else _ALWAYS | frozenset(TRADE)
