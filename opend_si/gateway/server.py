@@ -14,7 +14,8 @@ from opend_si.server.listener import Listener
 from opend_si.settings import Mode, Settings
 from opend_si.wire.aio import AsyncioConnection
 from opend_si.wire.ciphers import Rsa
-from opend_si.wire.dial import CONNECT_TIMEOUT, LinkCut, connect_failed
+from opend_si.wire.dial import CONNECT_TIMEOUT
+from opend_si.wire.errors import LinkCut, connect_failed
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import CLIENT_VERSION, Greeting
 
