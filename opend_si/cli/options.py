@@ -48,7 +48,7 @@ class Number(click.FloatRange):
         return number
 
 
-def read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
+def _read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
     """Seconds, or the word for the publication rule."""
     try:
         return value if value in (None, PUBLICATION) else float(value)
@@ -114,7 +114,7 @@ def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--max-age",
-            callback=read_max_age,
+            callback=_read_max_age,
             metavar="SECONDS",
             help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
         ),

@@ -10,7 +10,6 @@ import asyncio
 import math
 import socket
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
@@ -73,7 +72,7 @@ class AsyncioConnection:
     async def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
         link = await self._open(asyncio.get_running_loop().time() + self._timeout)
-        return replace(link.greeting, is_gateway=link.session.is_gateway)
+        return link.session.marked(link.greeting)
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""

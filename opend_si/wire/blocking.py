@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,7 @@ class BlockingConnection:
     def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
         with self._opened() as (link, _):
-            return replace(link.greeting, is_gateway=link.session.is_gateway)
+            return link.session.marked(link.greeting)
 
     @property
     def encryption(self) -> str | None:
