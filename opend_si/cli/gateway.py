@@ -115,7 +115,7 @@ def _run(server: Gateway, settings: Settings) -> None:
     def started() -> None:
         nonlocal is_listening
         is_listening = True
-        click.echo(f"{server.host}:{server.port}")
+        click.echo(server.address)
         behind = "OpenD is never asked (--offline)" if settings.mode == "offline" else f"OpenD at {settings.address}"
         note(f"Gateway in front of: {behind}. Record: {settings.cache}")
         trade = "pass for clients of this machine, and for others if encrypted" if server.pass_trade else "are refused"
@@ -135,4 +135,4 @@ def _run(server: Gateway, settings: Settings) -> None:
         if is_listening:
             raise
         told = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"cannot listen on {server.host}:{server.port}: {told}") from None
+        raise click.ClickException(f"cannot listen on {server.address}: {told}") from None

@@ -67,6 +67,12 @@ class Gateway(Listener):
         self._begun = time.monotonic()
 
     @property
+    def address(self) -> str:
+        """`127.0.0.1:11110`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can connect."""
         return is_loopback(self.host)
@@ -155,7 +161,7 @@ class Gateway(Listener):
         clients = [link.is_attached for link in self._links if link is not asking]
         engine = await self.answers.status()
         return {
-            "address": f"{self.host}:{self.port}",
+            "address": self.address,
             "opend": self._settings.address,
             "opend_version": None if self.greeting is _UNKNOWN else self.greeting.version_text,
             "is_connected": engine.is_connected,
