@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_address
 from typing import Protocol
 
 from opend_si.errors import ProtocolError, ShortInterestError
@@ -25,6 +23,7 @@ from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.hello import Hello, read_request, read_secrets
 from opend_si.replies import write_refusal
 from opend_si.server.conversation import Conversation, read_body, write_body
+from opend_si.server.peers import is_loopback, watch_for_death
 from opend_si.server.state import keep_alive_reply, state_reply
 from opend_si.wire.ciphers import Rsa
 from opend_si.wire.framing import PROTOBUF, Frame, encode_frame
@@ -91,7 +90,7 @@ class Link:
         peer = writer.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "?"
         self._is_local = is_loopback(self._peer)
-        _watch_for_death(writer)
+        watch_for_death(writer.get_extra_info("socket"))
 
     @property
     def is_attached(self) -> bool | None:
@@ -400,23 +399,3 @@ class _Upstream:
             self.greeting = said.greeting
             conversation.agree(hello.algorithm, said.key, said.iv)
         self._is_greeted.set()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
-def _watch_for_death(writer: asyncio.StreamWriter) -> None:
-    """A client whose machine is gone says nothing more: have the system look after it."""
-    link = writer.get_extra_info("socket")
-    if link is not None:
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-            if hasattr(socket, name):
-                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from opend_si.errors import ProtocolError, ShortInterestError
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE, DEFAULT_PORT
 from opend_si.gateway.answers import PageAnswers
-from opend_si.gateway.links import GREETING_SECONDS, Link, is_loopback
+from opend_si.gateway.links import GREETING_SECONDS, Link
 from opend_si.server.listener import Listener
+from opend_si.server.peers import is_loopback
 from opend_si.settings import Mode, Settings
 from opend_si.wire.aio import AsyncioConnection
 from opend_si.wire.ciphers import Rsa
@@ -67,9 +68,15 @@ class Gateway(Listener):
         self._begun = time.monotonic()
 
     @property
+    def address(self) -> str:
+        """`127.0.0.1:11110`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can connect."""
-        return is_loopback(self.host) or self.host == "localhost"
+        return is_loopback(self.host)
 
     async def serve(self, started: Callable[[], object] = lambda: None) -> None:
         """Serve until cancelled. `started` is called when the port is open.
@@ -155,7 +162,7 @@ class Gateway(Listener):
         clients = [link.is_attached for link in self._links if link is not asking]
         engine = await self.answers.status()
         return {
-            "address": f"{self.host}:{self.port}",
+            "address": self.address,
             "opend": self._settings.address,
             "opend_version": None if self.greeting is _UNKNOWN else self.greeting.version_text,
             "is_connected": engine.is_connected,

@@ -12,7 +12,6 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -97,7 +96,7 @@ class AsyncioConnection:
     async def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
         link = await self._open(asyncio.get_running_loop().time() + self._timeout)
-        return replace(link.greeting, is_gateway=link.session.is_gateway)
+        return link.session.marked(link.greeting)
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,7 +80,7 @@ class BlockingConnection:
     @property
     def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        return self._use(lambda link, _: replace(link.greeting, is_gateway=link.session.is_gateway), self._timeout)
+        return self._use(lambda link, _: link.session.marked(link.greeting), self._timeout)
 
     @property
     def encryption(self) -> str | None:

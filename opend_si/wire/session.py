@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opend_si.errors import OpenDError, ProtocolError
@@ -148,6 +148,10 @@ class Session:
     def take(self, serial: int) -> bytes | None:
         """The body of the reply to `serial`, once it has come."""
         return self._replies.pop(serial, None)
+
+    def marked(self, greeting: Greeting) -> Greeting:
+        """The greeting of this link, which says too whether a gateway gave it."""
+        return replace(greeting, is_gateway=self.is_gateway)
 
     def _begin(self, hello: bytes) -> None:
         """What follows is under the key that OpenD's first reply brought; the very next frame may be."""

@@ -16,9 +16,9 @@ import opend_si.gateway.links as links
 from opend_si.errors import ConnectionFailed
 from opend_si.gateway import answers, policy
 from opend_si.gateway.hello import read_request
-from opend_si.gateway.links import is_loopback
 from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
+from opend_si.server.peers import is_loopback
 from opend_si.simulator import Simulator, Universe
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.framing import HEADER, Frame, encode_frame

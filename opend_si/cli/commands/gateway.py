@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Number, read_max_age
+from opend_si.cli.options import EPILOG, Number, _read_max_age
 from opend_si.cli.output import note
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
@@ -38,7 +38,7 @@ _LONGEST_PATIENCE = 600
 @click.option("--offline", is_flag=True, help="Answer from what is recorded; never ask OpenD.")
 @click.option(
     "--max-age",
-    callback=read_max_age,
+    callback=_read_max_age,
     metavar="SECONDS",
     help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
 )
@@ -115,7 +115,7 @@ def _run(server: Gateway, settings: Settings) -> None:
     def started() -> None:
         nonlocal is_listening
         is_listening = True
-        click.echo(f"{server.host}:{server.port}")
+        click.echo(server.address)
         behind = "OpenD is never asked (--offline)" if settings.mode == "offline" else f"OpenD at {settings.address}"
         note(f"Gateway in front of: {behind}. Record: {settings.cache}")
         trade = "pass for clients of this machine, and for others if encrypted" if server.pass_trade else "are refused"
@@ -135,4 +135,4 @@ def _run(server: Gateway, settings: Settings) -> None:
         if is_listening:
             raise
         told = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"cannot listen on {server.host}:{server.port}: {told}") from None
+        raise click.ClickException(f"cannot listen on {server.address}: {told}") from None
