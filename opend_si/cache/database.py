@@ -8,6 +8,7 @@ once (`BEGIN IMMEDIATE`) and do nothing slow under it.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sqlite3
 import sys
@@ -106,6 +107,7 @@ class Database:
         self.openings = 0  # how often a connection was opened: what is remembered of an earlier one may not hold
         self._file: tuple[int, int] | None = None
         self._patience = 0  # milliseconds that SQLite now waits for another process's lock
+        self._hurries_until = -math.inf
         forks.leave_in_child(self)
 
     def read(self, use: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -136,6 +138,10 @@ class Database:
                     return use(connection)
 
             return self._translated(transact, connection)
+
+    def hurry(self, seconds: float) -> None:
+        """For so many seconds wait for no other process: what is not free at once is `CacheBusy`."""
+        self._hurries_until = time.monotonic() + seconds
 
     def touch(self) -> None:
         """Write what is there already: an error now, where the file cannot be written."""
@@ -188,6 +194,8 @@ class Database:
         what, kind = f"The {self._layout.what} {self.path}", _kind(error)
         if kind in _BUSY:
             seconds = f"{BUSY_MILLISECONDS / 1000:g} s"
+            if time.monotonic() < self._hurries_until:
+                return CacheBusy(f"{what} is still locked by another process. Try again, or see what holds it.")
             if _lacks_locks(self.path.parent):
                 return CacheBusy(
                     f"{what} cannot be used: it lies on a file system without locks ({seconds} were waited for one). Name "
@@ -247,19 +255,21 @@ class Database:
 
     def _ready(self, waited: float) -> sqlite3.Connection:
         """The connection, for a caller that waited so many seconds for other threads: SQLite waits as much less."""
+        patience = max(BUSY_MILLISECONDS - (int(waited * 1000) if waited > _NOTICED else 0), 0)
+        if time.monotonic() < self._hurries_until:
+            patience = 0
         try:
-            connection = self._open()
+            connection = self._open(patience)
         except OSError as error:
             raise CacheError(
                 f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
             ) from error
-        patience = BUSY_MILLISECONDS - (int(waited * 1000) if waited > _NOTICED else 0)
         if patience != self._patience:
-            connection.execute(f"PRAGMA busy_timeout = {max(patience, 0)}")
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
             self._patience = patience
         return connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, patience: int) -> sqlite3.Connection:
         if self._connection is not None and self._identity() != self._file:
             self._close()  # the file was removed, or another took its place
         if self._connection is None:
@@ -271,11 +281,11 @@ class Database:
                 raise self._absent()
             self._file = self._identity()
             self._refuse_others()
-            connection = self._connect()
+            connection = self._connect(patience)
             self.openings += 1
             # Closes it when nobody did: at garbage collection or at exit, without a ResourceWarning.
             self._closing = weakref.finalize(self, connection.close)
-            self._patience = BUSY_MILLISECONDS
+            self._patience = patience
             self._connection = connection  # last: an interrupt before it leaves nothing half open
         return self._connection
 
@@ -304,14 +314,14 @@ class Database:
                 "lead to a file, or remove it."
             )
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, patience: int) -> sqlite3.Connection:
 
         def connect() -> sqlite3.Connection:
             return sqlite3.connect(
                 # mode=rw never creates, and lets SQLite finish what a killed writer left, even for a reader.
                 f"{sqlite_uri(self.path.absolute())}?mode=rw",
                 uri=True,
-                timeout=BUSY_MILLISECONDS / 1000,
+                timeout=patience / 1000,
                 isolation_level=None,  # transactions are begun by hand
                 check_same_thread=False,  # threads take turns
                 factory=Connection,

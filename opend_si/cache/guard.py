@@ -5,14 +5,12 @@ fetched, what cannot be written is not kept, a damaged file is set aside, and a 
 that is another program's or a newer release's is refused in every mode: nothing of it was lost, and only the user can
 say what to do.
 
-A file that others hold costs one wait. Then it is left aside for a while, for writing or altogether, and tried again
-later: a history of many pages would wait anew at each step otherwise.
+A file that others hold costs one wait. For a while after that it is left aside where it is not free at once: a history
+of many pages would wait anew at each step otherwise.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +22,8 @@ from opend_si.pages import PageKey
 from opend_si.settings import Mode
 
 _T = TypeVar("_T")
-# Seconds for which a file that others hold is left aside: a wait of 5 s in each half minute at most.
-_ASIDE_SECONDS = 30.0
+# Seconds for which a file that others hold is not waited for again: a wait of 5 s in each half minute at most.
+_HURRY_SECONDS = 30.0
 
 
 class GuardedStore:
@@ -35,8 +33,6 @@ class GuardedStore:
         self._store = store
         self._raises = mode is Mode.OFFLINE
         self._told: set[type[CacheError]] = set()
-        # Until when the file is left aside, for reading and for writing, by the monotonic clock.
-        self._reads_from = self._writes_from = -math.inf
 
     def recall(self, key: PageKey) -> Version | None:
         """The recorded page, None if there is none that can be used."""
@@ -44,14 +40,14 @@ class GuardedStore:
 
     def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
         """Take the right to fetch a page; where it cannot be noted, it is everybody's."""
-        return self._guarded(lambda: self._store.claim(key, owner, seconds), True, writes=True)
+        return self._guarded(lambda: self._store.claim(key, owner, seconds), True)
 
     def release(self, key: PageKey, owner: str) -> None:
-        self._guarded(lambda: self._store.release(key, owner), None, writes=True)
+        self._guarded(lambda: self._store.release(key, owner), None)
 
     def record(self, reply: Version, *, thorough: bool) -> Version:
         """Keep a reply, if it can be kept; gives it as it was."""
-        return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply, writes=True)
+        return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply)
 
     def symbol(self, protocol: int, symbol: str) -> Versions:
         """All that is recorded of a symbol."""
@@ -79,9 +75,7 @@ class GuardedStore:
     def close(self) -> None:
         self._store.close()
 
-    def _guarded(self, use: Callable[[], _T], otherwise: _T, *, writes: bool = False) -> _T:
-        if time.monotonic() < (self._writes_from if writes else self._reads_from):
-            return otherwise
+    def _guarded(self, use: Callable[[], _T], otherwise: _T) -> _T:
         try:
             return use()
         except CacheVersionMismatch:
@@ -93,15 +87,9 @@ class GuardedStore:
                 self._set_aside(error)
             elif not isinstance(error, DamagedPage):  # that page is fetched again and replaced
                 if isinstance(error, CacheBusy):
-                    self._leave_aside(writes=writes)
+                    self._store.database.hurry(_HURRY_SECONDS)
                 self._tell(error, f"{error} Until it can be used, pages are fetched and not kept.")
             return otherwise
-
-    def _leave_aside(self, *, writes: bool) -> None:
-        """Do not try again for a while. What cannot even be read can be written still less."""
-        self._writes_from = time.monotonic() + _ASIDE_SECONDS
-        if not writes:
-            self._reads_from = self._writes_from
 
     def _set_aside(self, error: CacheCorrupt) -> None:
         path = self._store.path

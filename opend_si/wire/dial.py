@@ -83,7 +83,12 @@ def _look_up(host: str, port: int, deadline: float) -> Sequence[_Address]:
 
 
 def _addresses(host: str, port: int) -> Sequence[_Address]:
-    return ordered(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    try:
+        return ordered(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except socket.gaierror:
+        # A resolver that cannot open its files says that there is no such name. This says what is lacking, if it is that.
+        os.close(os.open(os.devnull, os.O_RDONLY))
+        raise
 
 
 def _is_address(host: str) -> bool:

@@ -6,6 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+_DEBUG = 10  # logging.DEBUG
+_made: logging.Logger | None = None
 
 
 @contextmanager
@@ -21,10 +28,18 @@ def logged(serial: int, proto_id: int, what: str) -> Iterator[None]:
 
 
 def _debug(serial: int, proto_id: int, what: str, begun: float, outcome: str) -> None:
-    # Nothing is imported for it: a program that listens has imported logging.
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        milliseconds = (time.perf_counter() - begun) * 1000
-        logging.getLogger("opend_si.wire").debug(
-            "serial %d, protocol %d, %s: %s in %.1f ms", serial, proto_id, what, outcome, milliseconds
-        )
+    logger = _logger()
+    # Asked of the logger without a lock: `isEnabledFor` and `getLogger` take logging's own in a way that an interrupt can
+    # split, and then every thread that logs hangs (tests.stress.signals finds it).
+    if logger is None or logger.getEffectiveLevel() > _DEBUG or logger.manager.disable >= _DEBUG:
+        return
+    milliseconds = (time.perf_counter() - begun) * 1000
+    logger.debug("serial %d, protocol %d, %s: %s in %.1f ms", serial, proto_id, what, outcome, milliseconds)
+
+
+def _logger() -> logging.Logger | None:
+    """The logger, made once. Nothing is imported for it: a program that listens has imported logging."""
+    global _made
+    if _made is None and (module := sys.modules.get("logging")) is not None:
+        _made = module.getLogger("opend_si.wire")
+    return _made

@@ -1,4 +1,4 @@
-"""A file that others hold costs one wait: then it is left aside, one warning names the cause, and it is tried again later."""
+"""A file that others hold costs one wait: then it is left aside where it is not free at once, and one warning names the cause."""
 
 import errno
 import sqlite3
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from opend_si.cache import database, guard
+from opend_si.cache import database
 from opend_si.simulator import Simulator
 from tests.cache.processes import Process, content, told
 
@@ -86,44 +86,38 @@ def test_what_is_recorded_answers_while_another_writes(one_face: ModuleType, ope
         assert len(texts) == 1
 
 
-def test_it_is_tried_again_after_a_while(
-    one_face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[Path]
+def test_it_is_used_again_as_soon_as_it_is_free(
+    one_face: ModuleType, opend: Simulator, tmp_path: Path, waits: list[Path]
 ) -> None:
     cache = tmp_path / "pages.sqlite3"
     with client_of(one_face, opend, cache) as client:
         client.get_page("HK.00700", num=50)
         recorded = content(cache)
         with told(), held(cache, "BEGIN IMMEDIATE"):
-            client.get_page("US.AAPL")
-        client.get_page("US.GME")  # it is free again, and still left aside
+            client.get_page("US.AAPL", num=50)
         assert content(cache) == recorded
-        now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + guard._ASIDE_SECONDS + 1)
         client.get_page("US.AAPL", num=50)
-        monkeypatch.undo()
         assert len(content(cache)) == len(recorded) + 1
         assert client.get_page("US.AAPL", num=50).source == "cache"
     assert len(waits) == 1
 
 
-def test_threads_that_queue_for_a_held_file_wait_together(
-    one_face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a thread waited for another thread, it does not wait again in SQLite."""
+def test_what_was_waited_for_once_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a thread that waited for another thread, nor for a while after a wait in vain."""
     monkeypatch.setattr(database, "BUSY_MILLISECONDS", 1000)
-    file = database.Database(
-        tmp_path / "file.sqlite3", database.Layout("test file", "file.sqlite3", 1, ("CREATE TABLE t (n INTEGER)",))
-    )
-    file.touch()
-    with closing(file):
-        patiences = []
+    layout = database.Layout("test file", "file.sqlite3", 1, ("CREATE TABLE t (n INTEGER)",))
+    with closing(database.Database(tmp_path / "file.sqlite3", layout)) as file:
+        file.touch()
 
-        def waited(seconds: float) -> int:
-            connection = file._ready(seconds)
-            return int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
+        def patience(waited: float = 0.0) -> int:
+            return int(file._ready(waited).execute("PRAGMA busy_timeout").fetchone()[0])
 
-        patiences = [waited(0.0), waited(0.4), waited(5.0), waited(0.0)]
-    assert patiences == [1000, 600, 0, 1000]
+        assert [patience(), patience(0.4), patience(5.0), patience()] == [1000, 600, 0, 1000]
+        file.hurry(30)
+        assert patience() == 0
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 31)
+        assert patience() == 1000
 
 
 def test_a_file_system_without_locks_is_named(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Number, _read_max_age
+from opend_si.cli.options import EPILOG, Number, read_max_age
 from opend_si.cli.output import note
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
@@ -38,7 +38,7 @@ _LONGEST_PATIENCE = 600
 @click.option("--offline", is_flag=True, help="Answer from what is recorded; never ask OpenD.")
 @click.option(
     "--max-age",
-    callback=_read_max_age,
+    callback=read_max_age,
     metavar="SECONDS",
     help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
 )
