@@ -55,7 +55,10 @@ class Symbol:
     def parse(cls, text: object) -> Symbol:
         """Read `HK.00700`; `InvalidArgument` says what is right."""
         if not isinstance(text, str):
-            raise InvalidArgument(f"code is {text!r}: a symbol is a text such as {_EXAMPLES}")
+            many = (
+                "; for many symbols there are sync and panel" if isinstance(text, (list, tuple, set, frozenset)) else ""
+            )
+            raise InvalidArgument(f"code is {text!r}: a symbol is a text such as {_EXAMPLES}{many}")
         prefix, dot, code = text.strip().partition(".")
         fault = _fault(prefix, dot, code)
         if fault is None:

@@ -467,7 +467,7 @@ def test_a_key_of_another_size_is_named(encrypted: Simulator) -> None:
 def test_an_encrypting_client_and_a_plain_opend_do_not_meet(opend: Simulator) -> None:
     error = failure(opend.port, key_file(1024))
     assert isinstance(error, futu_si.ConnectionFailed)
-    assert "If OpenD is not to encrypt, name none here (rsa_key=, OPEND_RSA_KEY)" in str(error)
+    assert "If OpenD is not to encrypt, name none here (rsa_key, OPEND_RSA_KEY)" in str(error)
 
 
 def test_a_plain_client_and_an_encrypting_opend_do_not_meet(face: ModuleType, encrypted: Simulator) -> None:
@@ -727,7 +727,7 @@ def test_is_encrypt_is_the_published_clients_argument(
     if named == "environment":
         monkeypatch.setenv("OPEND_RSA_KEY", str(key_file(1024)))
     if is_encrypt and named == "nowhere":
-        with pytest.raises(face.InvalidArgument, match="rsa_key= or OPEND_RSA_KEY takes the path"):
+        with pytest.raises(face.InvalidArgument, match=r"rsa_key .or OPEND_RSA_KEY. takes the path"):
             face.OpenQuoteContext(is_encrypt=True)
         return
     at_work = encrypted if is_encrypt or (is_encrypt is None and named != "nowhere") else opend

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from math import ceil
 from typing import Any
 
 import click
@@ -148,7 +149,7 @@ class _Bar:
         self._task = self.shown.add_task("sync", total=total, state=self._sums())
 
     def waiting(self, seconds: float) -> None:
-        told = f"waiting {seconds:.0f} s"
+        told = f"waiting {ceil(seconds)} s"
         self.shown.update(self._task, state=told if self._is_narrow else f"{told} for the rate budget")
 
     def advance(self, report: SymbolReport, done: int, _total: int) -> None:
