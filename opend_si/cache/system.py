@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from pathlib import Path, PurePath
+from urllib.parse import quote
 
 from opend_si.errors import CacheError
 
@@ -29,8 +30,8 @@ def check_sqlite() -> None:
 
 def sqlite_uri(path: PurePath) -> str:
     """An absolute path as a URI of SQLite's. The server of a Windows share stands in its path, not before it."""
-    uri = path.as_uri()
-    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
+    text = path.as_posix()
+    return f"file://{'' if text.startswith('/') else '/'}{quote(os.fsencode(text), safe='/:')}"
 
 
 def move_database(path: Path, new_path: Path) -> None:
