@@ -6,6 +6,7 @@ moments of this machine, not of the exchange. Nothing is fetched. pandas is impo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import date
@@ -64,8 +65,7 @@ def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) 
         for name, (begin, end) in sorted(wanted.items()):
             try:
                 key = PageKey.check(call, name, None, call.page_size.maximum)
-                known = record.symbol(key).ledger.vintages()
-                found += (entry for entry in _news(key, known) if begin <= entry.seen_at <= (end or entry.seen_at))
+                found += _news(key, record.symbol(key).ledger.vintages(), begin, math.inf if end is None else end)
             except ShortInterestError as error:
                 warn(f"{name} is left out of the changes: {error}")
     return _frame(call, found)
@@ -87,21 +87,24 @@ def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
     return [str(key.symbol) for key in keys]
 
 
-def _news(key: PageKey, known: Vintages) -> list[News]:
-    """All that ever was news of a symbol, in the order of dates and moments."""
+def _news(key: PageKey, known: Vintages, begin: float, end: float) -> list[News]:
+    """What was seen of a symbol from one moment to another, in the order of dates and moments."""
     table, symbol = key.table, str(key.symbol)
     columns = [column.name for column in table.columns]
     position = columns.index(table.short)
+    changes = [change for change in known.changes if begin <= change.seen_at <= end]
     current = {change.at: change.after for change in known.changes}
     below: dict[int, tuple[Any, ...]] = {}
     entries: list[News] = []
     values: tuple[Any, ...] = (None,) * len(columns)
     for row, seen_at in known.as_first_seen():
-        day = day_of(row.at, table.market)
         below[row.at], values = values, current.get(row.at, row).values
-        value, previous = row.values[position], below[row.at][position]
-        entries.append(News(symbol, day, "new", columns[position], None, value, previous, seen_at, _public(table, day)))
-    for change in known.changes:
+        if begin <= seen_at <= end:
+            day, value, previous = day_of(row.at, table.market), row.values[position], below[row.at][position]
+            entries.append(
+                News(symbol, day, "new", columns[position], None, value, previous, seen_at, _public(table, day))
+            )
+    for change in changes:
         day = day_of(change.at, table.market)
         for name, before, after, previous in zip(
             columns, change.before.values, change.after.values, below[change.at], strict=True
