@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
@@ -56,7 +56,8 @@ class NothingRecorded(CacheMiss):
 class Layout:
     """What a file of ours looks like: its mark, and the steps from each version to the next.
 
-    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then.
+    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then;
+    `synchronous` is whether a write waits for the disk: OFF where nobody needs the content after a power cut.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Layout:
     migrations: tuple[str, ...]
     named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
     if_damaged: str = ""
+    synchronous: Literal["FULL", "OFF"] = "FULL"
 
     @property
     def version(self) -> int:
@@ -306,7 +308,7 @@ class Database:
         try:
             with self._telling(connection):
                 connection.execute("PRAGMA trusted_schema = OFF")
-                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA synchronous = {self._layout.synchronous}")
                 if not self._may_write:
                     connection.execute("PRAGMA query_only = ON")
                 self._check(connection)

@@ -33,13 +33,6 @@ class GuardedStore:
         """The recorded page, None if there is none that can be used."""
         return self._guarded(lambda: self._store.recall(key), None)
 
-    def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
-        """Take the right to fetch a page; where it cannot be noted, it is everybody's."""
-        return self._guarded(lambda: self._store.claim(key, owner, seconds), True)
-
-    def release(self, key: PageKey, owner: str) -> None:
-        self._guarded(lambda: self._store.release(key, owner), None)
-
     def record(self, reply: Version, *, thorough: bool) -> Version:
         """Keep a reply, if it can be kept; gives it as it was."""
         return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply)

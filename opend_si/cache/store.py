@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from opend_si.cache.database import Database, Layout, NothingRecorded
 from opend_si.errors import CacheCorrupt, CacheMiss
 from opend_si.pages import PageKey
-from opend_si.settings import MAX_TIMEOUT, PAGES_FILE
+from opend_si.settings import PAGES_FILE
 
 # "OPSI": marks the file as ours.
 LAYOUT = Layout(
@@ -105,13 +104,6 @@ _UPDATE = """
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
 _DELETE = "DELETE FROM page WHERE id = ?"
-_SELECT_CLAIM = """
-    SELECT owner, taken_at, seconds FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
-"""
-_CLAIM = """
-    INSERT OR REPLACE INTO claim (protocol, symbol, next_key, num, owner, taken_at, seconds)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
 # Checksums stand before the bodies: the bodies' own pages of the file are not read for them.
 _SELECT_CHECKSUMS = "SELECT checksum FROM page WHERE protocol = ? AND symbol = ?"
 _NEXT_VERSION = """
@@ -121,7 +113,6 @@ _SELECT_SEAL = "SELECT floor, digest FROM seal WHERE protocol = ? AND symbol = ?
 _SEAL = "INSERT OR REPLACE INTO seal (protocol, symbol, floor, digest) VALUES (?, ?, ?, ?)"
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 _SELECT_SUPERSEDED = "SELECT DISTINCT protocol, symbol FROM page WHERE superseded_at != 0 AND superseded_at < ?"
-_RELEASE = "DELETE FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND owner = ?"
 _T = TypeVar("_T")
 
 # How many recorded pages a miss names.
@@ -309,23 +300,6 @@ class Store:
         with self.database.reading() as connection:
             connection.execute("VACUUM")
         return deleted
-
-    def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
-        """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
-        identity = _key(key)
-        with self.database.writing() as connection:
-            now = time.monotonic()  # read under the lock: waiting for it may have taken long
-            held = connection.execute(_SELECT_CLAIM, identity).fetchone()
-            # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
-            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= MAX_TIMEOUT:
-                return False
-            connection.execute(_CLAIM, (*identity, owner, now, seconds))
-            return True
-
-    def release(self, key: PageKey, owner: str) -> None:
-        """Give the right back."""
-        with self.database.writing() as connection:
-            connection.execute(_RELEASE, (*_key(key), owner))
 
     def miss(self, key: PageKey) -> CacheMiss:
         """The error for a page that is not recorded: it says what is."""

@@ -9,8 +9,10 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
-from opend_si.cache.store import Store
+from opend_si.cache.store import Store, Version
+from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.freshness import fresh_since
 from opend_si.client.status import Status
@@ -46,11 +48,13 @@ class Answers:
         if settings.mode is not Mode.BYPASS:
             store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
             self._record = Record(GuardedStore(store, settings.mode))
+            self._claims = Claims(settings.cache)
 
     def close(self) -> None:
         """Close the files."""
         if self._record is not None:
             self._record.store.close()
+            self._claims.close()
         self._fetcher.close()
 
     def status(self, call: Call) -> Steps[Status]:
@@ -83,7 +87,7 @@ class Answers:
         """A page that was checked at or after `since`. `after`: in a walk, the timestamp of the row before it, else 0."""
         record = self._record
         if record is None:
-            return (yield from self._fetcher.unrecorded(key, asked_at)).page()
+            return (yield from self._unrecorded(key, asked_at)).page()
         recorded = record.symbol(key)
         if (page := recorded.page(key, since, after)) is not None:
             return page
@@ -124,14 +128,37 @@ class Answers:
             next_key = "" if frontier == TOP else str(int(frontier))
             wanted = replace(key, next_key=next_key, num=key.call.page_size.maximum)
             place = ledger.row_before(next_key) if next_key else 0
-            answer = yield from self._fetcher.once(wanted, record, asked_at, asked_at + 1, place)
+            answer = yield from self._once(wanted, record, asked_at, asked_at + 1, place)
             with suppress(ProtocolError):  # not fit for a history, but a page all the same
                 statement = answer.statement(place)
                 cut = ledger.with_statement(statement).cut(top, key.num, min(since, statement.checked_at))
                 if cut is not None:
                     return page_of(key, cut, answer.source)
         place = after or (ledger.row_before(key.next_key) if key.next_key else 0)
-        return (yield from self._fetcher.once(key, record, asked_at, asked_at + 1, place)).page()
+        return (yield from self._once(key, record, asked_at, asked_at + 1, place)).page()
+
+    def _unrecorded(self, key: PageKey, asked_at: int) -> Steps[Reply]:
+        """Fetch a page, and keep nothing."""
+        body, content = yield from self._fetcher.fetch(key, None, lambda: None)
+        return Reply(key, content, Version.reply(key, body, asked_at, max(now(), asked_at + 1), 0), "opend")
+
+    def _once(self, key: PageKey, record: Record, asked_at: int, since: float, after: int) -> Steps[Reply]:
+        """Fetch and record a page, unless another thread or process does: then wait for theirs.
+
+        Theirs will do if it was checked at or after `since`. `after`: the timestamp of the row before the page.
+        """
+
+        def look() -> Reply | None:
+            reply = record.recall(key)
+            if reply is None or not since <= reply.version.checked_at <= now() + 1:
+                return None
+            return reply
+
+        def fetch(claim: Claim) -> Steps[Reply]:
+            body, content = yield from self._fetcher.fetch(key, claim, lambda: None)
+            return record.record(key, body, content, asked_at, after)
+
+        return once(self._claims, key, self._settings.timeout, look, fetch)
 
     # Histories --------------------------------------------------------------------------------------------------------
 
@@ -214,8 +241,8 @@ class Answers:
 
     def _fetch(self, key: PageKey, asked_at: int, since: float, after: int) -> Steps[Reply]:
         if self._record is None:
-            return (yield from self._fetcher.unrecorded(key, asked_at))
-        return (yield from self._fetcher.once(key, self._record, asked_at, since, after))
+            return (yield from self._unrecorded(key, asked_at))
+        return (yield from self._once(key, self._record, asked_at, since, after))
 
     def _recorded_walk(
         self, key: PageKey, record: Record, recorded: SymbolRecord, ledger: Ledger, down_to: float

@@ -11,7 +11,7 @@ from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, ShortInterestError
 from opend_si.history.vintages import Vintages
 from opend_si.history.walk import Walk
-from opend_si.wire.errors import LinkCut
+from opend_si.wire.errors import was_sent
 
 _T = TypeVar("_T")
 
@@ -166,8 +166,7 @@ class _Spent:
                 try:
                     result = yield step
                 except BaseException as error:
-                    is_unsent = isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
-                    self.requests += isinstance(step, Exchange) and not is_unsent
+                    self.requests += isinstance(step, Exchange) and was_sent(error)
                     step = steps.throw(error)
                 else:
                     self.requests += isinstance(step, Exchange)
