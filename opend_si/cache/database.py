@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
@@ -48,6 +48,10 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+# A step from one version of a file to the next: statements, or what does more than statements can.
+Migration: TypeAlias = str | Callable[[sqlite3.Connection], None]
+
+
 class NothingRecorded(CacheMiss):
     """There is no file, or nothing has been written into it yet, and the caller does not write."""
 
@@ -63,7 +67,7 @@ class Layout:
     what: str
     file: str
     application_id: int
-    migrations: tuple[str, ...]
+    migrations: tuple[Migration, ...]
     named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
     if_damaged: str = ""
     synchronous: Literal["FULL", "OFF"] = "FULL"
@@ -77,8 +81,16 @@ class Layout:
         """The tables and indexes of the newest version, as SQLite notes them."""
         with closing(sqlite3.connect(":memory:")) as scratch:
             for migration in self.migrations:
-                scratch.executescript(migration)
+                _migrate(scratch, migration)
             return _objects(scratch)
+
+
+def _migrate(connection: sqlite3.Connection, migration: Migration) -> None:
+    if callable(migration):
+        migration(connection)
+        return
+    for statement in migration.split(";"):
+        connection.execute(statement)
 
 
 class _Forks:
@@ -311,23 +323,36 @@ class Database:
                 connection.execute(f"PRAGMA synchronous = {self._layout.synchronous}")
                 if not self._may_write:
                     connection.execute("PRAGMA query_only = ON")
-                self._check(connection)
+                if self._check(connection):
+                    return connection
+                return self._up_to_date(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what is not ours or from the future; bring what is old up to date."""
+    def _up_to_date(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """A copy in memory of a file of an older version, brought up to date there: this mode does not write."""
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=_Connection)
+        connection.backup(copy)
+        for migration in self._layout.migrations[self._version(connection) :]:
+            _migrate(copy, migration)
+        connection.close()
+        return copy
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Refuse what is not ours or from the future; bring what is old up to date. False: it is old, and may not be written."""
         connection.execute("BEGIN")  # one state of the file: another process may be making it at this moment
         try:
             version = self._version(connection)
         finally:
             connection.execute("ROLLBACK")
         if version == self._layout.version:
-            return
+            return True
         if not self._may_write:
-            raise self._outdated() if version else self._absent()
+            if version:
+                return False
+            raise self._absent()
         if not version:
             # Only an empty file can take these; both are no-ops for another process that made the same file meanwhile.
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -336,8 +361,7 @@ class Database:
         try:
             # Another process may have migrated while this one waited for the lock.
             for number in range(self._version(connection), self._layout.version):
-                for statement in self._layout.migrations[number].split(";"):
-                    connection.execute(statement)
+                _migrate(connection, self._layout.migrations[number])
             connection.execute(f"PRAGMA application_id = {self._layout.application_id}")
             connection.execute(f"PRAGMA user_version = {self._layout.version}")
             connection.execute("COMMIT")
@@ -345,6 +369,7 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        return True
 
     def _refuse_others(self) -> None:
         """Refuse a file in which another program has unfinished work: SQLite would finish it.
@@ -381,11 +406,6 @@ class Database:
 
     def _absent(self) -> NothingRecorded:
         return NothingRecorded(f"There is no {self._layout.what} at {self.path}")
-
-    def _outdated(self) -> CacheVersionMismatch:
-        return CacheVersionMismatch(
-            f"The {self._layout.what} {self.path} is of an older version, and this mode does not write. Use it online once."
-        )
 
     def _too_new(self, version: int) -> CacheVersionMismatch:
         return CacheVersionMismatch(

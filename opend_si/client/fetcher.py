@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from opend_si.cache.budget import Allowance, Budget, Slot
+from opend_si.cache.versions import OPEND, SIMULATOR
 from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.errors import CacheError, RateLimited
@@ -19,6 +20,8 @@ from opend_si.settings import Mode, Settings
 from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
 from opend_si_schema.definitions import Call, Rate
 
+# The account that the simulator is logged in with.
+SIMULATED_ACCOUNT = 10_000_000
 # Seconds between two looks at the budget: another process may give a slot back early.
 _BUDGET_LOOK = 0.25
 # Seconds after which a request is not sent any more: its slot is counted from before.
@@ -43,6 +46,11 @@ class Fetcher:
     def allowance(self, call: Call) -> Steps[Allowance | None]:
         """Connects, and says how many requests the budget has left; None: there is no limit."""
         return self._budget.allowance(call)
+
+    def origin(self) -> Steps[str]:
+        """Who answers: an OpenD, or a simulator, which is known by its account."""
+        account = yield Account()
+        return SIMULATOR if account == SIMULATED_ACCOUNT else OPEND
 
     def fetch(self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]) -> Steps[tuple[bytes, Content]]:
         """Ask OpenD for a page; `on_send` is called right before each sending.

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from opend_si.client.answers import Answers, PageWalk
+from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
@@ -51,9 +51,9 @@ class Questions:
         if up_to < down_to:
             raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
         looking_back = None if as_of is None else read_milliseconds("as_of", as_of, market)
-        found, known = yield from self._answers.history(key, down_to, looking_back)
-        rows = [row for row in found.rows if row.at <= up_to]
-        return make_history(key.table, rows, [known.known_at(row) for row in rows])
+        found = yield from self._answers.history(key, down_to, looking_back)
+        first = sum(row.at > up_to for row in found.rows) if up_to != TOP else 0
+        return make_history(key.table, found.rows[first:], found.known_at[first:])
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: object, source: str) -> Steps[Figure]:
         from opend_si.research import chart
@@ -79,10 +79,10 @@ class Questions:
     def symbol(self, call: Call, code: object, patience: Patience) -> Steps[SymbolReport]:
         """Bring one symbol up to date. Its errors are in the report."""
 
-        def walk() -> Any:
-            return (yield from self._answers.history(_longest(call, code), BOTTOM, may_fall_back=False))
+        def sync() -> Steps[Synced]:
+            return (yield from self._answers.sync(_longest(call, code)))
 
-        return report_symbol(code if isinstance(code, str) else repr(code), walk, patience)
+        return report_symbol(code if isinstance(code, str) else repr(code), sync, patience)
 
     def status(self, call: Call) -> Steps[Status]:
         return self._answers.status(call)
@@ -91,7 +91,7 @@ class Questions:
 
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = _longest(call, code)
-        return make_revisions(key.table, self._answers.recorded_history(key).changes)
+        return make_revisions(key.table, self._answers.revisions(key))
 
     def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: When | None) -> Any:
         from opend_si.research import panel

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from opend_si.client.steps import Exchange, Sleep, Steps
-from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, ShortInterestError
-from opend_si.history.vintages import Vintages
-from opend_si.history.walk import Walk
 from opend_si.wire.errors import was_sent
+
+if TYPE_CHECKING:
+    from opend_si.client.answers import Synced
 
 _T = TypeVar("_T")
 
@@ -126,14 +126,12 @@ class Patience:
         return True
 
 
-def report_symbol(
-    symbol: str, walk: Callable[[], Steps[tuple[Walk, Vintages]]], patience: Patience
-) -> Steps[SymbolReport]:
-    """Walk a symbol's history, and report on it."""
-    begun_at, spent = now(), _Spent()
+def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Patience) -> Steps[SymbolReport]:
+    """Bring a symbol up to date, and report on it."""
+    spent = _Spent()
     while True:
         try:
-            found, known = yield from spent.counting(walk())
+            found = yield from spent.counting(sync())
         except ConnectionFailed as error:
             if not (yield from patience.wait()):
                 return SymbolReport(symbol, requests=spent.requests, error=error)
@@ -145,9 +143,9 @@ def report_symbol(
         patience.met()
     return SymbolReport(
         symbol=symbol,
-        rows=len(found.rows),
-        new_rows=known.first_seen_since(begun_at),
-        revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
+        rows=found.rows,
+        new_rows=found.new_rows,
+        revised_rows=found.revised_rows,
         requests=spent.requests,
     )
 

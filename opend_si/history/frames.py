@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int]) -> pd.DataFrame:
-    """A DataFrame by date, ascending: the table's columns, and when each value was first seen (UTC, milliseconds)."""
+def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | None]) -> pd.DataFrame:
+    """A DataFrame by date, ascending: the table's columns, and when each value was first seen (UTC, milliseconds).
+
+    Where the clock was ahead that is not known: NaT.
+    """
     import numpy as np
     import pandas as pd
 

@@ -101,7 +101,7 @@ def table_schema(table: Table, *, call: Call) -> ArrowSchema:
             field("symbol", pa.dictionary(pa.int32(), pa.string()), f"Symbol, such as {market.example}."),
             field("date", pa.date32(), f"The day of the row, in {market.timezone}."),
             *(field(column.name, _kind(column), column.doc, column.unit, nullable=True) for column in table.columns),
-            field("known_at", pa.timestamp("ms", "UTC"), "When this value was first seen here."),
+            field("known_at", pa.timestamp("ms", "UTC"), "When this value was first seen here.", nullable=True),
         ],
         metadata={
             "title": call.title,

@@ -20,9 +20,12 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from opend_si.cache import upkeep
-from opend_si.cache.store import LAYOUT
+from opend_si.cache.claims import Claims
+from opend_si.cache.layout import LAYOUT
 from opend_si.history.prune import prune
+from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
+from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenClient, Process, ask, assert_sound, beside, content, record_some, told, truth
 from tests.stress import damage
 
@@ -105,7 +108,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a table's definition": lambda data: data.replace(b"CREATE TABLE page", b"CREATE TABLE pagf"),
     "a table's name is no text": lambda data: data.replace(b"TABLE page", b"TABLE \xff\xfe\xff\xfe"),
     "a table's definition is no text": lambda data: data.replace(b"STRICT", b"STR\xccCT"),
-    "a column's name": lambda data: data.replace(b"superseded_at INTEGER", b"superseded_by INTEGER"),
+    "a column's name": lambda data: data.replace(b"superseded_at  INTEGER", b"superseded_by  INTEGER"),
 }
 
 
@@ -150,7 +153,7 @@ def test_damage_that_sqlite_takes_for_a_lack_of_memory_is_an_error_of_the_cache(
     open_client: OpenClient, face: ModuleType, opend: Simulator, recorded: Path
 ) -> None:
     data = recorded.read_bytes()
-    place = data.index(b"CREATE TABLE claim")
+    place = data.index(b"CREATE TABLE past")
     recorded.write_bytes(data[: place - 75] + b"\xff" * 64 + data[place - 11 :])
     with pytest.raises(face.CacheError):
         open_client("offline", recorded).get_page("HK.00700", num=50)
@@ -230,6 +233,8 @@ def test_an_empty_file_is_as_good_as_none(
 # Files that are not ours ---------------------------------------------------------------------------------------------
 
 OUR_MARK = f"PRAGMA application_id = {LAYOUT.application_id}"
+# The file's tables as they are, read from one that is empty.
+OUR_TABLES = tuple(sorted(text.split(": ", 1)[1] for text in LAYOUT.objects if not text.endswith(": None")))
 OTHERS: dict[str, tuple[str, ...]] = {
     "another program's": ("PRAGMA application_id = 77", "CREATE TABLE mail (subject TEXT)"),
     "another program's, with our version": (
@@ -240,22 +245,22 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "another program's, still without tables": ("PRAGMA application_id = 77",),
     "another program's, in WAL mode": ("PRAGMA journal_mode = WAL", "CREATE TABLE mail (subject TEXT)"),
     "a newer release's": (
-        *(OUR_MARK, "PRAGMA user_version = 2"),
+        *(OUR_MARK, "PRAGMA user_version = 3"),
         *("CREATE TABLE reply (id INTEGER PRIMARY KEY, body BLOB)", "INSERT INTO reply VALUES (1, 'precious')"),
     ),
     "a newer release's, with one more table": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "CREATE TABLE note (text TEXT)",
     ),
     "a newer release's, with one more column": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "ALTER TABLE page ADD COLUMN account TEXT",
     ),
     "a newer release's, with one more index": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "CREATE INDEX page_fetched_at ON page (fetched_at)",
     ),
-    "a newer release's, still without tables": (OUR_MARK, "PRAGMA user_version = 2"),
+    "a newer release's, still without tables": (OUR_MARK, "PRAGMA user_version = 3"),
 }
 
 
@@ -302,7 +307,7 @@ def test_a_users_file_that_was_named_by_mistake_is_refused_and_untouched(
     assert opend.requests == []
 
 
-@pytest.mark.parametrize("damage", ["zeros", "zeros in the first 1024 bytes", "noise behind the header"])
+@pytest.mark.parametrize("damage", ["zeros", "noise behind the header"])
 def test_whatever_its_name_a_damaged_cache_is_set_aside(
     open_client: OpenClient, opend: Simulator, cache: Path, damage: str
 ) -> None:
@@ -354,6 +359,8 @@ CHANGES = (
     *("fetched_at = 0", "fetched_at = fetched_at - 1", f"fetched_at = {GREATEST}"),
     *("checked_at = 0", "checked_at = checked_at + 1", f"checked_at = {GREATEST}"),
     *("superseded_at = 1", "superseded_at = -1", f"superseded_at = {GREATEST}"),
+    *("superseded_seq = 1", "superseded_seq = -1", "first_seq = 0", f"first_seq = {GREATEST}", "checked_seq = 0"),
+    *("void_seq = 1", f"void_seq = {GREATEST}", "origin = 'x'", "sent = 1", "seen = x'ff'"),
     *("checksum = zeroblob(16)", "checksum = x''", "checksum = CAST(checksum || x'00' AS BLOB)"),
     *("body = x''", "body = substr(body, 1, 100)", "body = CAST(body || x'00' AS BLOB)"),
     "body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB)",
@@ -436,15 +443,15 @@ NEWEST_IS_GONE = {
     "deleted": "DELETE FROM page WHERE symbol = 'HK.00700' AND superseded_at = 0",
     "deleted, and the one before says that it is current": (
         "DELETE FROM page WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700'"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700'"
     ),
     "hidden behind the one before": (
-        "UPDATE page SET superseded_at = 1, version = 3 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
+        "UPDATE page SET superseded_seq = 9, superseded_at = 1, version = 3 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
     ),
     "below the one before": (
         "UPDATE page SET version = 0 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
     ),
     "in the place of the one before": (
         "UPDATE page SET version = -version WHERE symbol = 'HK.00700';"
@@ -474,7 +481,7 @@ def test_when_the_newest_version_is_gone_the_one_before_never_comes_back(
         "DELETE FROM page WHERE version = 3",
         "UPDATE page SET body = substr(body, 1, 100) WHERE version = 3",
         "UPDATE page SET symbol = 'HK.00001' WHERE version = 3",
-        "UPDATE page SET superseded_at = 1 WHERE version = 3",
+        "UPDATE page SET superseded_seq = 9 WHERE version = 3",
         "DELETE FROM page WHERE version > 1",
         "UPDATE page SET checksum = zeroblob(16) WHERE version > 1",
     ],
@@ -513,9 +520,10 @@ def ask_in_peace(link: Any, face: ModuleType, opend: Simulator, cache: Path) -> 
 def test_a_damaged_claim_holds_nobody_up(
     face: ModuleType, opend: Simulator, cache: Path, taken_at: float | None, seconds: float
 ) -> None:
-    record_some(opend, cache)
-    execute(cache, "DELETE FROM page")
-    with closing(sqlite3.connect(cache)) as connection, connection:
+    claims = Claims(cache)
+    claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, 10), "test", 1)  # the file is there
+    claims.close()
+    with closing(sqlite3.connect(claims.path)) as connection, connection:
         claim = (3249, "HK.00700", "", 50, "a process that died", time.monotonic() if taken_at is None else taken_at)
         connection.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?, ?)", (*claim, seconds))
     with Process(ask_in_peace, face, opend, cache) as asking:
