@@ -632,3 +632,56 @@ def test_online_a_page_of_a_damaged_symbol_costs_one_request(
     with open_client("online", cache) as client:
         assert len(client.get_page("HK.00700", num=10)) == 10
     assert len(opend.requests) == 1
+
+
+# The past ------------------------------------------------------------------------------------------------------------
+
+PAST = {
+    "a bit": "UPDATE past SET body = CAST(substr(body, 1, 40) || x'00' || substr(body, 42) AS BLOB)",
+    "the end": "UPDATE past SET body = CAST(substr(body, 1, 100) AS BLOB)",
+    "the checksum": "UPDATE past SET checksum = zeroblob(16)",
+    "all of it": "DELETE FROM past",
+    "its number": "UPDATE past SET block = block + 7",
+    "another symbol's": "UPDATE past SET symbol = 'US.AAPL'",
+}
+
+
+@pytest.mark.parametrize("what", PAST)
+def test_damage_in_the_past_never_touches_the_present(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, what: str
+) -> None:
+    with open_client("refresh", cache) as client:
+        for _ in range(6):
+            client.get_page("HK.00700", num=50)
+            opend.universe.publish("HK.00700")
+        opend.universe.revise("HK.00700", 9, aggregatedShort=7)
+        frame = client.history("HK.00700")
+        revisions = client.revisions("HK.00700")
+    assert len(revisions) == 1
+    bodies = [row[-1] for row in content(cache)]
+    execute(cache, PAST[what])
+    assert [row[-1] for row in content(cache)] == bodies
+    with open_client("offline", cache) as client:
+        assert_frame_equal(client.history("HK.00700"), frame)
+        assert client.revisions("HK.00700")["after"].tolist() in ([7], [])
+    assert len(list(upkeep.verify(cache))) == 1
+    opend.universe.publish("HK.00700", 2)
+    with open_client("refresh", cache) as client:
+        assert len(client.history("HK.00700")) == len(frame) + 2
+    with open_client("offline", cache) as client:
+        assert len(client.history("HK.00700")) == len(frame) + 2
+
+
+def test_a_sequence_that_was_damaged_is_counted_again(open_client: OpenClient, opend: Simulator, cache: Path) -> None:
+    with open_client("refresh", cache) as client:
+        client.get_page("HK.00700", num=50)
+        for statement in (
+            "UPDATE sequence SET seq = 0",
+            "DELETE FROM sequence",
+            "UPDATE sequence SET seq = 10000000000",
+        ):
+            opend.universe.revise("HK.00700", 2, aggregatedShort=len(statement))
+            execute(cache, statement)
+            assert ask(client, opend, "HK.00700") == "opend"
+            assert ask(open_client("offline", cache), opend, "HK.00700") == "cache"
+    assert_sound(cache)

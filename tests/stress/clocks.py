@@ -39,7 +39,7 @@ from opend_si.simulator.server import CursorStyle
 from opend_si.tables import read_columns
 from opend_si_schema.calls import SHORT_INTEREST
 
-CODE, FIELD = "HK.02840", "aggregatedShort"
+CODE = "HK.02840"
 HOUR, DAY = 3600.0, 86400.0
 # By how much the clock is set: what NTP does, what a wrong time zone does, a battery that is empty.
 STEPS = (0.005, 0.4, 1.5, 30.0, HOUR, 8 * HOUR, 3 * DAY, 400 * DAY)
@@ -117,7 +117,7 @@ class World:
         place = self.chance.choice((self.chance.randrange(len(rows)), self.chance.randrange(min(50, len(rows)))))
         first = self.had[rows[place].timestamp][0]  # A, B, A again
         value = self.chance.choice((first[2], self.chance.randrange(3)))
-        self.universe.revise(CODE, place, **{FIELD: value})
+        self.universe.revise(CODE, place, aggregatedShort=value)
         self.note()
 
     # What is known ----------------------------------------------------------------------------------------------------
