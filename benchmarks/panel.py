@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from opend_si.cache.store import Store, Version, Versions
+from opend_si.cache.store import Store
+from opend_si.cache.versions import NEVER, Seal, Version, Versions
 from opend_si.pages import Content, PageKey
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
@@ -63,23 +64,24 @@ def make(cache: Path, symbols: int) -> None:
     names = [f"HK.{90000 + number:05d}" for number in range(_DIFFERENT)]
     simulator = Simulator(Universe(symbols=names, most_rows=ROWS))
     histories = [_pages(simulator, name) for name in names]
-    at = 1_760_000_000_000
+    at, seq = 1_760_000_000_000, 0
     with closing(Store(cache)) as store:
         store.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         for number in range(symbols):
             rows = []
             for page in histories[number % _DIFFERENT]:
-                at += 1000
+                at, seq = at + 1000, seq + 1
                 moved = page._replace(
                     symbol=f"HK.{number:05d}",
                     version=1,
-                    asked_at=at - 500,
+                    first_seq=seq,
                     fetched_at=at,
+                    checked_seq=seq,
                     checked_at=at,
                     body=_renumbered(page.body, number),
                 )
                 rows.append(moved.signed())
-            store.add(Versions(tuple(rows)))
+            store.add(Versions(tuple(rows), seal=Seal(seq, at, 0, 1, b"", "")))
 
 
 def _pages(simulator: Simulator, name: str) -> list[Version]:
@@ -88,7 +90,7 @@ def _pages(simulator: Simulator, name: str) -> list[Version]:
         key = PageKey.check(SHORT_INTEREST, name, next_key, SHORT_INTEREST.page_size.maximum)
         body = bytes(simulator.answer(SHORT_INTEREST.proto_id, key.request()).SerializeToString())
         content = Content.read(key, body)
-        pages.append(Version.reply(key, body, 0, 0, after))
+        pages.append(Version.reply(key, body, NEVER, after=after))
         next_key = content.next
         if next_key is None:
             return pages

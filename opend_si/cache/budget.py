@@ -8,6 +8,11 @@ taken, and L would not have got one.
 
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
 those of the monotonic clock, which all processes share and no clock change moves.
+
+A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own inside,
+and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that a power cut
+takes back are of before the start of the machine. A file that it left damaged is begun anew, with a window used up; any
+other damaged file is an error, for somebody may have slots in it.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opend_si.cache.database import Database, Layout
+from opend_si.errors import CacheCorrupt
 from opend_si.settings import BUDGET_FILE
 from opend_si_schema.definitions import Rate
 
@@ -36,9 +42,22 @@ LAYOUT = Layout(
         ) STRICT;
         CREATE INDEX slot_bucket ON slot (bucket, free_at)
         """,
+        """
+        CREATE TABLE file (name BLOB NOT NULL, used_at REAL NOT NULL, used_until REAL NOT NULL) STRICT;
+        INSERT INTO file (name, used_at, used_until) VALUES (randomblob(16), 0, 0)
+        """,
     ),
+    synchronous="OFF",
     if_damaged=" Remove it half a minute after the last request: it holds the times of those alone.",
 )
+
+_SELECT_FILE = "SELECT name, used_at, used_until FROM file"
+# What a file without its one row in `file` is taken for: none that anybody has used.
+_NO_FILE = (b"", 0.0, 0.0)
+# Seconds by which a file must be older than the start of the machine, for nobody to have a slot in it.
+_BOOT_MARGIN = 60.0
+# The name of the file that this process has used at each path. Clients come and go; the process is what sends.
+_NAMES: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +84,23 @@ class Budget:
 
     def reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
         """Take a slot for a request that lasts `timeout` seconds at most, or say after how many seconds to try again."""
+        try:
+            return self._reserve(bucket, rate, timeout)
+        except CacheCorrupt:
+            if not self._begin_anew():
+                raise
+            return self._reserve(bucket, rate, timeout)
 
-        def take(connection: sqlite3.Connection) -> Slot | float:
+    def _reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
+        path = str(self._database.path)
+
+        def take(connection: sqlite3.Connection) -> tuple[Slot | float, bytes]:
             now = time.monotonic()
             longest = now + timeout + rate.seconds
+            name, used_at, used_until = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
+            if _NAMES.get(path, name) != name:  # not the file that this process has used so far
+                used_at, used_until = now, longest
+                connection.execute("UPDATE file SET used_at = ?, used_until = ?", (used_at, used_until))
             # After a restart of the machine the clock begins anew: what was taken later than now is not in force.
             connection.execute(
                 "DELETE FROM slot WHERE bucket = ? AND (free_at < ? OR taken_at > ?)", (bucket, now, now)
@@ -76,15 +108,35 @@ class Budget:
             taken, first = connection.execute(
                 "SELECT count(*), min(free_at) FROM slot WHERE bucket = ?", (bucket,)
             ).fetchone()
-            if taken >= rate.requests:
-                return float(max(first - now, 0.0))
-            cursor = connection.execute(
-                "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", (bucket, now, longest)
-            )
-            assert cursor.lastrowid is not None
-            return Slot(cursor.lastrowid, bucket)
+            found: Slot | float
+            if used_at <= now < used_until:
+                found = float(used_until - now)
+            elif taken >= rate.requests:
+                found = float(max(first - now, 0.0))
+            else:
+                cursor = connection.execute(
+                    "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", (bucket, now, longest)
+                )
+                assert cursor.lastrowid is not None
+                found = Slot(cursor.lastrowid, bucket)
+            return found, name
 
-        return self._database.write(take)
+        found, _NAMES[path] = self._database.write(take)  # the file says now what this process knows of it
+        return found
+
+    def _begin_anew(self) -> bool:
+        """Make room for a new file, with a window used up, where the damaged one is of before the start of the machine."""
+        path = self._database.path
+        aside = path.with_name(f"{path.name}.damaged")
+        try:
+            booted = time.time() - time.monotonic()
+            if path.stat().st_mtime > booted - _BOOT_MARGIN or not self._database.set_aside(aside):
+                return False
+            aside.unlink()
+        except OSError:
+            return False
+        _NAMES[str(path)] = b""  # what is made now is not the file that was used so far
+        return True
 
     def settle(self, slot: Slot, rate: Rate) -> None:
         """The reply has come, or never will: the slot is free a window from now."""
@@ -123,6 +175,9 @@ class Budget:
 
         def look(connection: sqlite3.Connection) -> Allowance:
             now = time.monotonic()
+            _, used_at, used_until = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
+            if used_at <= now < used_until:
+                return Allowance(0, used_until - now)
             taken, first = connection.execute(
                 "SELECT count(*), min(free_at) FROM slot WHERE bucket = ? AND free_at >= ? AND taken_at <= ?",
                 (bucket, now, now),

@@ -20,7 +20,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from opend_si import forks
 from opend_si.cache.connection import Connection
@@ -57,6 +57,10 @@ _UNUSABLE = {
 _T = TypeVar("_T")
 
 
+# A step from one version of a file to the next: statements, or what does more than statements can.
+Migration: TypeAlias = str | Callable[[sqlite3.Connection], None]
+
+
 class NothingRecorded(CacheMiss):
     """There is no file, or nothing has been written into it yet, and the caller does not write."""
 
@@ -65,15 +69,17 @@ class NothingRecorded(CacheMiss):
 class Layout:
     """What a file of ours looks like: its mark, and the steps from each version to the next.
 
-    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then.
+    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then;
+    `synchronous` is whether a write waits for the disk: OFF where nobody needs the content after a power cut.
     """
 
     what: str
     file: str
     application_id: int
-    migrations: tuple[str, ...]
+    migrations: tuple[Migration, ...]
     named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
     if_damaged: str = ""
+    synchronous: Literal["FULL", "OFF"] = "FULL"
 
     @property
     def version(self) -> int:
@@ -84,8 +90,16 @@ class Layout:
         """The tables and indexes of the newest version, as SQLite notes them."""
         with closing(sqlite3.connect(":memory:")) as scratch:
             for migration in self.migrations:
-                scratch.executescript(migration)
+                _migrate(scratch, migration)
             return _objects(scratch)
+
+
+def _migrate(connection: sqlite3.Connection, migration: Migration) -> None:
+    if callable(migration):
+        migration(connection)
+        return
+    for statement in migration.split(";"):
+        connection.execute(statement)
 
 
 class Database:
@@ -327,30 +341,40 @@ class Database:
                 factory=Connection,
             )
 
-        def prepare() -> None:
+        def prepare() -> sqlite3.Connection:
             connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {self._layout.synchronous}")
             if not self._may_write:
                 connection.execute("PRAGMA query_only = ON")
-            self._check(connection)
+            return connection if self._check(connection) else self._up_to_date(connection)
 
         connection = self._translated(connect, None)
         try:
-            self._translated(prepare, connection)
+            return self._translated(prepare, connection)
         except BaseException:
             connection.close()
             raise
-        return connection
 
-    def _check(self, connection: sqlite3.Connection) -> None:
-        """Refuse what is not ours or from the future; bring what is old up to date."""
+    def _up_to_date(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """A copy in memory of a file of an older version, brought up to date there: this mode does not write."""
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, factory=Connection)
+        connection.backup(copy)
+        for migration in self._layout.migrations[self._version(connection) :]:
+            _migrate(copy, migration)
+        connection.close()
+        return copy
+
+    def _check(self, connection: sqlite3.Connection) -> bool:
+        """Refuse what is not ours or from the future; bring what is old up to date. False: it is old, and may not be written."""
         with connection:
             connection.execute(_BEGIN)  # one state of the file: another process may be making it at this moment
             version = self._version(connection)
         if version == self._layout.version:
-            return
+            return True
         if not self._may_write:
-            raise self._outdated() if version else self._absent()
+            if version:
+                return False
+            raise self._absent()
         if not version:
             # Only an empty file can take these; both are no-ops for another process that made the same file meanwhile.
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
@@ -359,10 +383,10 @@ class Database:
             connection.execute(_BEGIN_TO_WRITE)
             # Another process may have migrated while this one waited for the lock.
             for number in range(self._version(connection), self._layout.version):
-                for statement in self._layout.migrations[number].split(";"):
-                    connection.execute(statement)
+                _migrate(connection, self._layout.migrations[number])
             connection.execute(f"PRAGMA application_id = {self._layout.application_id}")
             connection.execute(f"PRAGMA user_version = {self._layout.version}")
+        return True
 
     def _refuse_others(self) -> None:
         """Refuse a file in which another program has unfinished work: SQLite would finish it.
@@ -401,11 +425,6 @@ class Database:
 
     def _absent(self) -> NothingRecorded:
         return NothingRecorded(f"There is no {self._layout.what} at {self.path}")
-
-    def _outdated(self) -> CacheVersionMismatch:
-        return CacheVersionMismatch(
-            f"The {self._layout.what} {self.path} is of an older version, and this mode does not write. Use it online once."
-        )
 
     def _too_new(self, version: int) -> CacheVersionMismatch:
         return CacheVersionMismatch(

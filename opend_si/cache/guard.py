@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from opend_si.cache.store import DamagedPage, Store, Version, Versions
+from opend_si.cache.store import Judge, Kept, Store
+from opend_si.cache.versions import Clock, PastVersion, Seal, Versions
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, warn
 from opend_si.pages import PageKey
 from opend_si.settings import Mode
@@ -34,24 +35,30 @@ class GuardedStore:
         self._raises = mode is Mode.OFFLINE
         self._told: set[type[CacheError]] = set()
 
-    def recall(self, key: PageKey) -> Version | None:
-        """The recorded page, None if there is none that can be used."""
-        return self._guarded(lambda: self._store.recall(key), None)
-
-    def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
-        """Take the right to fetch a page; where it cannot be noted, it is everybody's."""
-        return self._guarded(lambda: self._store.claim(key, owner, seconds), True)
-
-    def release(self, key: PageKey, owner: str) -> None:
-        self._guarded(lambda: self._store.release(key, owner), None)
-
-    def record(self, reply: Version, *, thorough: bool) -> Version:
-        """Keep a reply, if it can be kept; gives it as it was."""
-        return self._guarded(lambda: self._store.record(reply, thorough=thorough), reply)
+    def record(self, identity: tuple[int, str, str, int], expected: Seal | None, judge: Judge) -> Kept | None:
+        """Record a reply, as the judge says; None if it cannot be kept."""
+        return self._guarded(lambda: self._store.record(identity, expected, judge), None)
 
     def symbol(self, protocol: int, symbol: str) -> Versions:
-        """All that is recorded of a symbol."""
+        """What is recorded of a symbol."""
         return self._guarded(lambda: self._store.symbol(protocol, symbol), Versions())
+
+    def symbol_and_past(self, protocol: int, symbol: str) -> tuple[Versions, tuple[PastVersion, ...], Clock]:
+        """The same, what the present does not need, and how the clock ran."""
+        nothing: tuple[Versions, tuple[PastVersion, ...], Clock] = (Versions(), (), Clock())
+        return self._guarded(lambda: self._store.symbol_and_past(protocol, symbol), nothing)
+
+    def seal(self, protocol: int, symbol: str) -> Seal | None:
+        """Changes whenever something of a symbol does; None where that cannot be told."""
+        return self._guarded(lambda: self._store.seal(protocol, symbol), None)
+
+    def summary(self, protocol: int, symbol: str) -> str:
+        """What is noted of a symbol; nothing where its pages have to be read."""
+        return self._guarded(lambda: self._store.summary(protocol, symbol), "")
+
+    def clock(self) -> Clock:
+        """How the clock ran while the record was written."""
+        return self._guarded(self._store.clock, Clock())
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does; None where that cannot be told."""
@@ -83,9 +90,9 @@ class GuardedStore:
         except CacheError as error:
             if self._raises:
                 raise
-            if isinstance(error, CacheCorrupt) and not isinstance(error, DamagedPage):
+            if isinstance(error, CacheCorrupt):
                 self._set_aside(error)
-            elif not isinstance(error, DamagedPage):  # that page is fetched again and replaced
+            else:
                 if isinstance(error, CacheBusy):
                     self._store.database.hurry(_HURRY_SECONDS)
                 self._tell(error, f"{error} Until it can be used, pages are fetched and not kept.")

@@ -1,8 +1,12 @@
-"""Recorded pages: each reply's bytes as received, under the key they were asked with.
+"""The record's file: each reply's bytes as received, under the key they were asked with, and in which order they came.
 
-A reply that differs from the one before is a new version beside it; one that is equal only moves `checked_at`. The
-checksum of a row covers all of it: key, version, times and bytes. A row that a later version has replaced says so
-itself (`superseded_at`), so a damaged index can hide a page but never bring an old value back.
+A reply that differs from the one before is a new version beside it; one that is equal only moves when it was checked. What
+histories of now need is the present (table `page`); versions that they do not need are the past (`opend_si.cache.past`).
+The checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol covers the checksums of its
+present and its past, so that a row that is lost, or one of before that comes back, is missed or seen.
+
+What a page means is not known here: which versions a new one makes void, and which of them leave the present, is said by
+the judge that `record` is given, under the write lock.
 """
 
 from __future__ import annotations
@@ -12,228 +16,142 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
-from opend_si.cache.database import Database, Layout, NothingRecorded
-from opend_si.errors import CacheCorrupt, CacheMiss
-from opend_si.pages import PageKey
-from opend_si.settings import MAX_TIMEOUT, PAGES_FILE
-
-# "OPSI": marks the file as ours.
-LAYOUT = Layout(
-    "page cache",
-    PAGES_FILE,
-    0x4F505349,
-    (
-        """
-        CREATE TABLE page (
-          id            INTEGER PRIMARY KEY,
-          protocol      INTEGER NOT NULL,
-          symbol        TEXT    NOT NULL,
-          next_key      TEXT    NOT NULL,
-          num           INTEGER NOT NULL,
-          version       INTEGER NOT NULL,
-          asked_at      INTEGER NOT NULL,
-          fetched_at    INTEGER NOT NULL,
-          checked_at    INTEGER NOT NULL,
-          superseded_at INTEGER NOT NULL,
-          behind        INTEGER NOT NULL,
-          checksum      BLOB    NOT NULL,
-          body          BLOB    NOT NULL,
-          UNIQUE (protocol, symbol, next_key, num, version)
-        ) STRICT;
-        CREATE TABLE claim (
-          protocol  INTEGER NOT NULL,
-          symbol    TEXT    NOT NULL,
-          next_key  TEXT    NOT NULL,
-          num       INTEGER NOT NULL,
-          owner     TEXT    NOT NULL,
-          taken_at  REAL    NOT NULL,
-          seconds   REAL    NOT NULL,
-          PRIMARY KEY (protocol, symbol, next_key, num)
-        ) STRICT, WITHOUT ROWID;
-        CREATE TABLE seal (
-          protocol INTEGER NOT NULL,
-          symbol   TEXT    NOT NULL,
-          floor    INTEGER NOT NULL,
-          digest   BLOB    NOT NULL,
-          PRIMARY KEY (protocol, symbol)
-        ) STRICT, WITHOUT ROWID
-        """,
-    ),
-    named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME"),
+from opend_si.cache import past
+from opend_si.cache.database import Database, NothingRecorded
+from opend_si.cache.layout import LAYOUT
+from opend_si.cache.past import Entry
+from opend_si.cache.versions import (
+    CHECKSUM,
+    DIGEST_BYTES,
+    NEVER,
+    SYMBOL,
+    UNSEALED,
+    Clock,
+    Event,
+    PastVersion,
+    RawVersion,
+    Seal,
+    Version,
+    Versions,
+    is_sound,
 )
-# superseded_at of the newest version.
-CURRENT = 0
-_DIGEST_BYTES = 16
+from opend_si.dates import now
+from opend_si.errors import CacheBusy, CacheMiss
+from opend_si.pages import PageKey
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
 _SELECT_CURRENT = """
-    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
-        checksum, body FROM page
-    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_at = 0 ORDER BY version DESC LIMIT 1
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
 # Many symbols at once, as a JSON array: a statement for each takes a third longer.
 _SELECT_SYMBOLS = """
-    SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
-        checksum, body FROM page
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
-_SELECT_SEALS = """
-    SELECT symbol, floor, digest FROM seal WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
-"""
 _SELECT_SYMBOL = """
-    SELECT id, protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
-        checksum, body
+    SELECT id, protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body
     FROM page WHERE protocol = ? AND symbol = ?
 """
 _SELECT_KEYS = """
-    SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0
+    SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_seq = 0
     ORDER BY next_key, num LIMIT ?
 """
 _SELECT_NAMES = "SELECT DISTINCT symbol FROM page WHERE protocol = ? AND symbol > ? AND symbol < ? ORDER BY symbol"
+_COUNT_NAMES = "SELECT count(*) FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
 _INSERT = """
     INSERT INTO page
-    (protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind,
-        checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
-    UPDATE page SET checked_at = ?, superseded_at = ?, behind = ?, checksum = ?
+    UPDATE page SET behind = ?, checked_seq = ?, checked_at = ?, superseded_seq = ?, superseded_at = ?, void_seq = ?,
+        void_at = ?, sent = ?, checksum = ?
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
 _DELETE = "DELETE FROM page WHERE id = ?"
-_SELECT_CLAIM = """
-    SELECT owner, taken_at, seconds FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
-"""
-_CLAIM = """
-    INSERT OR REPLACE INTO claim (protocol, symbol, next_key, num, owner, taken_at, seconds)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+_DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
+_NEWEST_VERSION = """
+    SELECT COALESCE(MAX(version), 0) FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
 # Checksums stand before the bodies: the bodies' own pages of the file are not read for them.
 _SELECT_CHECKSUMS = "SELECT checksum FROM page WHERE protocol = ? AND symbol = ?"
-_NEXT_VERSION = """
-    SELECT COALESCE(MAX(version), 0) + 1 FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
+_SELECT_SEAL = """
+    SELECT seq, at, floor, is_judged, past, summary, digest FROM seal WHERE protocol = ? AND symbol = ?
 """
-_SELECT_SEAL = "SELECT floor, digest FROM seal WHERE protocol = ? AND symbol = ?"
-_SEAL = "INSERT OR REPLACE INTO seal (protocol, symbol, floor, digest) VALUES (?, ?, ?, ?)"
-_DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
-_SELECT_SUPERSEDED = "SELECT DISTINCT protocol, symbol FROM page WHERE superseded_at != 0 AND superseded_at < ?"
-_RELEASE = "DELETE FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND owner = ?"
+_SELECT_SEALS = """
+    SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
+"""
+_SEAL = """
+    INSERT OR REPLACE INTO seal (protocol, symbol, seq, at, floor, is_judged, past, summary, digest)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
+_SELECT_WHOLE_BLOCKS = """
+    SELECT block, entries, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block
+"""
+_SELECT_LAST_BLOCK = """
+    SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block DESC LIMIT 1
+"""
+_SELECT_BLOCK_CHECKSUMS = "SELECT checksum FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
+_WRITE_BLOCK = """
+    INSERT OR REPLACE INTO past (protocol, symbol, block, entries, checksum, body) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_DELETE_BLOCKS = "DELETE FROM past WHERE protocol = ? AND symbol = ?"
+_SELECT_PASTS = "SELECT DISTINCT protocol, symbol FROM past ORDER BY protocol, symbol"
+_SELECT_SEQUENCE = "SELECT seq, at, checksum FROM sequence WHERE id = 1"
+_SELECT_STEPS = "SELECT seq, at FROM step ORDER BY seq"
+_COUNT_AGAIN = (
+    "SELECT MAX(first_seq, checked_seq, superseded_seq, void_seq), fetched_at FROM page ORDER BY 1 DESC LIMIT 1"
+)
 _T = TypeVar("_T")
 
 # How many recorded pages a miss names.
 _SHOWN = 5
+# Seconds for which a reply, which is paid for, waits for its turn to be recorded while others write.
+_TURN_SECONDS = 60.0
 
 
-class Version(NamedTuple):
-    """One recorded version of a page.
+class Ruling(NamedTuple):
+    """What a reply does to what is recorded of its symbol.
 
-    Times are milliseconds since 1970, UTC; `asked_at` is when the question was asked that brought this version.
-    `after` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not known:
-    it is what joins pages whose cursors say nothing.
+    Attributes:
+        version: The version to keep: the one before, checked again, or a new one.
+        is_new: Which of the two.
+        changed: Versions of the present that are other than they were.
+        leaving: Versions of the present that go to the past.
+        summary: What is to be noted of the symbol.
+
     """
 
-    protocol: int
-    symbol: str
-    next_key: str
-    num: int
-    version: int
-    asked_at: int
-    fetched_at: int
-    checked_at: int
-    superseded_at: int
-    after: int
-    checksum: bytes
-    body: bytes
-
-    @classmethod
-    def reply(cls, key: PageKey, body: bytes, asked_at: int, at: int, after: int) -> Version:
-        """A reply that came `at`, not yet kept."""
-        return cls(*_key(key), 0, asked_at, at, at, CURRENT, after, b"", body)
-
-    @property
-    def identity(self) -> tuple[int, str, str, int]:
-        """Which page it is a version of."""
-        return self.protocol, self.symbol, self.next_key, self.num
-
-    @property
-    def is_current(self) -> bool:
-        """Whether OpenD has not sent other bytes since."""
-        return self.superseded_at == CURRENT
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether the row is what was written."""
-        return _is_sound(self)
-
-    def signed(self) -> Version:
-        """The same row with its checksum."""
-        return self._replace(checksum=_digest(self))
-
-    def checked(self, at: int, after: int) -> Version:
-        """The row after OpenD sent the same bytes again."""
-        return self._replace(checked_at=at, after=after or self.after).signed()
-
-    def numbered(self, version: int) -> Version:
-        """The reply as a version of its page."""
-        return self._replace(version=version).signed()
-
-    def superseded(self, at: int) -> Version:
-        """The row after OpenD sent other bytes."""
-        return self._replace(superseded_at=at).signed()
+    version: Version
+    is_new: bool
+    changed: tuple[Version, ...] = ()
+    leaving: tuple[Version, ...] = ()
+    summary: str = ""
 
 
-# A row as SQLite gives it: what `Version` is made of.
-RawVersion: TypeAlias = tuple[Any, ...]
-# Where a row has its symbol, its checksum, which covers all before it and the body, and its body.
-_SYMBOL, _CHECKSUM, BODY = map(Version._fields.index, ("symbol", "checksum", "body"))
-
-
-def _is_sound(row: RawVersion) -> bool:
-    return bool(row[_CHECKSUM] == _digest(row))
-
-
-def _digest(row: RawVersion) -> bytes:
-    # repr separates fields and types without ambiguity, whatever a damaged row holds.
-    digest = hashlib.blake2b(repr(row[:_CHECKSUM]).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES)
-    digest.update(row[BODY] if isinstance(row[BODY], bytes) else b"")
-    return digest.digest()
-
-
-def _key(key: PageKey) -> tuple[int, str, str, int]:
-    return key.call.proto_id, str(key.symbol), key.next_key, key.num
+# Gives the ruling on a reply. It is given what is recorded of the symbol, None where that is what the caller knows of; the
+# event; and the number that a new version would have.
+Judge: TypeAlias = Callable[[Versions | None, Event, int], Ruling]
 
 
 @dataclass(frozen=True, slots=True)
-class Versions:
-    """All that is recorded of a symbol.
+class Kept:
+    """A reply that was recorded, and the symbol's seal after it."""
 
-    Attributes:
-        sound: Every sound version of every page, as the file has it. Plain tuples, for there can be very many: the garbage
-            collector soon leaves them alone, named ones never.
-        damaged: RawVersion ids of those that are not what was written.
-        floor: Nothing that was last checked before this moment may be joined to anything: something of that time is lost.
-        is_whole: Whether nothing has been lost since `floor`: the seal over all rows fits.
-
-    """
-
-    sound: tuple[RawVersion, ...] = ()
-    damaged: tuple[int, ...] = ()
-    floor: int = 0
-    is_whole: bool = True
-
-    @property
-    def rows(self) -> tuple[Version, ...]:
-        """Every sound version of every page."""
-        return tuple(map(Version._make, self.sound))
-
-
-class DamagedPage(CacheCorrupt):
-    """One row is damaged; the file as a whole may be sound."""
+    ruling: Ruling
+    seal: Seal
 
 
 class Store:
@@ -246,96 +164,59 @@ class Store:
     def path(self) -> Path:
         return self.database.path
 
-    def recall(self, key: PageKey) -> Version | None:
-        """The newest version of a page; `DamagedPage` if its row is damaged."""
-        found = self._read(lambda connection: _current(connection, _key(key)), None)
-        if found is not None and not found.is_sound:
-            raise DamagedPage(
-                f"The recorded {key} (next_key {key.next_key!r}) in {self.path} does not match its checksum."
-            )
-        return found
+    # Reading ----------------------------------------------------------------------------------------------------------
 
-    def record(self, reply: Version, *, thorough: bool) -> Version:
-        """Keep a reply; gives it as it was kept.
+    def symbol(self, protocol: int, symbol: str) -> Versions:
+        """The present of a symbol."""
+        return self._read_at_once(lambda connection: _read_symbol(connection, protocol, symbol), Versions())
 
-        `thorough`: something of this symbol was seen to be damaged. All that is recorded of it is read again, what is
-        damaged deleted, and nothing from before this moment is joined any more: what was lost may have taken it back.
-        """
-        owner, identity, at = (reply.protocol, reply.symbol), reply.identity, reply.checked_at
+    def symbol_and_past(self, protocol: int, symbol: str) -> tuple[Versions, tuple[PastVersion, ...], Clock]:
+        """The present and the past of a symbol, and the clock, as of one moment."""
 
-        def keep(connection: sqlite3.Connection) -> Version:
-            floor, is_sealed = _read_seal(connection, *owner)
-            newest = _current(connection, identity)
-            if thorough or not is_sealed or (newest is not None and not newest.is_sound):
-                record = _read_symbol(connection, *owner)
-                connection.executemany(_DELETE, ((damaged,) for damaged in record.damaged))
-                floor = record.floor if record.is_whole else at
-                newest = next((row for row in record.rows if row.identity == identity and row.is_current), None)
-            if newest is not None and newest.body == reply.body and newest.fetched_at <= at:
-                kept = newest.checked(at, reply.after)
-                _update(connection, kept)
-            else:
-                if newest is not None:
-                    _update(connection, newest.superseded(at))
-                kept = reply.numbered(connection.execute(_NEXT_VERSION, identity).fetchone()[0])
-                connection.execute(_INSERT, kept)
-            # A floor of the future is of a clock that was set back since.
-            _seal(connection, *owner, min(floor, at))
-            return kept
+        def read(connection: sqlite3.Connection) -> tuple[Versions, tuple[PastVersion, ...], Clock]:
+            present = _read_symbol(connection, protocol, symbol)
+            found, _ = _read_past(connection, present, protocol, symbol)
+            return present, tuple(found), _read_clock(connection)
 
-        return self.database.write(keep)
+        nothing: tuple[Versions, tuple[PastVersion, ...], Clock] = (Versions(), (), Clock())
+        return self._read_at_once(read, nothing)
 
-    def add(self, record: Versions) -> None:
-        """Take over all that another store has of a symbol."""
+    def records(self, protocol: int, symbols: Sequence[str]) -> list[Versions]:
+        """The presents of some symbols, each named once, as of one moment."""
+        nothing = [Versions()] * len(symbols)
+        return self._read_at_once(lambda connection: _read_symbols(connection, protocol, symbols), nothing)
 
-        def insert(connection: sqlite3.Connection) -> None:
-            rows = record.rows
-            connection.executemany(_INSERT, rows)
-            for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
-                newest = max(row.checked_at for row in rows)
-                _seal(connection, protocol, symbol, record.floor if record.is_whole else newest)
+    def symbols(self, protocol: int, market: str) -> list[str]:
+        """The symbols of a market of which something is recorded, in order."""
+        names = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
+        # Out of a damaged index a name may come twice, or out of order.
+        return self._read(lambda connection: sorted({name for (name,) in connection.execute(_SELECT_NAMES, names)}), [])
 
-        self.database.write(insert)
+    def count_symbols(self, protocol: int, market: str) -> int:
+        """Of how many symbols of a market something is recorded."""
+        names = (protocol, f"{market}.", f"{market}/")
+        return self._read(lambda connection: int(connection.execute(_COUNT_NAMES, names).fetchone()[0]), 0)
 
-    def prune(self, before: int, choose: Callable[[Versions], Iterable[Version]]) -> int:
-        """Delete the versions that are chosen of each symbol that has some superseded before a moment; gives how many.
+    def seal(self, protocol: int, symbol: str) -> Seal:
+        """The seal of a symbol, as it stands there."""
+        return self._read(lambda connection: _select_seal(connection, protocol, symbol), UNSEALED)
 
-        A symbol with damage is left alone. Each is written by itself: who records meanwhile waits for one.
-        """
+    def summary(self, protocol: int, symbol: str) -> str:
+        """What is noted of a symbol, if its seal fits what is there; else nothing."""
 
-        def delete(protocol: int, symbol: str, connection: sqlite3.Connection) -> int:
-            record = _read_symbol(connection, protocol, symbol)
-            chosen = [(*row.identity, row.version) for row in choose(record)] if record.is_whole else []
-            if chosen:
-                connection.executemany(_DELETE_VERSION, chosen)
-                _seal(connection, protocol, symbol, record.floor)
-            return len(chosen)
+        def read(connection: sqlite3.Connection) -> str:
+            seal, is_sealed = _read_seal(connection, protocol, symbol)
+            return seal.summary if is_sealed else ""
 
-        deleted = 0
-        find = _SELECT_SUPERSEDED, (before,)
-        for owner in self.database.read(lambda connection: connection.execute(*find).fetchall()):
-            deleted += self.database.write(partial(delete, *owner))
-        self.database.read(lambda connection: connection.execute("VACUUM"))
-        return deleted
+        return self._read_at_once(read, "")
 
-    def claim(self, key: PageKey, owner: str, seconds: float) -> bool:
-        """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
-        identity = _key(key)
+    def clock(self) -> Clock:
+        """How the clock ran while the record was written."""
+        return self._read_at_once(_read_clock, Clock())
 
-        def take(connection: sqlite3.Connection) -> bool:
-            now = time.monotonic()  # read under the lock: waiting for it may have taken long
-            held = connection.execute(_SELECT_CLAIM, identity).fetchone()
-            # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
-            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= MAX_TIMEOUT:
-                return False
-            connection.execute(_CLAIM, (*identity, owner, now, seconds))
-            return True
-
-        return self.database.write(take)
-
-    def release(self, key: PageKey, owner: str) -> None:
-        """Give the right back."""
-        self.database.write(lambda connection: connection.execute(_RELEASE, (*_key(key), owner)))
+    def stamp(self) -> Hashable:
+        """Changes whenever the file does."""
+        return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
 
     def miss(self, key: PageKey) -> CacheMiss:
         """The error for a page that is not recorded: it says what is."""
@@ -352,27 +233,125 @@ class Store:
             f"{there}{more}. {_HOW_TO_RECORD}"
         )
 
-    def symbol(self, protocol: int, symbol: str) -> Versions:
-        """All that is recorded of a symbol."""
-        return self._read_at_once(lambda connection: _read_symbol(connection, protocol, symbol), Versions())
+    # Writing ----------------------------------------------------------------------------------------------------------
 
-    def symbols(self, protocol: int, market: str) -> list[str]:
-        """The symbols of a market of which something is recorded, in order."""
-        names = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
-        # Out of a damaged index a name may come twice, or out of order.
-        return self._read(lambda connection: sorted({name for (name,) in connection.execute(_SELECT_NAMES, names)}), [])
+    def record(self, identity: tuple[int, str, str, int], expected: Seal | None, judge: Judge) -> Kept:
+        """Record a reply to a question, as the judge says; `expected` is the seal of what the judge knows already.
 
-    def records(self, protocol: int, symbols: Sequence[str]) -> list[Versions]:
-        """All that is recorded of some symbols, each named once, as of one moment."""
-        nothing = [Versions()] * len(symbols)
-        return self._read_at_once(lambda connection: _read_symbols(connection, protocol, symbols), nothing)
+        While others write, it waits for its turn: the reply is paid for.
+        """
+        until = time.monotonic() + _TURN_SECONDS
+        while True:
+            before = self._written_at()
+            try:
+                return self._record(identity, expected, judge)
+            except CacheBusy:  # who holds the file and writes nothing is not waited for again
+                if self._written_at() == before or time.monotonic() > until:
+                    raise
 
-    def stamp(self) -> Hashable:
-        """Changes whenever the file does."""
-        return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
+    def _record(self, identity: tuple[int, str, str, int], expected: Seal | None, judge: Judge) -> Kept:
+        owner = identity[:2]
+
+        def decide(connection: sqlite3.Connection) -> Kept:
+            event, seal, is_sealed = _next_event(connection, *owner)
+            newest = _current(connection, identity)
+            known: Versions | None = None
+            if not is_sealed or seal != expected or (newest is not None and not newest.is_sound):
+                known = _read_symbol(connection, *owner)
+                seal = known.seal
+                if not known.is_whole:
+                    # What was lost may have taken back what is left: nothing of before this event is joined any more.
+                    connection.executemany(_DELETE, ((damaged,) for damaged in known.damaged))
+                    seal = seal._replace(floor=event.seq - 1)
+                    known = replace(known, damaged=(), seal=seal, is_whole=True)
+                    newest = next((row for row in known.rows if row.identity == identity and row.is_current), None)
+            number = newest.version + 1 if newest is not None else _next_number(connection, identity)
+            ruling = judge(known, event, number)
+            kept = ruling.version.signed()
+            for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
+                _update(connection, row.signed())
+            if ruling.is_new:
+                connection.execute(_INSERT, kept)
+            if ruling.leaving:
+                _leave(connection, ruling.leaving, event)
+            blocks = seal.past if not ruling.leaving else _past_digest(connection, *owner)
+            after = _seal(connection, *owner, Seal(*event, seal.floor, 1, blocks, ruling.summary))
+            return Kept(ruling._replace(version=kept), after)
+
+        return self.database.write(decide)
+
+    def add(
+        self, record: Versions, *, blocks: Iterable[tuple[int, int, bytes, bytes]] = (), clock: Clock | None = None
+    ) -> None:
+        """Take over all that another store has of a symbol, which this one has nothing of."""
+
+        def take_over(connection: sqlite3.Connection) -> None:
+            rows = record.rows
+            connection.executemany(_INSERT, rows)
+            for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
+                for block in blocks:
+                    connection.execute(_WRITE_BLOCK, (protocol, symbol, *block))
+                own = [row for row in rows if (row.protocol, row.symbol) == (protocol, symbol)]
+                last = max(Event(row.checked_seq, row.checked_at) for row in own)
+                seal = record.seal if record.seal.seq else Seal(*last, 0, 0, b"", "")
+                if not record.is_whole:
+                    seal = seal._replace(floor=max(seal.seq, last.seq), summary="")
+                _seal(connection, protocol, symbol, seal._replace(past=_past_digest(connection, protocol, symbol)))
+                known = _read_clock(connection)
+                _write_clock(connection, max(known.last, clock.last if clock is not None else last))
+            for step in clock.steps if clock is not None else ():
+                connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", step)
+
+        self.database.write(take_over)
+
+    def blocks(self, protocol: int, symbol: str) -> list[tuple[int, int, bytes, bytes]]:
+        """The sound blocks of a symbol's past, as they stand there: number, entries, checksum and body."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, int, bytes, bytes]]:
+            rows = connection.execute(_SELECT_WHOLE_BLOCKS, (protocol, symbol)).fetchall()
+            return [row for row in rows if _is_block(row[0], *row[2:])]
+
+        return self._read_at_once(read, [])
+
+    def past(self, protocol: int, symbol: str, present: Versions) -> tuple[list[PastVersion], int]:
+        """The past of a symbol, and how many of its entries and blocks are lost."""
+        nothing: tuple[list[PastVersion], int] = ([], 0)
+        return self._read_at_once(lambda connection: _read_past(connection, present, protocol, symbol), nothing)
+
+    def prune(self, goes: Callable[[Event, Clock], bool]) -> int:
+        """Delete the versions of the past that `goes` says of the event since which they are past; gives how many.
+
+        A symbol with damage is left alone. Each is written by itself: who records meanwhile waits for one.
+        """
+
+        def delete(owner: tuple[int, str], connection: sqlite3.Connection) -> int:
+            seal, is_sealed = _read_seal(connection, *owner)
+            entries, faults = _read_entries(connection, *owner)
+            if not is_sealed or faults:
+                return 0
+            clock = _read_clock(connection)
+            left = [entry for entry in entries if not goes(entry.left, clock)]
+            if len(left) < len(entries):
+                connection.execute(_DELETE_BLOCKS, owner)
+                for number in range(0, len(left), past.BLOCK_ENTRIES):
+                    _write_block(connection, *owner, number, left[number : number + past.BLOCK_ENTRIES])
+                _seal(connection, *owner, seal._replace(past=_past_digest(connection, *owner)))
+            return len(entries) - len(left)
+
+        owners = self.database.read(lambda connection: connection.execute(_SELECT_PASTS).fetchall())
+        deleted = sum(self.database.write(partial(delete, owner)) for owner in owners)
+        self.database.read(lambda connection: connection.execute("VACUUM"))
+        return deleted
 
     def close(self) -> None:
         self.database.close()
+
+    def _written_at(self) -> int:
+        """When the file was last written; 0 where that is not known."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def _read(self, use: Callable[[sqlite3.Connection], _T], nothing: _T) -> _T:
         """What a look into the file gives; `nothing` where there is none and none is made."""
@@ -397,47 +376,68 @@ def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]
     return Version._make(row) if row else None
 
 
+def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> int:
+    """The number of a next version where no current one is there: above those of the past, too."""
+    newest: int = connection.execute(_NEWEST_VERSION, identity).fetchone()[0]
+    entries, _ = _read_entries(connection, *identity[:2])
+    gone = (entry.version.version for entry in entries if entry.version.identity == identity)
+    return max(newest, 0, *gone) + 1
+
+
+def _update(connection: sqlite3.Connection, row: Version) -> None:
+    changed = (row.behind, row.checked_seq, row.checked_at, row.superseded_seq, row.superseded_at, row.void_seq)
+    connection.execute(_UPDATE, (*changed, row.void_at, row.sent, row.checksum, *row.identity, row.version))
+
+
+# Symbols ---------------------------------------------------------------------------------------------------------------
+
+
 def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequence[str]) -> list[Versions]:
     asked = protocol, json.dumps(symbols)
     found: dict[str, list[RawVersion]] = {name: [] for name in symbols}
     for row in connection.execute(_SELECT_SYMBOLS, asked).fetchall():
         # A damaged row may have another name than the index, and a NUL in a damaged name ends it for SQLite in JSON.
-        if row[_SYMBOL] in found:
-            found[row[_SYMBOL]].append(row)
-    seals = {name: seal for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
+        if row[SYMBOL] in found:
+            found[row[SYMBOL]].append(row)
+    seals = {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
     return [
-        _symbol_record(connection, (protocol, name), rows, *seals.get(name, _UNSEALED)) for name, rows in found.items()
+        _symbol_record(connection, (protocol, name), rows, seals.get(name, UNSEALED)) for name, rows in found.items()
     ]
 
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
     found = [row[1:] for row in connection.execute(_SELECT_SYMBOL, owner).fetchall()]
-    seal = connection.execute(_SELECT_SEAL, owner).fetchone() or _UNSEALED
-    return _symbol_record(connection, owner, found, *seal)
+    return _symbol_record(connection, owner, found, _select_seal(connection, *owner))
 
 
 def _symbol_record(
-    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], floor: int, digest: bytes
+    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], seal: Seal
 ) -> Versions:
-    sound, damaged = tuple(filter(_is_sound, found)), ()
+    sound, damaged = tuple(filter(is_sound, found)), ()
     if len(sound) < len(found):
         again = connection.execute(_SELECT_SYMBOL, owner).fetchall()
-        damaged = tuple(row[0] for row in again if not _is_sound(row[1:]))
-    is_whole = not damaged and digest == _seal_digest(floor, [row[_CHECKSUM] for row in sound])
-    return Versions(sound, damaged, floor if is_whole else 0, is_whole)
+        damaged = tuple(row[0] for row in again if not is_sound(row[1:]))
+    is_whole = not damaged and seal == seal.over(row[CHECKSUM] for row in sound)
+    return Versions(sound, damaged, seal, is_whole)
 
 
-def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[int, bool]:
-    """From when on rows may be joined, and whether the rows' checksums are those that were there at the last writing."""
-    floor, digest = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone() or _UNSEALED
-    return floor, digest == _seal_digest(floor, _checksums(connection, protocol, symbol))
+def _select_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> Seal:
+    row = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone()
+    return Seal(*row) if row else UNSEALED
 
 
-def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, floor: int) -> None:
+def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Seal, bool]:
+    """The seal of a symbol, and whether the rows' checksums are those that were there at the last writing."""
+    seal = _select_seal(connection, protocol, symbol)
+    return seal, seal == seal.over(_checksums(connection, protocol, symbol))
+
+
+def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal: Seal) -> Seal:
     """Note what is there now, so that a row that is lost later is missed."""
-    digest = _seal_digest(floor, _checksums(connection, protocol, symbol))
-    connection.execute(_SEAL, (protocol, symbol, floor, digest))
+    sealed = seal.over(_checksums(connection, protocol, symbol))
+    connection.execute(_SEAL, (protocol, symbol, *sealed))
+    return sealed
 
 
 def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> list[bytes]:
@@ -445,22 +445,106 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
     return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
 
 
-def _seal_digest(floor: int, checksums: Iterable[bytes]) -> bytes:
-    digest = hashlib.blake2b(repr(floor).encode(), digest_size=_DIGEST_BYTES)
-    for checksum in sorted(checksums):
-        digest.update(checksum)
-    return digest.digest()
+# The past --------------------------------------------------------------------------------------------------------------
 
 
-# The seal of a symbol of which nothing is recorded.
-_UNSEALED = (0, _seal_digest(0, ()))
+def _is_block(number: int, checksum: bytes, body: bytes) -> bool:
+    return checksum == past.checksum(number, body)
+
+
+def _read_entries(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[list[Entry], int]:
+    """The entries of a symbol's past, and how many of its blocks are lost."""
+    entries: list[Entry] = []
+    faults = 0
+    for number, checksum, body in connection.execute(_SELECT_BLOCKS, (protocol, symbol)).fetchall():
+        try:
+            if not _is_block(number, checksum, body):
+                raise past.Unreadable
+            entries += past.read_block(protocol, symbol, body)
+        except past.Unreadable:
+            faults += 1
+    return entries, faults
+
+
+def _read_past(
+    connection: sqlite3.Connection, present: Versions, protocol: int, symbol: str
+) -> tuple[list[PastVersion], int]:
+    """The versions of a symbol's past, and how many entries and blocks are lost."""
+    if not present.seal.past:
+        return [], 0
+    entries, faults = _read_entries(connection, protocol, symbol)
+    faults += _past_digest(connection, protocol, symbol) != present.seal.past and not faults
+    bodies = {(row.identity, row.version): row.body for row in present.rows}
+    found, lost = past.undo(entries, bodies)
+    return found, faults + lost
+
+
+def _leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
+    """Move versions from the present to the past; each is made from the version of its page that is current."""
+    owner = leaving[0].protocol, leaving[0].symbol
+    entries = []
+    for version in leaving:
+        base = _current(connection, version.identity)
+        entries.append(past.pack(version, event, base if base is not None and base.is_sound else None))
+        connection.execute(_DELETE_VERSION, (*version.identity, version.version))
+    number, kept = 0, list[Entry]()
+    last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
+    if last is not None:
+        number = last[0] + 1
+        if _is_block(*last):
+            found = past.read_block(*owner, last[2])
+            if len(found) < past.BLOCK_ENTRIES:
+                number, kept = last[0], found
+    entries = [*kept, *entries]
+    for place in range(0, len(entries), past.BLOCK_ENTRIES):
+        _write_block(connection, *owner, number, entries[place : place + past.BLOCK_ENTRIES])
+        number += 1
+
+
+def _write_block(
+    connection: sqlite3.Connection, protocol: int, symbol: str, number: int, entries: Sequence[Entry]
+) -> None:
+    body = past.write_block(entries)
+    connection.execute(_WRITE_BLOCK, (protocol, symbol, number, len(entries), past.checksum(number, body), body))
+
+
+def _past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:
+    found = connection.execute(_SELECT_BLOCK_CHECKSUMS, (protocol, symbol))
+    return past.digest(checksum for (checksum,) in found)
+
+
+# The sequence ----------------------------------------------------------------------------------------------------------
+
+
+def _read_clock(connection: sqlite3.Connection) -> Clock:
+    last = connection.execute(_SELECT_SEQUENCE).fetchone()
+    steps = tuple(Event(*step) for step in connection.execute(_SELECT_STEPS).fetchall())
+    if last is not None and last[2] == _sequence_checksum(Event(*last[:2])):
+        return Clock(Event(*last[:2]), steps)
+    found = connection.execute(_COUNT_AGAIN).fetchone()  # it is damaged: the numbers that were given are in the rows
+    return Clock(Event(*found) if found else NEVER, steps)
+
+
+def _write_clock(connection: sqlite3.Connection, last: Event) -> None:
+    checked = (*last, _sequence_checksum(last))
+    connection.execute("INSERT OR REPLACE INTO sequence (id, seq, at, checksum) VALUES (1, ?, ?, ?)", checked)
+
+
+def _sequence_checksum(last: Event) -> bytes:
+    return hashlib.blake2b(repr(tuple(last)).encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def _next_event(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Event, Seal, bool]:
+    """What is recorded now, as an event; the symbol's seal before it, and whether that fits."""
+    seal, is_sealed = _read_seal(connection, protocol, symbol)
+    last = _read_clock(connection).last
+    event = Event(max(last.seq, seal.seq if is_sealed else 0) + 1, now())
+    if event.at < last.at:
+        connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", event)
+    _write_clock(connection, event)
+    return event, seal, is_sealed
 
 
 def _changes(connection: sqlite3.Connection) -> tuple[int, int]:
     """Counts what other connections, and what this one, have written since it was opened."""
     return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
-
-
-def _update(connection: sqlite3.Connection, row: Version) -> None:
-    changed = (row.checked_at, row.superseded_at, row.after, row.checksum)
-    connection.execute(_UPDATE, (*changed, row.protocol, row.symbol, row.next_key, row.num, row.version))

@@ -6,6 +6,7 @@ symbol at a time. So each symbol is seen as of one moment, and two symbols may b
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from opend_si.cache.store import CURRENT, Store, Version, Versions
+from opend_si.cache.store import Store
+from opend_si.cache.versions import PastVersion, Version, Versions
 from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.files import new_file
@@ -39,7 +41,7 @@ class CacheInfo:
         symbols: How many symbols have pages.
         pages: How many pages there are, in their newest version.
         versions: How many versions there are in all.
-        rows: How many different rows (symbol and date) the newest versions hold.
+        rows: How many different rows (symbol and date) they hold.
         body_bytes: Size of all replies as received.
         oldest, newest: When the first and the last version came; None for an empty cache.
 
@@ -67,18 +69,17 @@ def info(path: Path) -> CacheInfo:
     newest: int | None = None
     with opened(path) as store:
         for found in _symbols(store):
-            versions += len(found.record.rows) + len(found.damaged)
-            dates: set[object] = set()
-            for row in found.record.rows:
+            held = [*found.record.rows, *(version for version, _ in found.past)]
+            versions += len(held) + len(found.damaged)
+            for row in held:
                 body_bytes += len(row.body)
                 oldest = row.fetched_at if oldest is None else min(oldest, row.fetched_at)
                 newest = row.fetched_at if newest is None else max(newest, row.fetched_at)
-                if row.superseded_at == CURRENT:
-                    pages += 1
-                    dates.update(record.timestamp for record in Content.read(key_of(row), row.body).records)
-            if any(row.superseded_at == CURRENT for row in found.record.rows):
+            current = sum(row.is_current for row in found.record.rows)
+            pages += current
+            if current:
                 symbols.add(found.symbol)  # it may have records of several kinds
-            rows += len(dates)
+            rows += _count_rows(found.record)
     return CacheInfo(
         path=path,
         bytes=_size(path),
@@ -105,7 +106,9 @@ def verify(path: Path) -> Iterator[str]:
         for found in _symbols(store):
             damaged = damaged or bool(found.damaged)
             yield from (f"{where}: does not match its checksum" for where in found.damaged)
-            for row in found.record.rows:
+            faults = [f"{found.symbol}: {found.lost} of the versions of its past are lost"] if found.lost else []
+            yield from faults
+            for row in (*found.record.rows, *(version for version, _ in found.past)):
                 try:
                     Content.read(key_of(row), row.body)
                 except ShortInterestError as error:
@@ -138,8 +141,9 @@ def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: 
             for found in _symbols(store, wanted):
                 if found.record.rows:
                     with _naming(target):
-                        copy.add(found.record)
-                    written += len(found.record.rows)
+                        blocks = store.blocks(found.protocol, found.symbol)
+                        copy.add(found.record, blocks=blocks, clock=store.clock())
+                    written += len(found.record.rows) + len(found.past)
                     missing.discard(found.symbol)
         if missing or not written:
             whose = f"{', '.join(sorted(missing))}: nothing" if missing else "Nothing"
@@ -159,9 +163,12 @@ def key_of(row: Version) -> PageKey:
 class _Found:
     """What there is under the name of one symbol: its record, and where in it damaged rows stand."""
 
+    protocol: int
     symbol: str
     record: Versions
     damaged: tuple[str, ...]
+    past: tuple[PastVersion, ...]
+    lost: int
 
 
 def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
@@ -177,9 +184,12 @@ def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
             raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
         if wanted and following[1] not in wanted:
             return following, None
-        record = store.symbol(*following)
+        protocol, symbol = following
+        record = store.symbol(protocol, symbol)
+        past, lost = store.past(protocol, symbol, record)
         damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        return following, _Found(following[1], record, tuple(sorted(_where(*row) for row in damaged)))
+        places = tuple(sorted(_where(*row) for row in damaged))
+        return following, _Found(protocol, symbol, record, places, tuple(past), lost)
 
     while (looked := store.database.snapshot(look)) is not None:
         name, found = looked
@@ -193,6 +203,14 @@ def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -
             return name is None or (protocol, symbol) > name
         case _:
             return False
+
+
+def _count_rows(record: Versions) -> int:
+    """How many different rows a symbol has: as noted beside its seal, or counted."""
+    if record.is_whole and record.seal.summary:
+        return int(json.loads(record.seal.summary)["rows"])
+    rows = (row for row in record.rows if row.is_current or record.is_whole)
+    return len({entry.timestamp for row in rows for entry in Content.read(key_of(row), row.body).records})
 
 
 @contextmanager

@@ -5,17 +5,25 @@ Looking into the record is short and done at once; what has to be waited for is 
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
-from dataclasses import replace
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
+from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
+from opend_si.cache.versions import Clock, Event, Version
+from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
-from opend_si.client.freshness import fresh_since
+from opend_si.client.freshness import Freshness, age_of
 from opend_si.client.status import Status
 from opend_si.client.steps import Account, Steps
-from opend_si.dates import day_of, may_have_news, milliseconds, moment, now
+from opend_si.dates import day_of, may_have_news, milliseconds, now
+from opend_si.dates import moment as dates_moment
 from opend_si.errors import (
     CacheError,
     CacheMiss,
@@ -26,14 +34,36 @@ from opend_si.errors import (
     ShortInterestError,
     warn,
 )
-from opend_si.history.ledger import Ledger
-from opend_si.history.record import Record, Reply, SymbolRecord, page_of, without_rows_from
-from opend_si.history.statements import BOTTOM, TOP, check_page, is_timestamp
-from opend_si.history.vintages import Vintages
-from opend_si.history.walk import MAX_RESTARTS, Cursors, Walk, recorded_walk, walk
-from opend_si.pages import Page, PageKey
+from opend_si.history.ledger import Ledger, anything
+from opend_si.history.record import Asked, Record
+from opend_si.history.statements import BOTTOM, TOP, Change, Statement, check_page, is_timestamp
+from opend_si.history.symbol import Reply, SymbolRecord, page_of, without_rows_from
+from opend_si.history.vintages import changes, known_at
+from opend_si.history.walk import MAX_RESTARTS, Cursors, Fetch, Told, Walk, recorded_walk, walk
+from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
 from opend_si_schema.definitions import Call
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The rows of a history, newest first, when each value was first seen, and whether all of it is in the record."""
+
+    rows: tuple[Row, ...]
+    known_at: list[int | None]
+    is_kept: bool = True
+    checked_at: int | None = None  # when OpenD last sent the newest page as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync found: all rows, those that were first seen, and those that OpenD sent differently before."""
+
+    rows: int
+    new_rows: int = 0
+    revised_rows: int = 0
 
 
 class Answers:
@@ -42,16 +72,19 @@ class Answers:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._fetcher = Fetcher(settings)
+        self._meets_gateway = False
         self._has_warned = False
         self._record: Record | None = None
         if settings.mode is not Mode.BYPASS:
             store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
             self._record = Record(GuardedStore(store, settings.mode))
+            self._claims = Claims(settings.cache)
 
     def close(self) -> None:
         """Close the files."""
         if self._record is not None:
             self._record.store.close()
+            self._claims.close()
         self._fetcher.close()
 
     def status(self, call: Call) -> Steps[Status]:
@@ -73,72 +106,97 @@ class Answers:
 
     def page(self, key: PageKey) -> Steps[Page]:
         """One page: as recorded, cut from recorded ones, or fetched."""
-        asked_at = now()
-        return (yield from self.page_after(key, asked_at, self._fresh_since(key, asked_at), 0))
+        asked = self.asked()
+        return (yield from self.page_after(key, asked, self._fresh(key, asked), 0))
 
     def pages(self, key: PageKey) -> PageWalk:
         """A walk from the newest page to the end; `key` is that of the newest."""
-        return PageWalk(self, self._settings.mode, key)
+        return PageWalk(self, key)
 
-    def page_after(self, key: PageKey, asked_at: int, since: float, after: int) -> Steps[Page]:
-        """A page that was checked at or after `since`. `after`: in a walk, the timestamp of the row before it, else 0."""
+    def asked(self) -> Asked:
+        """Now, as a question's beginning."""
+        return Asked(0, now(), time.monotonic_ns()) if self._record is None else self._record.asked()
+
+    def page_after(self, key: PageKey, asked: Asked, fresh: Freshness, after: int) -> Steps[Page]:
+        """A page that is fresh. `after`: in a walk, the timestamp of the row before it, else 0."""
         record = self._record
         if record is None:
-            return (yield from self._fetcher.unrecorded(key, asked_at)).page()
+            return (yield from self._unrecorded(key, asked)).page()
         recorded = record.symbol(key)
-        if (page := recorded.page(key, since, after)) is not None:
+        if (page := recorded.page(key, fresh, after)) is not None:
             return page
         if self._settings.mode is Mode.OFFLINE:
-            page = self._replayed(key, recorded, after)
+            page = _replayed(key, recorded, after)
             if page is None:
                 raise recorded.damage(key, record.store.path) or record.store.miss(key)
             return page
         try:
             if (yield Account()) is None:
-                return (yield from self._from_gateway(key, record, asked_at)).page()
-            return (yield from self._fetch_page(key, record, recorded.trusted, asked_at, since, after))
+                return (yield from self._from_gateway(key, record, asked)).page()
+            return (yield from self._fetch_page(key, record, recorded.trusted, asked, fresh, after))
         except (ConnectionFailed, RequestTimeout) as error:
-            page = self._replayed(key, recorded, after)
+            page = _replayed(key, recorded, after)
             if self._settings.mode is Mode.REFRESH or page is None:
                 raise
             self._tell_age(key, milliseconds(page.checked_at), error)
             return page
 
-    def _replayed(self, key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:
-        """What is recorded of a page when OpenD cannot be asked: its rows in a walk, else what it last was."""
-        page = recorded.page(key, 0, after)
-        if page is None and after:
-            chunk = recorded.ledger.chunk(after)
-            return recorded.made(key, chunk, "cache") if chunk is not None else None
-        return page or recorded.newest(key)
-
     def _fetch_page(
-        self, key: PageKey, record: Record, ledger: Ledger, asked_at: int, since: float, after: int
+        self, key: PageKey, record: Record, ledger: Ledger, asked: Asked, fresh: Freshness, after: int
     ) -> Steps[Page]:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
-        style = ledger.is_anchored
+
+        def look() -> Page | None:
+            return record.symbol(key).page(key, fresh, after)
+
+        longest, style = key.call.page_size.maximum, ledger.is_anchored
         # A cursor behind no row that is known is asked for as it is: nothing tells what it leads to.
-        is_known = style is True and is_timestamp(key.next_key) and ledger.row_before(key.next_key) > 0
+        is_known = style is not False and is_timestamp(key.next_key) and ledger.row_before(key.next_key) > 0
         is_cuttable = is_known if key.next_key else style is not False
-        if key.num < key.call.page_size.maximum and is_cuttable:
+        if key.num < longest and is_cuttable:
             # What is fresh of the rows wanted is not fetched again.
             top = float(key.next_key) if key.next_key else TOP
-            frontier = ledger.frontier(top, since)
+            frontier = ledger.frontier(top, fresh) if style else TOP
             next_key = "" if frontier == TOP else str(int(frontier))
-            wanted = replace(key, next_key=next_key, num=key.call.page_size.maximum)
             place = ledger.row_before(next_key) if next_key else 0
-            answer = yield from self._fetcher.once(wanted, record, asked_at, asked_at + 1, place)
-            with suppress(ProtocolError):  # not fit for a history, but a page all the same
-                statement = answer.statement(place)
-                cut = ledger.with_statement(statement).cut(top, key.num, min(since, statement.checked_at))
-                if cut is not None:
-                    return page_of(key, cut, answer.source)
+            found = yield from self._once(replace(key, next_key=next_key, num=longest), record, asked, place, look)
+            if isinstance(found, Page):
+                return found
+            # Not fit for a history, it is a page all the same, and nothing is cut from it.
+            cut = found.standing.trusted.cut(top, key.num, fresh)
+            if cut is not None:
+                return page_of(key, cut, found.source)
         place = after or (ledger.row_before(key.next_key) if key.next_key else 0)
-        return (yield from self._fetcher.once(key, record, asked_at, asked_at + 1, place)).page()
+        answer = yield from self._once(key, record, asked, place, look)
+        return answer if isinstance(answer, Page) else answer.page()
 
-    def _from_gateway(self, key: PageKey, record: Record, asked_at: int) -> Steps[Reply]:
+    def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
+        """Fetch a page, and keep nothing."""
+        sent = _Sent(self.asked)
+        body, content = yield from self._fetcher.fetch(key, None, sent.note)
+        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono)
+        return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
+
+    def _once(
+        self, key: PageKey, record: Record, asked: Asked, after: int, look: Callable[[], _T | None]
+    ) -> Steps[Reply | _T]:
+        """Fetch and record a page; or what is found when another thread or process has fetched it.
+
+        `after`: the timestamp of the row before the page.
+        """
+
+        def fetch(claim: Claim) -> Steps[Reply | _T]:
+            sent = _Sent(record.asked)
+            origin = yield from self._fetcher.origin()
+            body, content = yield from self._fetcher.fetch(key, claim, sent.note)
+            return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
+
+        return once(self._claims, key, self._settings.timeout, look, fetch)
+
+    def _from_gateway(self, key: PageKey, record: Record, asked: Asked) -> Steps[Reply]:
         """A gateway's page. It keeps the record and the budget: what it once checked is not recorded as checked now."""
-        reply = yield from self._fetcher.unrecorded(key, asked_at)
+        reply = yield from self._unrecorded(key, asked)
+        self._meets_gateway = True
         if not self._has_warned and not record.symbol(key).has_pages:  # else the record is the gateway's own
             self._has_warned = True
             warn(
@@ -149,115 +207,189 @@ class Answers:
 
     # Histories --------------------------------------------------------------------------------------------------------
 
-    def history(
-        self, key: PageKey, down_to: float, as_of: int | None = None, *, may_fall_back: bool = True
-    ) -> Steps[tuple[Walk, Vintages]]:
-        """All rows down to a timestamp, and how their values came to be known.
+    def history(self, key: PageKey, down_to: float, as_of: int | None = None) -> Steps[History]:
+        """All rows down to a timestamp. `key` is that of the longest first page; `as_of` looks back, in milliseconds.
 
-        `key` is that of the longest first page; `as_of` looks back, in milliseconds. With OpenD gone the record answers if
-        it `may_fall_back`.
+        With OpenD gone the record answers.
         """
-        asked_at = now()
-        record = self._record
+        asked, record = self.asked(), self._record
         if record is None:
             if as_of is not None:
                 raise InvalidArgument("as_of looks back on what is recorded: mode bypass has no record")
-            found = yield from self._walk(key, Ledger(), down_to, asked_at, asked_at + 1)
-            return found, found.ledger.vintages()
-        recorded = record.symbol(key)
+            return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
         if as_of is not None:
+            return self._history_as_of(key, record, down_to, as_of)
+        recorded = record.symbol(key)
+        if self._settings.mode is Mode.OFFLINE:
+            return self._recorded_history(key, record, recorded, down_to, asked)
+        try:
+            return (yield from self._history_of_now(key, recorded, down_to, asked))
+        except (ConnectionFailed, RequestTimeout) as error:
+            if self._settings.mode is not Mode.ONLINE:
+                raise
             try:
-                found = self._recorded_walk(key, record, recorded, recorded.ledger.up_to(as_of), down_to)
-            except CacheMiss:
-                raise CacheMiss(
-                    f"As of {moment(as_of):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {record.store.path}. Name a later "
-                    "moment, or a later start."
-                ) from None
-        elif self._settings.mode is Mode.OFFLINE:
-            found = self._recorded_walk(key, record, recorded, recorded.ledger, down_to)
-        else:
-            found = yield from self._walk_or_recall(key, record, recorded, down_to, asked_at, may_fall_back)
-        # What was fetched may be more than what could be recorded.
-        return found, record.symbol(key).ledger.vintages(found.ledger, as_of)
+                recorded = record.symbol(key)
+                found = self._recorded_history(key, record, recorded, down_to, asked)
+            except CacheError:
+                raise error from None
+            head = recorded.ledger.head()
+            self._tell_age(key, head.checked_at if head else 0, error)
+            return found
+
+    def sync(self, key: PageKey) -> Steps[Synced]:
+        """Bring a symbol's whole history up to date, and tell what that changed."""
+        asked, record = self.asked(), self._record
+        assert record is not None
+        if (rows := self._up_to_date(key, record, asked)) is not None:
+            return Synced(rows)
+        recorded = record.symbol(key)
+        before = recorded.ledger.known()
+        found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
+        if not found.is_kept and not self._meets_gateway:
+            raise CacheError(f"{key}: what OpenD sent could not all be recorded in {record.store.path}. Sync it again.")
+        known = [before.get(row.at) for row in found.rows]
+        revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
+        return Synced(len(found.rows), known.count(None), revised)
+
+    def _up_to_date(self, key: PageKey, record: Record, asked: Asked) -> int | None:
+        """How many rows a symbol's history has, if what is noted of it says that it is whole and fresh."""
+        if self._settings.mode is not Mode.ONLINE or self._settings.max_age == PUBLICATION:
+            return None
+        noted = record.store.summary(key.call.proto_id, str(key.symbol))
+        if not noted:
+            return None
+        summary = json.loads(noted)
+        _, checked_seq, checked_at, sent = summary["head"]
+        head = Statement("", 0, 0, (), None, checked_seq=checked_seq, checked_at=checked_at, sent=sent)
+        is_fresh = Freshness(Mode.ONLINE, asked, self._settings.max_age, record.clock())
+        return summary["joined"] if summary["complete"] and is_fresh(head) else None
 
     def need_record(self) -> None:
         """`CacheError` where nothing that is fetched could be kept."""
         if self._record is not None:
             self._record.store.need_writable()
 
-    def recorded_history(self, key: PageKey) -> Vintages:
-        """How the recorded values of a symbol came to be known."""
-        if self._record is None:
+    def revisions(self, key: PageKey) -> list[Change]:
+        """The recorded values of a symbol that OpenD sent differently later."""
+        record = self._record
+        if record is None:
             raise InvalidArgument("mode bypass has no record to look back on")
-        recorded = self._record.symbol(key)
+        recorded = record.everything(key)
         if not recorded.has_pages:
-            raise recorded.damage(key, self._record.store.path) or self._record.store.miss(key)
-        return recorded.ledger.vintages()
+            raise recorded.damage(key, record.store.path) or record.store.miss(key)
+        return changes(recorded.ledger.statements, record.clock(), now())
 
-    def _walk_or_recall(
-        self, key: PageKey, record: Record, recorded: SymbolRecord, down_to: float, asked_at: int, may_fall_back: bool
-    ) -> Steps[Walk]:
-        # To refresh is to ask for every page again.
-        ledger = Ledger() if self._settings.mode is Mode.REFRESH else recorded.trusted
-        try:
-            return (yield from self._walk(key, ledger, down_to, asked_at, self._fresh_since(key, asked_at)))
-        except (ConnectionFailed, RequestTimeout) as error:
-            if self._settings.mode is not Mode.ONLINE or not may_fall_back:
-                raise
-            try:
-                recorded = record.symbol(key)
-                found = self._recorded_walk(key, record, recorded, recorded.ledger, down_to)
-            except CacheError:
-                raise error from None
-            head = found.ledger.head(0)
-            self._tell_age(key, head.checked_at if head else 0, error)
-            return found
+    def _history_of_now(self, key: PageKey, recorded: SymbolRecord, down_to: float, asked: Asked) -> Steps[History]:
+        fresh = self._fresh(key, asked)
+        if recorded.odd is not None and self._settings.mode is Mode.ONLINE:
+            # The newest page is fit for no history: what stands below it may not be joined to another one.
+            fresh = Freshness(Mode.REFRESH, asked, None, fresh.clock)
+        return (yield from self._walk(key, recorded.trusted, down_to, asked, fresh))
 
-    def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked_at: int, since: float) -> Steps[Walk]:
-        plan = walk(ledger, since, down_to, asked_at)
+    def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked: Asked, fresh: Freshness) -> Steps[History]:
+        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger."""
+        is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
+        plan = walk(Ledger() if is_own else ledger, fresh, down_to)
+        ledger = Ledger() if is_own else ledger
         try:
             step = next(plan)
             while True:
-                answer = yield from self._fetch(replace(key, next_key=step.next_key), asked_at, step.since, step.after)
-                step = plan.send(answer.statement(step.after))
+                reply = yield from self._fetch(
+                    replace(key, next_key=step.next_key), asked, step, is_own=is_own, fresh=fresh
+                )
+                said = reply.statement(step.after)
+                if not reply.is_kept:
+                    is_kept, is_own = False, True
+                if is_own:
+                    seq = max(ledger.seq + 1, said.checked_seq)
+                    said = replace(said, checked_seq=seq, superseded_seq=0, void_seq=0)
+                    ledger = ledger.grown(said, ledger.judge(said, asked.seq, seq - 1))
+                else:
+                    ledger = reply.standing.trusted
+                step = plan.send(Told(said, ledger))
         except StopIteration as done:
             found: Walk = done.value
-            return found
         except ProtocolError as error:
             raise _naming(key, error) from None
+        known, clock = found.ledger.statements, Clock()
+        if self._record is not None:
+            known, clock = (*self._record.symbol(key).ledger.statements, *known), self._record.clock()
+        head = found.ledger.head()
+        seen = known_at(known, found.rows, clock, max(now(), asked.at))
+        return History(found.rows, seen, is_kept, head.checked_at if head else None)
 
-    def _fetch(self, key: PageKey, asked_at: int, since: float, after: int) -> Steps[Reply]:
-        if self._record is None:
-            return (yield from self._fetcher.unrecorded(key, asked_at))
+    def _fetch(self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness) -> Steps[Reply]:
+        record = self._record
+        if record is None:
+            return (yield from self._unrecorded(key, asked))
         if (yield Account()) is None:
-            return (yield from self._from_gateway(key, self._record, asked_at))
-        return (yield from self._fetcher.once(key, self._record, asked_at, since, after))
+            return (yield from self._from_gateway(key, record, asked))
 
-    def _recorded_walk(
-        self, key: PageKey, record: Record, recorded: SymbolRecord, ledger: Ledger, down_to: float
-    ) -> Walk:
-        found = recorded_walk(ledger, down_to)
-        if isinstance(found, Walk):
-            return found
-        raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
+        def look() -> Reply | None:
+            standing = record.symbol(key)
+            said = standing.ledger.recorded(key.next_key, key.num)
+            if said is None or not said.is_trusted or said.after != step.after or not step.fit(said):
+                return None
+            if is_own or not key.next_key:
+                is_of_use = fresh.was_said_after(said) if is_own else standing.ledger.head(step.fit) is not None
+            else:
+                is_of_use = fresh.was_said_after(said) or said.lo < step.after <= said.reach
+            return standing.reply(key) if is_of_use else None
+
+        return (yield from self._once(key, record, asked, step.after, look))
+
+    def _recorded_history(
+        self,
+        key: PageKey,
+        record: Record,
+        recorded: SymbolRecord,
+        down_to: float,
+        asked: Asked,
+        clock: Clock | None = None,
+    ) -> History:
+        if recorded.odd is not None:
+            raise recorded.odd
+        found = recorded_walk(recorded.ledger, down_to)
+        if isinstance(found, Fetch):
+            raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
+        seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
+        head = recorded.ledger.head()
+        return History(found.rows, seen, checked_at=head.checked_at if head else None)
+
+    def _history_as_of(self, key: PageKey, record: Record, down_to: float, moment: int) -> History:
+        recorded, clock = record.as_of(key, moment)
+        try:
+            return self._recorded_history(key, record, recorded, down_to, Asked(0, moment, 0), clock)
+        except CacheMiss:
+            raise CacheMiss(
+                f"As of {dates_moment(moment):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {record.store.path}. "
+                "Name a later moment, or a later start."
+            ) from None
 
     # Freshness --------------------------------------------------------------------------------------------------------
 
-    def _fresh_since(self, key: PageKey, asked_at: int) -> float:
-        """When a recorded page must have been checked to answer; by the publication rule that depends on the record."""
-        max_age = self._settings.max_age
+    def _fresh(self, key: PageKey, asked: Asked) -> Freshness:
+        """What may answer; by the publication rule that depends on the record."""
+        max_age, record = self._settings.max_age, self._record
+        clock = Clock() if record is None else record.clock()
         if max_age == PUBLICATION:
-            max_age = None if self._is_current(key, asked_at) else DEFAULT_MAX_AGE
-        return fresh_since(self._settings.mode, asked_at, max_age)
+            max_age = None if self._is_current(key, asked, clock) else DEFAULT_MAX_AGE
+        return Freshness(self._settings.mode, asked, max_age, clock)
 
-    def _is_current(self, key: PageKey, asked_at: int) -> bool:
+    def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
-        head = self._record.symbol(key).ledger.head(0) if self._record is not None else None
-        if head is None or self._settings.mode is not Mode.ONLINE:
+        head = self._record.symbol(key).ledger.head() if self._record is not None else None
+        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
             return False
         table = key.table
         newest = day_of(head.rows[0].at, table.market) if head.rows else None
-        return not may_have_news(table, newest, moment(head.checked_at), moment(asked_at))
+        checked = dates_moment(head.checked_at)
+        return not may_have_news(table, newest, checked, dates_moment(asked.at))
+
+    def lasting(self, asked: Asked) -> Freshness:
+        """What may answer below a newest page that is fresh."""
+        clock = Clock() if self._record is None else self._record.clock()
+        return Freshness(self._settings.mode, asked, None, clock)
 
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
         age = _age(now() - checked_at)
@@ -270,9 +402,9 @@ class PageWalk:
     The newest page is as fresh as the mode asks for; what is recorded below it is as good as a walk would give.
     """
 
-    def __init__(self, source: Answers, mode: Mode, key: PageKey) -> None:
-        self._source, self._mode, self._key = source, mode, key
-        self._asked_at = 0
+    def __init__(self, source: Answers, key: PageKey) -> None:
+        self._source, self._key = source, key
+        self._asked: Asked | None = None
         self._behind: float = TOP
         self._cursors = Cursors()
         self._is_over = False
@@ -303,12 +435,12 @@ class PageWalk:
         return None
 
     def _next(self) -> Steps[Page]:
-        if self._behind == TOP:
-            self._asked_at = now()
+        if self._asked is None:
+            self._asked = self._source.asked()
             return (yield from self._source.page(self._key))
         # What is recorded below the newest page is as good as a walk would give; to refresh is to ask again.
-        since = fresh_since(self._mode, self._asked_at, None)
-        return (yield from self._source.page_after(self._key, self._asked_at, since, int(self._behind)))
+        fresh = self._source.lasting(self._asked)
+        return (yield from self._source.page_after(self._key, self._asked, fresh, int(self._behind)))
 
     def _turn_to(self, page: Page) -> None:
         """The next page is the one behind this."""
@@ -320,12 +452,32 @@ class PageWalk:
         self._key = replace(self._key, next_key=page.next)
 
 
+class _Sent:
+    """When a request was sent last."""
+
+    def __init__(self, asked: Callable[[], Asked]) -> None:
+        self._asked = asked
+        self.at = Asked(0, 0, 0)
+
+    def note(self) -> None:
+        self.at = self._asked()
+
+
+def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:
+    """What is recorded of a page when OpenD cannot be asked: its rows in a walk, else what it last was."""
+    page = recorded.page(key, anything, after)
+    if page is None and after:
+        chunk = recorded.ledger.chunk(after)
+        return recorded.made(key, chunk, "cache") if chunk is not None else None
+    return page or recorded.newest(key)
+
+
 def _recorded(cache: Path | None, call: Call) -> int:
     """Of how many symbols something is recorded."""
     if cache is None:
         return 0
     with closing(Store(cache, may_write=False)) as store:
-        return sum(len(store.symbols(call.proto_id, table.market.prefix)) for table in call.tables)
+        return sum(store.count_symbols(call.proto_id, table.market.prefix) for table in call.tables)
 
 
 def _naming(key: PageKey, error: ProtocolError) -> ProtocolError:

@@ -1,29 +1,33 @@
-"""How a page is fetched: once a machine, and within the rate budget."""
+"""The way to OpenD: a request in its slot of the rate budget, sent in time or not at all, and repeated where that is right.
+
+From the moment before a slot is reserved to the last byte sent one deadline counts: a process that was stopped in between
+sends nothing late, for its slot may have lapsed meanwhile.
+"""
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from opend_si.cache.budget import Allowance, Budget, Slot
-from opend_si.cache.guard import GuardedStore
-from opend_si.cache.store import Version
+from opend_si.cache.versions import OPEND, SIMULATOR
+from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
-from opend_si.dates import now
-from opend_si.errors import CacheError, ConnectionFailed, RateLimited
-from opend_si.history.record import Record, Reply
+from opend_si.errors import CacheError, RateLimited
 from opend_si.pages import Content, PageKey
 from opend_si.settings import Mode, Settings
-from opend_si.wire.errors import LinkCut, NotSent, TooLate
+from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
 from opend_si_schema.definitions import Call, Rate
 
+# The account that the simulator is logged in with.
+SIMULATED_ACCOUNT = 10_000_000
 # Seconds between two looks at the budget: another process may give a slot back early.
 _BUDGET_LOOK = 0.25
-# Seconds after which a request is not begun any more: its slot and its right to fetch are counted from before.
+# Seconds after which a request is not sent any more: its slot is counted from before.
 _SLACK = 1.0
-# Seconds between two looks for the page that another thread or process is fetching; it doubles up to the last.
-_FIRST_LOOK, _LAST_LOOK = 0.005, 0.08
+# How often a request may be too late to be sent before it is given up.
+_MOST_LATE = 10
 
 
 class Fetcher:
@@ -43,51 +47,31 @@ class Fetcher:
         """Connects, and says how many requests the budget has left; None: there is no limit."""
         return self._budget.allowance(call)
 
-    def unrecorded(self, key: PageKey, asked_at: int) -> Steps[Reply]:
-        """Fetch a page, and keep nothing."""
-        body, content = yield from self._fetch(key, None)
-        return Reply(key, content, Version.reply(key, body, asked_at, max(now(), asked_at + 1), 0), "opend")
+    def origin(self) -> Steps[str]:
+        """Who answers: an OpenD, or a simulator, which is known by its account."""
+        account = yield Account()
+        return SIMULATOR if account == SIMULATED_ACCOUNT else OPEND
 
-    def once(self, key: PageKey, record: Record, asked_at: int, since: float, after: int) -> Steps[Reply]:
-        """Fetch and record a page, unless another thread or process does: then wait for theirs.
+    def fetch(self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]) -> Steps[tuple[bytes, Content]]:
+        """Ask OpenD for a page; `on_send` is called right before each sending.
 
-        Theirs will do if it was checked at or after `since`. `after`: the timestamp of the row before the page.
+        A request that was cut off is repeated once; so is one that met the limit, a window later.
         """
-
-        def theirs() -> Reply | None:
-            reply = record.recall(key)
-            if reply is None or not since <= reply.version.checked_at <= now() + 1:
-                return None
-            return reply
-
-        claim = _Claim(record.store, key, self._timeout)
-        pause = _FIRST_LOOK
-        while True:
-            try:
-                while not claim.take():
-                    yield Sleep(pause)
-                    pause = min(2 * pause, _LAST_LOOK)
-                    if (reply := theirs()) is not None:
-                        return reply
-                if (reply := theirs()) is not None:  # it came between the first look and the claim
-                    return reply
-                body, content = yield from self._fetch(key, claim)
-                return record.record(key, body, content, asked_at, after)
-            except _ClaimLost:
-                continue  # it lapsed while we waited, and another took it
-            finally:
-                claim.give_back()
-
-    def _fetch(self, key: PageKey, claim: _Claim | None) -> Steps[tuple[bytes, Content]]:
-        """Ask OpenD. A request that was cut off is repeated once; so is one that met the limit, a window later."""
-        request = _Request(key, claim, self._timeout)
+        request = _Request(key, claim, self._timeout, on_send)
         cut = limited = False
+        late = 0
         while True:
             try:
                 body = yield from self._budget.spend(request)
                 return body, Content.read(key, body)
             except TooLate:
-                continue  # nothing was sent; what gave the right to it may have lapsed, and is taken anew
+                # Nothing was sent; what gave the right to it may have lapsed, and is taken anew.
+                late += 1
+                if late == _MOST_LATE:
+                    raise NotSent(
+                        f"{key} could not be asked for within {self._timeout:g} s: this machine or its disk is too slow, or the "
+                        "timeout is too short."
+                    ) from None
             except LinkCut:
                 if cut:
                     raise
@@ -96,23 +80,25 @@ class Fetcher:
                 if limited or not (yield from self._budget.exhaust(key)):
                     raise
                 limited = True
-                request = _Request(key, claim, self._timeout)
+                request = _Request(key, claim, self._timeout, on_send)
 
 
 class _Request:
-    """One request. Sent again, it has what is left of its time: the caller waits for an reply, not for an attempt."""
+    """One request. Sent again, it has what is left of its time: the caller waits for a reply, not for an attempt."""
 
-    def __init__(self, key: PageKey, claim: _Claim | None, seconds: float) -> None:
+    def __init__(self, key: PageKey, claim: Claim | None, seconds: float, on_send: Callable[[], object]) -> None:
         self.key, self.claim = key, claim
-        self._left = seconds
+        self._left, self._on_send = seconds, on_send
 
-    def send(self) -> Steps[bytes]:
+    def send(self, right_since: float) -> Steps[bytes]:
+        """Send it; `right_since` is when the monotonic clock stood before the right to it was taken."""
         if self.claim is not None:
             self.claim.hold()  # renewed: it now outlasts the request
+        seconds = max(self._left, 0.0)
+        self._on_send()
         begun = time.monotonic()
         try:
-            seconds = max(self._left, 0.0)
-            body: bytes = yield Exchange(self.key, seconds, begun + min(seconds, _SLACK))
+            body: bytes = yield Exchange(self.key, seconds, right_since + min(seconds, _SLACK))
         except TooLate:
             begun = time.monotonic()  # that was not OpenD's time
             raise
@@ -129,7 +115,7 @@ class _Unmetered:
 
     def spend(self, request: _Request) -> Steps[bytes]:
         """Send a request; gives the body of its reply."""
-        return request.send()
+        return request.send(time.monotonic())
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
         """What may be sent now."""
@@ -162,13 +148,12 @@ class _Metered(_Unmetered):
         if bucket is None:
             return (yield from super().spend(request))
         rate = self._rate(request.key.call)
-        slot = yield from self._reserve(bucket, request, rate)
+        slot, reserving_since = yield from self._reserve(bucket, request, rate)
         try:
-            body = yield from request.send()
+            body = yield from request.send(reserving_since)
         except BaseException as error:
-            is_unsent = isinstance(error, (_ClaimLost, TooLate, NotSent))
-            if is_unsent or (isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)):
-                self._budget.cancel(slot)  # nothing was sent
+            if isinstance(error, ClaimLost) or not was_sent(error):
+                self._budget.cancel(slot)
             else:
                 self._budget.settle(slot, rate)
             raise
@@ -187,11 +172,13 @@ class _Metered(_Unmetered):
         self._budget.exhaust(bucket, self._rate(key.call))
         return True
 
-    def _reserve(self, bucket: str, request: _Request, rate: Rate) -> Steps[Slot]:
+    def _reserve(self, bucket: str, request: _Request, rate: Rate) -> Steps[tuple[Slot, float]]:
+        """A slot, and when the monotonic clock stood before it was taken."""
         while True:
+            since = time.monotonic()
             slot = self._budget.reserve(bucket, rate, self._settings.timeout)
             if isinstance(slot, Slot):
-                return slot
+                return slot, since
             if request.claim is not None:
                 request.claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
@@ -200,34 +187,3 @@ class _Metered(_Unmetered):
         """OpenD counts each account and protocol by itself; None: a gateway answers, and counts what it sends."""
         account = yield Account()
         return None if account is None else f"{account}/{call.proto_id}"
-
-
-class _ClaimLost(Exception):
-    """Another has the right to fetch the page now."""
-
-
-class _Claim:
-    """This thread's right to fetch a page. It lapses by itself after the longest time that a request can last."""
-
-    def __init__(self, store: GuardedStore, key: PageKey, seconds: float) -> None:
-        self._store, self._key, self._seconds = store, key, seconds
-        self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
-        self._taken_at = 0.0
-
-    def take(self) -> bool:
-        """Take or renew it. False: another has it."""
-        self._taken_at = time.monotonic()
-        return self._store.claim(self._key, self._owner, self._seconds)
-
-    def hold(self) -> None:
-        """Renew it for its full time."""
-        if not self.take():
-            raise _ClaimLost
-
-    def renew(self) -> None:
-        """Renew it if half of its time has passed."""
-        if time.monotonic() - self._taken_at > self._seconds / 2:
-            self.hold()
-
-    def give_back(self) -> None:
-        self._store.release(self._key, self._owner)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.calendars import published_by
-from opend_si.client.answers import Answers, PageWalk
+from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
@@ -38,7 +38,7 @@ class HistoryRows(NamedTuple):
     symbol: str
     table: Table
     rows: list[Row]
-    known_at: list[int]
+    known_at: list[int | None]
     checked_at: int | None
 
 
@@ -74,18 +74,15 @@ class Questions:
         up_to = TOP if end is None else read_midnight("end", end, market)
         if up_to < down_to:
             raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
-        found, known = yield from self._answers.history(key, down_to, as_of.recorded(market))
-        rows = [row for row in found.rows if row.at <= up_to]
-        if (public := as_of.public(market)) is not None:
-            rows = [row for row in rows if published_by(key.table, day_of(row.at, market)) <= public]
-        head = found.ledger.head(0)
-        return HistoryRows(
-            str(key.symbol),
-            key.table,
-            rows,
-            [known.known_at(row) for row in rows],
-            head.checked_at if head else None,
-        )
+        found = yield from self._answers.history(key, down_to, as_of.recorded(market))
+        public, table = as_of.public(market), key.table
+        chosen = [
+            (row, known)
+            for row, known in zip(found.rows, found.known_at, strict=True)
+            if row.at <= up_to and (public is None or published_by(table, day_of(row.at, market)) <= public)
+        ]
+        rows, known_at = [row for row, _ in chosen], [known for _, known in chosen]
+        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at)
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart
@@ -112,10 +109,10 @@ class Questions:
     def symbol(self, call: Call, code: object, patience: Patience) -> Steps[SymbolReport]:
         """Bring one symbol up to date. Its errors are in the report."""
 
-        def walk() -> Any:
-            return (yield from self._answers.history(_longest(call, code), BOTTOM, may_fall_back=False))
+        def sync() -> Steps[Synced]:
+            return (yield from self._answers.sync(_longest(call, code)))
 
-        return report_symbol(code if isinstance(code, str) else repr(code), walk, patience)
+        return report_symbol(code if isinstance(code, str) else repr(code), sync, patience)
 
     def status(self, call: Call) -> Steps[Status]:
         return self._answers.status(call)
@@ -124,7 +121,7 @@ class Questions:
 
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = _longest(call, code)
-        return make_revisions(key.table, self._answers.recorded_history(key).changes)
+        return make_revisions(key.table, self._answers.revisions(key))
 
     def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
         from opend_si.research import news

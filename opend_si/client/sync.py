@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
-from opend_si.history.vintages import Vintages
-from opend_si.history.walk import Walk
 from opend_si.symbols import call_of
-from opend_si.wire.errors import LinkCut
+from opend_si.wire.errors import was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from opend_si.client.answers import Synced
 
 _T = TypeVar("_T")
 
@@ -179,15 +179,13 @@ class Patience:
         return True
 
 
-def report_symbol(
-    symbol: str, walk: Callable[[], Steps[tuple[Walk, Vintages]]], patience: Patience
-) -> Steps[SymbolReport]:
-    """Walk a symbol's history, and report on it. Once OpenD is gone only the record is asked."""
+def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Patience) -> Steps[SymbolReport]:
+    """Bring a symbol up to date, and report on it. Once OpenD is gone only the record is asked."""
     begun_at, spent = now(), _Spent()
     while True:
         try:
-            steps = walk() if patience.gone is None else _unasked(walk(), patience.gone)
-            found, known = yield from spent.counting(steps)
+            steps = sync() if patience.gone is None else _unasked(sync(), patience.gone)
+            found = yield from spent.counting(steps)
         except ConnectionFailed as error:
             if patience.gone is not None or not (yield from patience.wait()):
                 patience.gone = error
@@ -200,9 +198,9 @@ def report_symbol(
         patience.met()
     return SymbolReport(
         symbol=symbol,
-        rows=len(found.rows),
-        new_rows=known.first_seen_since(begun_at),
-        revised_rows=len({change.at for change in known.changes if change.seen_at >= begun_at}),
+        rows=found.rows,
+        new_rows=found.new_rows,
+        revised_rows=found.revised_rows,
         requests=spent.requests,
         seen=(begun_at, now()),
     )
@@ -232,8 +230,7 @@ class _Spent:
                 try:
                     result = yield step
                 except BaseException as error:
-                    is_unsent = isinstance(error, ConnectionFailed) and not isinstance(error, LinkCut)
-                    self.requests += isinstance(step, Exchange) and not is_unsent
+                    self.requests += isinstance(step, Exchange) and was_sent(error)
                     step = steps.throw(error)
                 else:
                     self.requests += isinstance(step, Exchange)

@@ -1,113 +1,116 @@
 """What the recorded pages of a symbol say together: its rows, how far they reach, and what of it can be trusted. No I/O.
 
-Every recorded reply is a *statement*: at the moment it was checked, these were the rows, without a gap, from its first
-to its last; down to the end if it says that nothing follows. Three facts make statements last: rows come newest first,
-new rows are added in front, old values can be revised. So
+Every recorded reply is a *statement*: when it was sent, these were the rows, without a gap, from its first to its last; down
+to the end if it says that nothing follows. Three facts make statements last: rows come newest first, new rows are added in
+front, old values can be revised. The rules, and the tests (in tests/history) that hold each:
 
-- a row never gets another neighbour below it: what a page says of the rows below a row stays, whatever is published;
-- of what stands above its first row a head (the reply to no cursor) speaks until a publication only. A page behind a
-  cursor holds from right below the row before it, where that row is known (`after`);
-- two statements join where they touch or overlap, and every row they share has to be equal. Where they disagree, a value
-  was revised: what was said before the question that found it is not trusted any more, and that run is walked anew.
-
-A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever. Any
-other leads on only within its generation: from the head of now, page by page.
+1. A row never gets another neighbour below it: what a page says of the rows below a row stays, whatever is published. A
+   head (the reply to no cursor) speaks of what is above its first row until a publication only. A page behind a cursor
+   holds from right below the row before it, where that row is known (`after`).
+   (test_rows_that_are_published_under_a_walk_are_neither_missed_nor_doubled)
+2. Statements join where they touch or overlap. Those that are trusted agree on every row that two of them hold: that is
+   seen to when a reply is recorded, not when the record is read. So a ledger is no more than the join.
+   (test_a_walk_costs_a_request_a_page_and_new_rows_those_that_reach_a_known_one)
+3. A reply that contradicts what is recorded shows that a value was revised in between. What was sent before the question
+   that found it is void from then on, and with it what still was sent with the old value; a walk's own pages stay.
+   (test_a_revision_in_the_newest_page_makes_the_run_walked_anew)
+4. Where two contradict each other and were on their way at the same time, nobody knows which is the older: both are void.
+   (test_of_two_that_contradict_and_overlap_neither_is_trusted)
+5. What came before and after is told by the record's sequence, never by a clock.
+   (test_every_answer_is_right_whatever_the_clock_does)
+6. What is void answers for rows that nothing trusted speaks of, where OpenD cannot be asked: the last that was heard of
+   them. So a question never makes the record smaller. (test_a_question_never_makes_the_record_smaller)
+7. A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever. Any
+   other leads on only within its generation: from the head of now, page by page.
+   (test_a_page_behind_a_cursor_of_an_earlier_newest_page_is_asked_for_again)
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from opend_si.history.statements import BOTTOM, TOP, Cut, Statement, is_timestamp
-from opend_si.history.vintages import Vintages
+from opend_si.history.statements import BOTTOM, TOP, Cut, Statement, contradicts, is_timestamp
 from opend_si.pages import Row
+
+# Whether a statement may answer a question: how old it is, and where it comes from.
+Fit: TypeAlias = Callable[[Statement], bool]
+
+
+def anything(said: Statement) -> bool:
+    """Every statement will do."""
+    del said
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a reply makes void: of the statements that were trusted, and whether itself."""
+
+    void: tuple[Statement, ...] = ()
+    is_void: bool = False
 
 
 class Ledger:
-    """All that the recorded replies say about one symbol. It is not changed once it is made."""
+    """What the statements of a symbol say together. It is not changed once it is made."""
 
-    def __init__(self, statements: Iterable[Statement] = (), floor: int = 0) -> None:
-        """`floor`: what was last checked before this moment is not trusted, whatever else speaks for it."""
-        self._statements = sorted(statements, key=lambda said: said.checked_at)
-        self._least = self.floor = floor
-        # What the trusted statements say together: each row, and when it was last checked; and what they cover.
-        self._rows: dict[int, tuple[Row, int]] = {}
-        self._ats: list[int] = []
-        self._covered: list[tuple[float, float, int]] = []
-        self._vintages: Vintages | None = None
-        # Those that contradict each other: without them, what a revision made void would be trusted again.
-        self._evidence: list[Statement] = []
-        for said in self._statements:
-            self._take(said)
-        self._settle()
+    def __init__(self, statements: Iterable[Statement] = (), *, is_whole: bool = True) -> None:
+        """Not `is_whole`: something was lost that may have taken back what is left, so nothing is joined."""
+        self.statements = tuple(statements)
+        self.is_whole = is_whole
+        trusted = [said for said in self.statements if said.is_trusted] if is_whole else []
+        # In the order in which a walk down meets them, and for each the one so far that goes furthest down.
+        self._trusted = sorted(trusted, key=lambda said: (-said.reach, said.lo))
+        self._reaches = [-said.reach for said in self._trusted]
+        self._furthest: list[Statement] = []
+        for said in self._trusted:
+            last = self._furthest[-1] if self._furthest else said
+            self._furthest.append(said if said.lo < last.lo else last)
+        self._current = {(said.next_key, said.num): said for said in self.statements if said.is_current}
+        heads = [said for said in trusted if said.is_head and said.is_current]
+        self._head = max(heads, key=lambda said: (said.first, said.checked_seq), default=None)
+        styles = [said for said in self.statements if said.is_anchored is not None]
+        self.is_anchored = max(styles, key=lambda said: said.first_seq).is_anchored if styles else None
+        # The last event that made something void: what stood together before it may not do so after it.
+        self.epoch = max((said.void_seq for said in self.statements), default=0)
+        self.seq = max((max(said.checked_seq, said.void_seq) for said in self.statements), default=0)
 
-    def with_statement(self, statement: Statement) -> Ledger:
-        """The ledger after one more reply, which replaces an earlier one to the same question."""
-        kept = []
-        for said in self._statements:
-            if said.is_current and (said.next_key, said.num) == (statement.next_key, statement.num):
-                if said.rows == statement.rows and said.next == statement.next:
-                    continue
-                kept.append(replace(said, superseded_at=statement.fetched_at))
-            else:
-                kept.append(said)
-        if kept and kept[-1].checked_at > statement.checked_at:
-            return Ledger([*kept, statement], self._least)
-        grown = Ledger(floor=self._least)
-        grown._statements = [*kept, statement]
-        grown.floor = self.floor
-        grown._rows, grown._ats, grown._covered = self._rows.copy(), self._ats.copy(), self._covered.copy()
-        grown._evidence = self._evidence.copy()
-        grown._take(statement)
-        grown._settle()
-        return grown
+    # Growing ----------------------------------------------------------------------------------------------------------
 
-    def _take(self, said: Statement) -> None:
-        """Add what one more statement says, unless it is not trusted; distrust what it contradicts."""
-        older = self._contradicted(said) if said.checked_at >= self.floor else []
-        if older:
-            self._evidence += [said, *(other for other in self._statements if other.checked_at in older)]
-            # The revision was made before `said` was sent. Nothing shows that what was checked before that walk began is
-            # of after it, and what still was checked with the old value is of before it.
-            self.floor = max(said.asked_at, *older) + 1
-            self._rows = {at: seen for at, seen in self._rows.items() if seen[1] >= self.floor}
-            self._ats = sorted(self._rows)
-            self._covered = [place for place in self._covered if place[2] >= self.floor]
-        if said.checked_at < self.floor:
-            return
-        for row in said.rows:
-            if row.at not in self._rows:
-                insort(self._ats, row.at)
-            self._rows[row.at] = row, said.checked_at
-        self._covered.append((said.lo, said.reach, said.checked_at))
+    def judge(self, said: Statement, asked_seq: int, sent_seq: int) -> Judgement:
+        """What a reply makes void.
 
-    def _contradicted(self, said: Statement) -> list[int]:
-        """When the earlier statements that `said` contradicts were checked."""
-        conflicts, known = [], 0
-        for row in said.rows:
-            seen = self._rows.get(row.at)
-            if seen is None:  # a row that appeared among known ones?
-                conflicts += [checked_at for low, high, checked_at in self._covered if low <= row.at < high]
+        The question began when the record stood at `asked_seq`, and the request was sent when it stood at `sent_seq`.
+        """
+        contradicted, is_void = [], False
+        for other in self._trusted:
+            if not contradicts(said, other):
                 continue
-            known += 1
-            if seen[0].values != row.values:
-                conflicts.append(seen[1])
-        # Known rows that are gone from where it speaks?
-        low, ats = bisect_left(self._ats, said.lo), self._ats
-        high = len(ats) if said.is_head else max(bisect_left(ats, said.reach), bisect_right(ats, _first(said)))
-        if high - low > known:
-            own = {row.at for row in said.rows}
-            conflicts += [self._rows[at][1] for at in ats[low:high] if at not in own]
-        return conflicts
+            if other.checked_seq > sent_seq:  # they were on their way at the same time
+                if not contradicts(other, said):
+                    continue  # that one is the newer, and was published under
+                is_void = True
+            contradicted.append(other.checked_seq)
+        if not contradicted:
+            return Judgement()
+        last = max(asked_seq, *contradicted)
+        return Judgement(tuple(other for other in self._trusted if other.checked_seq <= last), is_void)
 
-    def _settle(self) -> None:
-        self._trusted = [said for said in self._statements if said.checked_at >= self.floor]
-        self._current = {(said.next_key, said.num): said for said in self._statements if said.is_current}
-        self._head = next((said for said in reversed(self._trusted) if said.is_head and said.is_current), None)
-        judged = (said.is_anchored for said in reversed(self._statements))
-        self.is_anchored = next((style for style in judged if style is not None), None)
+    def grown(self, said: Statement, judgement: Judgement) -> Ledger:
+        """The ledger after one more reply, whose event is that of its last check."""
+        seq, void = said.checked_seq, set(map(id, judgement.void))
+        kept = []
+        for other in self.statements:
+            if other.is_current and (other.next_key, other.num) == (said.next_key, said.num):
+                if other.first_seq == said.first_seq:
+                    continue
+                other = replace(other, superseded_seq=seq, void_seq=seq if id(other) in void else other.void_seq)
+            elif id(other) in void:
+                other = replace(other, void_seq=seq)
+            kept.append(other)
+        return Ledger((*kept, replace(said, void_seq=seq) if judgement.is_void else said), is_whole=self.is_whole)
 
     # Pages ------------------------------------------------------------------------------------------------------------
 
@@ -115,94 +118,108 @@ class Ledger:
         """The newest reply to a question, trusted or not."""
         return self._current.get((next_key, num))
 
-    def page(self, next_key: str, num: int, since: float, after: int = 0) -> Statement | Cut | None:
-        """The answer to a question that OpenD would give, if what was checked at or after `since` tells it.
+    def page(self, next_key: str, num: int, fit: Fit, after: int = 0) -> Statement | Cut | None:
+        """The answer to a question that OpenD would give, if what is fit tells it.
 
         `after`: in a walk, the timestamp of the row before the page.
         """
         exact = self.recorded(next_key, num)
-        if exact is not None and exact.checked_at < max(since, self.floor):
+        if exact is not None and not (self.is_whole and exact.is_trusted and fit(exact)):
             exact = None
         head = self._head
         if next_key == "":
             # A page of another size may have shown newer rows.
-            is_newest = exact is not None and head is not None and exact.rows[:1] == head.rows[:1]
-            return exact if is_newest else self.cut(TOP, num, since)
-        if self.is_anchored and is_timestamp(next_key):
-            return exact or self.cut(int(next_key), num, since)
+            is_newest = exact is not None and head is not None and exact.first == head.first
+            return exact if is_newest else self.cut(TOP, num, fit)
+        if self.is_anchored is not False and is_timestamp(next_key):
+            if exact is not None and self.is_anchored:
+                return exact
+            if (cut := self.cut(int(next_key), num, fit)) is not None:
+                return cut
         # Such a cursor leads to other rows once rows were published: the newest page then is another.
-        if exact is None or (head is not None and exact.checked_at < head.fetched_at):
+        if exact is None or (head is not None and exact.checked_seq < head.first_seq):
             return None
-        return exact if not after or exact.reach == after else None
+        place = after or self.row_before(next_key)
+        return exact if not place or exact.reach == place or exact.first >= place else None
 
-    def beginning(self, next_key: str, num: int, since: float, after: int = 0) -> Statement | Cut | None:
+    def beginning(self, next_key: str, num: int, fit: Fit, after: int = 0) -> Statement | Cut | None:
         """A page as recorded, or the beginning of a longer one: nothing is joined, so nothing else has to be trusted."""
 
         def is_fit(said: Statement) -> bool:
-            return said.checked_at >= since and (not after or said.reach == after)
+            return fit(said) and (not after or said.reach == after)
 
         exact = self.recorded(next_key, num)
         if exact is not None and is_fit(exact):
             return exact
-        for said in reversed(self._statements):
+        for said in sorted(self._current.values(), key=lambda said: -said.checked_seq):
             is_long_enough = len(said.rows) >= num or said.next is None
-            if said.next_key == next_key and said.is_current and is_long_enough and is_fit(said):
-                return _cut(said.rows, num, [said], anchored=said.is_anchored is True)
+            if said.next_key == next_key and is_long_enough and is_fit(said):
+                return _cut(said.rows, num, [said], anchored=said.is_anchored)
         return None
 
-    def cut(self, top: float, num: int, since: float) -> Cut | None:
-        """The page of `num` rows below `top`, if statements checked at or after `since` hold all of it.
+    def cut(self, top: float, num: int, fit: Fit) -> Cut | None:
+        """The page of `num` rows below `top`, if what is fit holds all of it.
 
-        A page that does not reach the end is only known where cursors are anchored: its own is then its last row's
-        timestamp.
+        A page that does not reach the end is known where cursors are anchored: its own is then its last row's timestamp. So
+        it is where no cursor has come yet and the end is held: whatever the style, the rest is cut from the same rows.
         """
-        anchored = self.is_anchored is True
-        if top != TOP and not (anchored and top in self._rows):
+        if self.is_anchored is False or (top != TOP and not self._has_row(top)):
             return None  # no cursor that OpenD has sent: what it would answer is not known
-        said = self.head(since) if top == TOP else self.below(top, since)
+        said = self.head(fit) if top == TOP else self.below(top, fit)
         rows: list[Row] = []
         used: list[Statement] = []
         while said is not None:
             used.append(said)
-            lo = rows[-1].at if rows else top
-            rows += [row for row in said.rows if row.at < lo]
+            rows += said.below(rows[-1].at if rows else top)
             if len(rows) >= num or said.lo == BOTTOM:
-                return _cut(rows, num, used, anchored=anchored)
-            said = self.below(said.lo, since)
+                return _cut(rows, num, used, anchored=self.is_anchored)
+            said = self.below(said.lo, fit)
         return None
 
     def chunk(self, top: float) -> Cut | None:
         """Rows right below a row, by one statement, with the cursor that was sent with them."""
         said = self.below(top)
-        if said is None:
-            return None
-        rows = tuple(row for row in said.rows if row.at < top)
-        return Cut(rows, said.next, said.fetched_at, said.checked_at, said.attrs)
+        return None if said is None else Cut(said.below(top), said.next, said.fetched_at, said.checked_at, said.attrs)
 
     def row_before(self, next_key: str) -> int:
         """The timestamp of the row behind which a cursor leads on; 0 if it is not known."""
-        if self.is_anchored and is_timestamp(next_key):
-            return int(next_key) if int(next_key) in self._rows else 0
+        if self.is_anchored is not False and is_timestamp(next_key) and self._has_row(int(next_key)):
+            return int(next_key)
         head = self._head
-        if head is None:
+        if self.is_anchored or head is None:
             return 0
-        before = (said for said in reversed(self._trusted) if said.next == next_key and said.is_current)
-        return next((int(said.lo) for said in before if said.checked_at >= head.fetched_at), 0)
+        before = (said for said in self._trusted if said.next == next_key and said.is_current and said.rows)
+        newest = max(before, key=lambda said: said.checked_seq, default=None)
+        return int(newest.lo) if newest is not None and newest.checked_seq >= head.first_seq else 0
+
+    def _has_row(self, at: float) -> bool:
+        """Whether a trusted statement holds a row of this timestamp."""
+        return any(said.lo <= at <= said.first and said.between(at, at + 1) for said in self._trusted)
 
     # Walks ------------------------------------------------------------------------------------------------------------
 
-    def head(self, since: float) -> Statement | None:
-        """The newest head, if it was checked at or after `since`."""
-        return self._head if self._head is not None and self._head.checked_at >= since else None
+    def head(self, fit: Fit = anything) -> Statement | None:
+        """The newest head, if it is fit."""
+        return self._head if self._head is not None and fit(self._head) else None
 
-    def below(self, lo: float, since: float = 0) -> Statement | None:
-        """A statement that goes on below `lo`: the one that was checked last."""
-        for said in reversed(self._trusted):
-            if said.checked_at < since:
-                return None
-            if said.lo < lo <= said.reach:
-                return said
-        return None
+    def below(self, lo: float, fit: Fit = anything) -> Statement | None:
+        """The statement that goes on below `lo`, and furthest down."""
+        place = bisect_right(self._reaches, -lo)
+        if not place or not self._furthest[place - 1].lo < lo:
+            return None
+        if fit(self._furthest[place - 1]):
+            return self._furthest[place - 1]
+        onward = (said for said in self._trusted[:place] if said.lo < lo and fit(said))
+        return min(onward, key=lambda said: said.lo, default=None)
+
+    def rows_down_to(self, top: Statement, down_to: float) -> tuple[Row, ...]:
+        """The rows from the first of a statement on, as far as they are held without a gap, or down to a timestamp."""
+        rows, lo = list(top.rows), top.lo
+        while lo > down_to and (said := self.below(lo)) is not None:
+            rows += said.below(lo)
+            lo = said.lo
+        first = bisect_right(rows, -down_to, key=lambda row: -row.at) if down_to != BOTTOM else len(rows)
+        return tuple(rows[:first])
 
     def end_of_generation(self, said: Statement) -> Statement:
         """The last of the pages that were walked one behind the other from `said` on, while nothing was published."""
@@ -211,82 +228,102 @@ class Ledger:
         return said
 
     def _following(self, said: Statement) -> Statement | None:
-        for other in reversed(self._trusted):
+        for other in self._trusted:
             is_next = other.next_key == said.next and other.lo < other.reach == other.after == said.lo
-            if is_next and other.is_current and other.checked_at >= said.fetched_at:
+            if is_next and other.is_current and other.checked_seq >= said.first_seq:
                 return other
         return None
 
-    def frontier(self, top: float, since: float) -> float:
-        """Down to where the rows below `top` are held without a gap by statements checked at or after `since`."""
-        lo, said = top, self.head(since) if top == TOP else self.below(top, since)
+    def frontier(self, top: float, fit: Fit) -> float:
+        """Down to where the rows below `top` are held without a gap by what is fit."""
+        lo, said = top, self.head(fit) if top == TOP else self.below(top, fit)
         while said is not None and said.lo != BOTTOM:
-            lo, said = said.lo, self.below(said.lo, since)
+            lo, said = said.lo, self.below(said.lo, fit)
         return lo
 
-    def needed(self, before: int) -> list[Statement]:
-        """Of the statements that were superseded before a moment, those without which the ledger would say something else.
+    def last_heard(self, down_to: float) -> tuple[Row, ...] | None:
+        """The rows down to a timestamp by what was heard last of each, void or not; None where there is a gap.
 
-        They show that a revision made others void, or they join what would have a gap without them: rows that were pushed
-        off the head are often held by many versions of it and by nothing else; then as few stay as will do.
+        What is void is laid down in the order in which it was last checked, and what is trusted on top of it. They begin at
+        the newest head from which no gap leads down: newer pages may stand apart.
         """
-
-        def is_old(said: Statement) -> bool:
-            return 0 < said.superseded_at < before
-
-        found, lo = self._evidence.copy(), TOP
-        while lo > BOTTOM:
-            onward = [said for said in self._trusted if said.lo < lo <= said.reach]
-            if not onward:  # the next piece below, if there is one
-                lower = [said for said in self._trusted if said.reach < lo]
-                top = max((said.reach for said in lower), default=BOTTOM)
-                onward = [said for said in lower if said.reach == top]
-                if not onward:
+        if not self.is_whole:
+            return None
+        void = sorted((said for said in self.statements if not said.is_trusted), key=lambda said: said.checked_seq)
+        rows: dict[int, Row] = {}
+        for said in (*void, *self._trusted):
+            is_top = said.is_head and said.is_current and (not said.is_trusted or said is self._head)
+            high = TOP if is_top else said.hi
+            for at in [at for at in rows if said.lo <= at < high]:
+                del rows[at]
+            rows.update((row.at, row) for row in said.rows)
+        top, lo = BOTTOM, TOP
+        is_headed = False
+        for said in sorted((*void, *self._trusted), key=lambda said: (-said.reach, said.lo)):
+            if said.reach < lo:  # there is a gap above it
+                if is_headed and lo <= down_to:
                     break
-            furthest = min(onward, key=lambda said: (is_old(said), said.lo))
-            found.append(furthest)
-            lo = furthest.lo
-        return [said for said in found if is_old(said)]
+                top, lo, is_headed = BOTTOM, TOP, False
+            if said.is_head and not is_headed:
+                top, is_headed = said.first, True
+            lo = min(lo, said.lo)
+        if not is_headed or lo > down_to:
+            return None
+        return tuple(rows[at] for at in sorted(rows, reverse=True) if down_to <= at <= top)
 
-    # Time -------------------------------------------------------------------------------------------------------------
+    # What is held -----------------------------------------------------------------------------------------------------
 
-    def vintages(self, also: Ledger | None = None, as_of: int | None = None) -> Vintages:
-        """When each value was first seen, and what was revised, by the replies (another ledger's too) up to `as_of`."""
-        if as_of is None and also in (None, self):
-            if self._vintages is None:
-                self._vintages = Vintages(self._statements)
-            return self._vintages
-        said = self._statements if also is None else {*self._statements, *also._statements}
-        return Vintages(said if as_of is None else _as_of(said, as_of))
+    def is_needed(self, said: Statement) -> bool:
+        """Whether the rows of a superseded statement would not be held without a gap by the other trusted ones."""
+        others = [other for other in self._trusted if other is not said and other.hi > said.lo]
+        high = said.hi
+        while high > said.lo:
+            furthest = min((other.lo for other in others if other.hi >= high), default=high)
+            if furthest >= high:
+                return True
+            high = furthest
+        return False
 
-    def up_to(self, as_of: int) -> Ledger:
-        """The ledger as it stood at a moment: a page that was the same before and after it was the same at it."""
-        return Ledger(_as_of(self._statements, as_of), self._least)
+    def known(self) -> dict[int, Row]:
+        """Every row that is recorded, as it was last heard."""
+        rows: dict[int, Row] = {}
+        for said in sorted(self.statements, key=lambda said: said.checked_seq):
+            rows.update((row.at, row) for row in said.rows)
+        return rows
+
+    def count_rows(self) -> int:
+        """How many different rows are recorded."""
+        if len(self._trusted) < len(self.statements):
+            return len({row.at for said in self.statements for row in said.rows})
+        count, lo = 0, TOP
+        for said in self._trusted:
+            count += len(said.below(lo))
+            lo = min(lo, said.rows[-1].at) if said.rows else lo
+        return count
 
 
-def _first(said: Statement) -> float:
-    return said.rows[0].at if said.rows else BOTTOM
+def judged(statements: Iterable[Statement]) -> list[Statement]:
+    """Statements of which nobody has judged yet which are void: as if they were recorded one after the other."""
+    told = [(said.first_seq, said) for said in statements]
+    told += [(said.checked_seq, said) for _, said in told if said.checked_seq > said.first_seq]
+    known: dict[int, Statement] = {}
+    for seq, said in sorted(told, key=lambda entry: entry[0]):
+        others = Ledger(other for first_seq, other in known.items() if first_seq != said.first_seq)
+        now = replace(said, checked_seq=seq)
+        judgement = others.judge(now, seq - 1, seq - 1)
+        known.update((other.first_seq, replace(other, void_seq=seq)) for other in judgement.void)
+        known[said.first_seq] = now
+    return list(known.values())
 
 
-def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool) -> Cut | None:
+def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool | None) -> Cut | None:
     """The first `num` of the rows that some statements hold; None if the cursor behind them is not known."""
-    fetched_at, checked_at = (min(getattr(said, time) for said in used) for time in ("fetched_at", "checked_at"))
-    last, attrs = used[-1], max(used, key=lambda said: said.checked_at).attrs
+    last, newest = used[-1], max(used, key=lambda said: said.checked_seq)
+    oldest = min(used, key=lambda said: said.checked_seq)
+    times = min(said.fetched_at for said in used), oldest.checked_at
     if len(rows) > num or (len(rows) == num and last.lo != BOTTOM):
-        return Cut(tuple(rows[:num]), str(rows[num - 1].at), fetched_at, checked_at, attrs) if anchored else None
+        is_known = anchored or (anchored is None and last.lo == BOTTOM)
+        return Cut(tuple(rows[:num]), str(rows[num - 1].at), *times, newest.attrs) if is_known else None
     # The last row's page said itself that nothing follows, or an empty page behind it did.
     ends_here = not rows or bool(last.rows)
-    return Cut(tuple(rows), None if ends_here else str(rows[-1].at), fetched_at, checked_at, attrs)
-
-
-def _as_of(statements: Iterable[Statement], moment: int) -> Iterable[Statement]:
-    """What was said up to a moment, as it stood then."""
-    return [
-        replace(
-            said,
-            checked_at=min(said.checked_at, moment),
-            superseded_at=said.superseded_at if said.superseded_at <= moment else 0,
-        )
-        for said in statements
-        if said.fetched_at <= moment
-    ]
+    return Cut(tuple(rows), None if ends_here else str(rows[-1].at), *times, newest.attrs)

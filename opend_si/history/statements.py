@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
+from opend_si.dates import day_of
 from opend_si.errors import ProtocolError
 from opend_si.pages import Row
+from opend_si_schema.definitions import Market, Table
 
 TOP, BOTTOM = math.inf, -math.inf
+# How OpenD writes a day; more may follow.
+_DAY = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
 # The years 2 to 9998: every time zone has all of their days.
 _FIRST_DAY, _LAST_DAY = -62_104_060_800, 253_370_764_799
+
+# When the rows of a page were first seen with their values: so many rows, the number of the event, and its moment.
+Runs: TypeAlias = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What one version of one page says.
 
-    Times are milliseconds. `after` is the timestamp of the row before the page, 0 for a head or where it is not known;
-    `asked_at` is when the question was asked that brought this version.
+    Events have a number (`…_seq`: 0 if it has not happened) and a moment in milliseconds. `after` is the timestamp of the
+    row before the page, 0 for a head or where it is not known; `sent` is when the last request that it answered was sent,
+    by the machine's monotonic clock.
+
+    It holds for the rows from `lo` to below `hi`, for all later time; a head at its own time for all above, too.
     """
 
     next_key: str
@@ -28,32 +42,44 @@ class Statement:
     after: int
     rows: tuple[Row, ...]
     next: str | None
-    asked_at: int
-    fetched_at: int
-    checked_at: int
-    superseded_at: int = 0
+    first_seq: int = 0
+    checked_seq: int = 0
+    fetched_at: int = 0
+    checked_at: int = 0
+    superseded_seq: int = 0
+    void_seq: int = 0
+    sent: int = 0
+    seen: Runs = ()
     attrs: tuple[Any, ...] = ()  # what the reply says beside its rows; it is no part of a history
+    lo: float = field(init=False, repr=False, compare=False)
+    first: float = field(init=False, repr=False, compare=False)
+    reach: float = field(init=False, repr=False, compare=False)
+    hi: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows = self.rows
+        first = rows[0].at if rows else BOTTOM
+        # Rows from before the row that it should stand behind: some were published under the walk, and moved it.
+        is_below = bool(self.after) and first < self.after
+        put = object.__setattr__
+        put(self, "lo", BOTTOM if self.next is None or not rows else rows[-1].at)
+        put(self, "first", first)
+        put(self, "reach", self.after if is_below else first)
+        put(self, "hi", self.after if is_below else first + 1)
 
     @property
     def is_current(self) -> bool:
         """Whether OpenD has not answered the same question differently since."""
-        return self.superseded_at == 0
+        return self.superseded_seq == 0
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether nothing has shown that it may not be joined to others."""
+        return self.void_seq == 0
 
     @property
     def is_head(self) -> bool:
         return self.next_key == ""
-
-    @property
-    def lo(self) -> float:
-        """Down to where it holds."""
-        return BOTTOM if self.next is None or not self.rows else self.rows[-1].at
-
-    @property
-    def reach(self) -> float:
-        """Up to where it holds for all later time."""
-        first = self.rows[0].at if self.rows else BOTTOM
-        # Rows from before the row that it should stand behind: some were published under the walk, and moved it.
-        return self.after if self.after and first < self.after else first
 
     @property
     def is_anchored(self) -> bool | None:
@@ -61,6 +87,36 @@ class Statement:
         if self.next is None or not self.rows:
             return None
         return self.next == str(self.rows[-1].at)
+
+    def between(self, low: float, high: float) -> tuple[Row, ...]:
+        """Its rows from `low` to below `high`."""
+        return self.rows[_place(self.rows, high) : _place(self.rows, low)]
+
+    def below(self, at: float) -> tuple[Row, ...]:
+        """Its rows below a timestamp."""
+        return self.rows[_place(self.rows, at) :]
+
+    def first_seen(self) -> Iterator[tuple[int, int]]:
+        """For each row, when it was first seen with this value: the number of the event, and its moment."""
+        if not self.seen:
+            yield from ((self.first_seq, self.fetched_at) for _ in self.rows)
+        for count, seq, at in self.seen:
+            yield from ((seq, at) for _ in range(count))
+
+
+def _place(rows: Sequence[Row], at: float) -> int:
+    """How many of the rows are at or above a timestamp."""
+    return bisect_left(rows, True, key=lambda row: row.at < at)
+
+
+def contradicts(newer: Statement, older: Statement) -> bool:
+    """Whether a statement says of rows that both speak of what cannot be, if the other held before it."""
+    low = max(newer.lo, older.lo)
+    high = min(TOP if newer.is_head else newer.hi, older.hi)
+    if low >= high:
+        return False
+    mine, theirs = newer.between(low, high), older.between(low, high)
+    return mine is not theirs and mine != theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +135,12 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that OpenD sent differently later."""
+    """A row that OpenD sent differently later; when is not known (None) where the clock was ahead."""
 
     at: int
     before: Row
     after: Row
-    seen_at: int
+    seen_at: int | None
 
 
 def check_page(rows: tuple[Row, ...], next_key: str | None, what: str) -> None:
@@ -99,6 +155,74 @@ def check_page(rows: tuple[Row, ...], next_key: str | None, what: str) -> None:
         raise ProtocolError(f"{what}: a page without rows leads on to {next_key!r}; a walk would not end")
 
 
+def check_days(rows: tuple[Row, ...], table: Table, what: str) -> None:
+    """Each row is of another day of its market, and of the day that it says in words, where it says one."""
+    market, words = table.market, _place_of_words(table)
+    days = [_day_text(row.at, market) for row in rows]
+    for above, day in pairwise(days):
+        if day == above:
+            raise ProtocolError(f"{what}: two rows are of one day, {day}")
+    if words is None:
+        return
+    for row, day in zip(rows, days, strict=True):
+        said = row.values[words]
+        if said != day and said is not None and _DAY.match(said) and said[: len(day)] != day:
+            raise ProtocolError(
+                f"{what}: the row of {said} is stamped with a moment of another day, {day} in {market.timezone}"
+            )
+
+
+@cache
+def _place_of_words(table: Table) -> int | None:
+    """Where a row has its day in words."""
+    names = [column.name for column in table.columns]
+    return names.index("timestamp_str") if "timestamp_str" in names else None
+
+
+@lru_cache(maxsize=20_000)
+def _day_text(at: int, market: Market) -> str:
+    return day_of(at, market).isoformat()
+
+
 def is_timestamp(next_key: str) -> bool:
     """Whether a cursor can be a row's timestamp, written as OpenD writes it."""
     return len(next_key) <= 20 and next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
+
+
+def write_runs(seen: Sequence[tuple[int, int]]) -> Runs:
+    """When the rows of a page were first seen, rows of one event together."""
+    runs: list[tuple[int, int, int]] = []
+    for seq, at in seen:
+        if runs and runs[-1][1:] == (seq, at):
+            runs[-1] = (runs[-1][0] + 1, seq, at)
+        else:
+            runs.append((1, seq, at))
+    return tuple(runs)
+
+
+def pack_runs(runs: Runs) -> bytes:
+    """Runs as the record keeps them."""
+    return b"".join(_varint(number) for run in runs for number in run)
+
+
+def unpack_runs(data: bytes) -> Runs:
+    """Runs as they were kept."""
+    numbers: list[int] = []
+    number = shift = 0
+    for byte in data:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(number)
+            number = shift = 0
+    return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+
+
+def _varint(number: int) -> bytes:
+    parts = bytearray()
+    number = max(number, 0)  # a moment before 1970 is one of no use
+    while number >= 0x80:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)

@@ -1,19 +1,18 @@
 """Which recorded pages answer a question about a symbol's rows, and which pages must be fetched. No I/O.
 
 What the recorded pages say is the ledger's to tell. A walk goes down from the newest page, along what the ledger holds, and
-asks for a page where that has a gap.
+asks for a page where that has a gap. When something that it stands on becomes void, it begins again with what is left.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from opend_si.errors import ProtocolError
-from opend_si.history.ledger import Ledger
-from opend_si.history.statements import BOTTOM, Statement
+from opend_si.history.ledger import Fit, Ledger, anything
+from opend_si.history.statements import Statement
 from opend_si.pages import Row
 
 # How often a walk begins again because rows were revised under it, before it gives up.
@@ -26,18 +25,25 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A step: ask OpenD for this page, whatever is recorded; the result is its `Statement`.
+    """A step: ask OpenD for this page, whatever is recorded; the result is what was `Told`.
 
-    `after` is the timestamp of the row before the page, 0 for a head. Another's answer that was checked at or after
-    `since` will do.
+    `after` is the timestamp of the row before the page, 0 for a head. Another's answer to the same question will do where it
+    is trusted and stands behind the same row; for a head where it is `fit`.
     """
 
     next_key: str
     after: int
-    since: float
+    fit: Fit
 
 
-Plan = Generator[Fetch, Statement, _T]
+class Told(NamedTuple):
+    """A reply, and the ledger after it."""
+
+    said: Statement
+    ledger: Ledger
+
+
+Plan = Generator[Fetch, Told, _T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Walk:
 class _Changed(Exception):
     """What a walk stands on is not trusted any more, or rows are published faster than it goes: it begins again."""
 
-    def __init__(self, ledger: Ledger, since: float) -> None:
+    def __init__(self, ledger: Ledger, since: int = 0) -> None:
         self.ledger, self.since = ledger, since
 
 
@@ -71,60 +77,62 @@ class Cursors:
         return cursor
 
 
-def walk(ledger: Ledger, since: float, down_to: float, asked_at: int) -> Plan[Walk]:
-    """All rows down to `down_to`, newest first, from a head that was checked at or after `since`.
+def walk(ledger: Ledger, fit: Fit, down_to: float) -> Plan[Walk]:
+    """All rows down to `down_to`, newest first, from a head that is fit.
 
-    What is recorded and holds is used; the rest is fetched. `asked_at` is when the question was asked.
+    What is recorded and trusted is used; the rest is fetched.
     """
+    since = 0  # a head that was last checked up to this event has been passed by
     for _ in range(MAX_RESTARTS):
         try:
-            return (yield from _walk_once(ledger, since, down_to, asked_at))
+            return (yield from _walk_once(ledger, _newer(fit, since), down_to))
         except _Changed as changed:
             ledger, since = changed.ledger, max(since, changed.since)
     raise ProtocolError("rows kept changing while they were walked; ask again in a moment")
 
 
-def _walk_once(ledger: Ledger, since: float, down_to: float, asked_at: int) -> Plan[Walk]:
-    head = ledger.head(since)
+def _newer(fit: Fit, since: int) -> Fit:
+    return lambda said: said.checked_seq > since and fit(said)
+
+
+def _walk_once(ledger: Ledger, fit: Fit, down_to: float) -> Plan[Walk]:
+    head = ledger.head(fit)
     if head is None:
-        head = yield Fetch("", 0, max(since, asked_at + 1))
-        ledger = ledger.with_statement(head)
-        if head.checked_at < ledger.floor:  # within one tick of the clock, it said something else
-            raise _Changed(ledger, ledger.floor)
-    rows, lo, last, trail = list(head.rows), head.lo, head, head
-    oldest = head.checked_at  # of what the rows rest on
+        _, ledger = yield Fetch("", 0, fit)
+        head = ledger.head(fit)
+        if head is None:
+            raise _Changed(ledger)
+    lo, last, trail, epoch = head.lo, head, head, ledger.epoch
     cursors = Cursors()
     while lo > down_to:
         said = ledger.below(lo)
         if said is not None:
-            rows += [row for row in said.rows if row.at < lo]
-            lo, last, oldest = said.lo, said, min(oldest, said.checked_at)
+            lo, last = said.lo, said
             continue
         if not last.is_anchored:
             trail = ledger.end_of_generation(trail)
         before = last if last.is_anchored else trail
         cursor = cursors.follow(before.next)
         after = before.rows[-1].at
-        # A cursor that is not anchored belongs to this head: what was sent before it is of another generation.
-        reply = yield Fetch(cursor, after, max(asked_at + 1, 0 if before.is_anchored else head.checked_at))
-        ledger = ledger.with_statement(reply)
-        if ledger.floor > oldest:  # a revision: some of what stands above is of before
-            raise _Changed(ledger, ledger.floor if ledger.floor > head.checked_at else since)
+        reply, ledger = yield Fetch(cursor, after, anything)
+        if ledger.epoch != epoch:  # a revision: some of what stands above may be of before
+            raise _Changed(ledger)
         if reply.rows and reply.rows[0].at >= after:
             if before.is_anchored:
                 raise ProtocolError(f"the cursor {cursor!r} leads to rows from before it: the walk would not end")
             if reply.rows[-1].at >= after:  # a whole page was published since the one before it
-                raise _Changed(ledger, head.checked_at + 1)
+                raise _Changed(ledger, head.checked_seq)
         trail = reply
-    first = bisect_right(rows, -down_to, key=lambda row: -row.at) if down_to != BOTTOM else len(rows)
-    return Walk(tuple(rows[:first]), ledger)
+    return Walk(ledger.rows_down_to(head, down_to), ledger)
 
 
 def recorded_walk(ledger: Ledger, down_to: float) -> Walk | Fetch:
     """A walk that must not fetch: what it found, or the page that it lacks."""
-    plan = walk(ledger, 0, down_to, 0)
+    plan = walk(ledger, anything, down_to)
     try:
-        return next(plan)
+        missing = next(plan)
     except StopIteration as done:
         found: Walk = done.value
         return found
+    rows = ledger.last_heard(down_to)
+    return missing if rows is None else Walk(rows, ledger)

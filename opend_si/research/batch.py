@@ -1,10 +1,10 @@
 """Many symbols' recorded pages at once, in arrays: the rows of those of which the planner has nothing to decide.
 
-A symbol is *plain* where the planner would trust all that is recorded of it, whichever page it looked at: every page's
-rows stand together among all rows that are known, right below the row that the page was walked behind; rows that came
-twice came with the same values; each row but the oldest has the next one below it by some page's word; the oldest is the
-end by some page's word, and no page ends elsewhere; the newest head begins with the newest row, and no head was sent
-after a row that is newer than its own. Then the walk from the newest head gives every row that is known, once.
+A symbol is *plain* where nothing that is recorded of it is void, which was seen to when it was recorded: no page is unfit for a
+history, and no value was revised but in what is not needed any more. Then all pages agree, and what is left to see is whether they
+join: every page's rows stand together among all rows that are known, right below the row that the page was walked behind;
+each row but the oldest has the next one below it by some page's word; the oldest is the end by some page's word, and no page
+ends elsewhere; a head begins with the newest row. Then the walk from the newest head gives every row that is known, once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from opend_si.cache.store import CURRENT, RawVersion, Version
+from opend_si.cache.versions import RawVersion, Version
+from opend_si.history.statements import unpack_runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,14 +35,15 @@ class Resolved:
         is_plain: For each symbol, whether its rows are here.
         symbols: For each row, the number of its symbol; rows are in the order of symbols, oldest first.
         rows: Where it stands among the decoded rows.
-        known_at: When its value was first seen, in milliseconds.
+        seen_seq, seen_at: The event that brought its value: its number, and its moment in milliseconds.
 
     """
 
     is_plain: Flags
     symbols: Ints
     rows: Ints
-    known_at: Ints
+    seen_seq: Ints
+    seen_at: Ints
 
 
 def resolve(count: int, owners: Sequence[int], pages: Sequence[RawVersion], decoded: Decoded) -> Resolved:
@@ -59,7 +61,7 @@ def resolve(count: int, owners: Sequence[int], pages: Sequence[RawVersion], deco
         is_plain,
         found.row_symbols[chosen],
         found.sent[found.groups][chosen],
-        np.minimum.reduceat(found.fetched_at, found.groups)[chosen] if chosen.size else found.fetched_at,
+        *(np.minimum.reduceat(seen, found.groups)[chosen] if chosen.size else seen for seen in found.seen),
     )
 
 
@@ -76,14 +78,16 @@ class _Batch:
         self.is_empty = self.counts == 0
         place = Version._fields.index
         self.is_head = np.array([next_key == "" for next_key in map(itemgetter(place("next_key")), pages)], dtype=bool)
-        self.after, self.fetched, self.checked, superseded = (
+        self.after, self.first_seq, self.fetched, superseded, void = (
             np.fromiter(map(itemgetter(place(name)), pages), dtype=np.int64, count=len(pages))
-            for name in ("after", "fetched_at", "checked_at", "superseded_at")
+            for name in ("behind", "first_seq", "fetched_at", "superseded_seq", "void_seq")
         )
-        self.is_current = superseded == CURRENT
+        self.is_current = superseded == 0
+        self.runs = [(number, seen) for number, seen in enumerate(map(itemgetter(place("seen")), pages)) if seen]
         # What nothing is recorded of is not complete.
         self.is_doubtful = np.ones(count, dtype=bool)
         self.is_doubtful[self.symbols] = False
+        self.doubt(void != 0)
 
     def doubt(self, pages: Flags | Ints) -> None:
         self.is_doubtful[self.symbols[pages]] = True
@@ -129,7 +133,7 @@ class _Batch:
         self.sent, self.groups = sent, np.flatnonzero(is_new)
         self.group_of = np.cumsum(is_new) - 1
         self.row_symbols, self.row_ats = symbols[self.groups], ordered[self.groups]
-        self.fetched_at = self.fetched[pages]
+        self.seen = [seen[sent] for seen in self._first_seen()]
         # Each symbol's oldest and newest row, and each page's; a page without rows stands below the oldest.
         numbers = np.arange(len(self.is_doubtful))
         self.oldest = np.searchsorted(self.row_symbols, numbers, "left")
@@ -141,6 +145,18 @@ class _Batch:
         filled = ~self.is_empty
         self.high[filled] = rank[self.starts[filled]]
         self.low[filled] = rank[(self.starts + self.counts - 1)[filled]]
+
+    def _first_seen(self) -> tuple[Ints, Ints]:
+        """The events that brought the rows as they were sent."""
+        import numpy as np
+
+        seqs, ats = np.repeat(self.first_seq, self.counts), np.repeat(self.fetched, self.counts)
+        for number, data in self.runs:
+            lengths, own_seqs, own_ats = zip(*unpack_runs(data), strict=True)
+            if sum(lengths) == self.counts[number]:
+                place = slice(self.starts[number], self.starts[number] + self.counts[number])
+                seqs[place], ats[place] = np.repeat(own_seqs, lengths), np.repeat(own_ats, lengths)
+        return seqs, ats
 
     def look_at_values(self) -> None:
         """Rows that came twice have to be equal."""
@@ -183,22 +199,14 @@ class _Batch:
         self.is_doubtful[~has_end] = True
 
     def look_at_heads(self) -> None:
-        """The newest head has to begin with the newest row, and each with the newest of its time."""
+        """A head that is current has to begin with the newest row."""
         import numpy as np
 
-        order = np.lexsort((-self.high, self.checked, self.symbols))
-        width = len(self.row_ats) + 2
-        places = self.high[order] - self.oldest[self.symbols[order]] + 1 + self.symbols[order] * width
-        outdated = self.is_head[order] & (np.maximum.accumulate(places) != places)
-        self.doubt(order[outdated])
-        head = np.full(len(self.is_doubtful), -1)
-        heads = order[(self.is_head & self.is_current)[order]]
-        head[self.symbols[heads]] = heads  # of several, the last is kept: the newest
-        has_head = head >= 0
+        heads = np.flatnonzero(self.is_head & self.is_current)
+        newest = heads[self.high[heads] == self.newest[self.symbols[heads]]]
+        has_head = np.zeros(len(self.is_doubtful), dtype=bool)
+        has_head[self.symbols[newest]] = True
         self.is_doubtful[~has_head] = True
-        wrong = has_head.copy()
-        wrong[has_head] = self.high[head[has_head]] != self.newest[has_head]
-        self.is_doubtful[wrong] = True
 
 
 def _differ(values: Any, firsts: Ints, seconds: Ints) -> Flags:

@@ -7,7 +7,7 @@ moments of this machine, not of the exchange. Nothing is fetched. pandas is impo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
+from opend_si.cache.versions import Clock
 from opend_si.calendars import published_by
 from opend_si.dates import Since, day_of, moment, read_since
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
 from opend_si.history.record import Record
-from opend_si.history.vintages import Vintages
+from opend_si.history.statements import Statement
+from opend_si.history.vintages import as_first_seen, changes
 from opend_si.pages import PageKey
 from opend_si.settings import Mode, Settings
 from opend_si.tables import text_dtype
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 
 _Day: TypeAlias = date
+
+
+# Later than any moment of a record, in milliseconds.
+_FOREVER = 2**63
 
 
 class News(NamedTuple):
@@ -65,7 +71,8 @@ def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) 
         for name, (begin, end) in sorted(wanted.items()):
             try:
                 key = PageKey.check(call, name, None, call.page_size.maximum)
-                found += _news(key, record.symbol(key).ledger.vintages(), begin, math.inf if end is None else end)
+                statements = record.everything(key).ledger.statements
+                found += _news(key, statements, begin, math.inf if end is None else end)
             except ShortInterestError as error:
                 warn(f"{name} is left out of the changes: {error}")
     return _frame(call, found)
@@ -87,24 +94,27 @@ def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
     return [str(key.symbol) for key in keys]
 
 
-def _news(key: PageKey, known: Vintages, begin: float, end: float) -> list[News]:
+def _news(key: PageKey, statements: Sequence[Statement], begin: float, end: float) -> list[News]:
     """What was seen of a symbol from one moment to another, in the order of dates and moments."""
     table, symbol = key.table, str(key.symbol)
     columns = [column.name for column in table.columns]
     position = columns.index(table.short)
-    changes = [change for change in known.changes if begin <= change.seen_at <= end]
-    current = {change.at: change.after for change in known.changes}
+    # Moments as the clock showed them then, right or not: what is reported by them is reported once.
+    every = changes(statements, Clock(), _FOREVER)
+    current = {change.at: change.after for change in every}
     below: dict[int, tuple[Any, ...]] = {}
     entries: list[News] = []
     values: tuple[Any, ...] = (None,) * len(columns)
-    for row, seen_at in known.as_first_seen():
+    for row, seen_at in as_first_seen(statements):
         below[row.at], values = values, current.get(row.at, row).values
         if begin <= seen_at <= end:
             day, value, previous = day_of(row.at, table.market), row.values[position], below[row.at][position]
             entries.append(
                 News(symbol, day, "new", columns[position], None, value, previous, seen_at, _public(table, day))
             )
-    for change in changes:
+    for change in every:
+        if change.seen_at is None or not begin <= change.seen_at <= end:
+            continue
         day = day_of(change.at, table.market)
         for name, before, after, previous in zip(
             columns, change.before.values, change.after.values, below[change.at], strict=True

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from opend_si.cache.store import BODY, CURRENT, RawVersion, Store, Version, Versions
-from opend_si.dates import AsOf
+from opend_si.cache.store import Store
+from opend_si.cache.versions import BODY, Clock, RawVersion, Versions
+from opend_si.cache.versions import as_of as versions_as_of
+from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
-from opend_si.history.record import make_ledger
 from opend_si.history.statements import BOTTOM
+from opend_si.history.symbol import Symbols
+from opend_si.history.vintages import known_at
 from opend_si.history.walk import Walk, recorded_walk
-from opend_si.pages import Content, PageKey
+from opend_si.pages import PageKey
 from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, public_days, table_schema
 from opend_si.research.batch import resolve
 from opend_si.settings import Mode, Settings
@@ -28,11 +31,13 @@ from opend_si_schema.definitions import DATE, KNOWN_AT, MARKET, PUBLISHED_BY, SY
 if TYPE_CHECKING:
     import pandas as pd
 
-    from opend_si.research.arrow import ArrowTable, Flags, Ints
+    from opend_si.research.arrow import ArrowTable, Decoded, Flags, Ints
 
 # Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory. How many
 # pages a symbol has is known from the ones before; so many symbols are read first.
 _PAGES, _FIRST = 3500, 25
+# A moment that is not known, as NumPy and Arrow write it.
+_NOT_KNOWN = -(2**63)
 # How many symbols a text names.
 _SHOWN = 5
 
@@ -47,10 +52,17 @@ def arrow_table(
     with closing(Store(settings.cache, may_write=False)) as store:
         table, names = _choose(store, call, codes, market)
         looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
-        build = _Build(call, table, looking_back)
+        clock = store.clock()
+        if looking_back is not None:
+            clock = clock.up_to(looking_back)
+        build = _Build(call, table, clock, now() if looking_back is None else looking_back)
         done, size = 0, _FIRST
         while batch := names[done : done + size]:
-            records = store.records(call.proto_id, batch)
+            records = (
+                store.records(call.proto_id, batch)
+                if looking_back is None
+                else _as_of(store, call, batch, looking_back)
+            )
             build.add(batch, records)
             done += len(batch)
             size = max(1, _PAGES * len(batch) // max(1, sum(len(record.sound) for record in records)))
@@ -165,8 +177,11 @@ class _Part:
 class _Build:
     """Puts the table together, batch by batch."""
 
-    def __init__(self, call: Call, table: Table, as_of: int | None) -> None:
-        self._call, self._table, self._as_of = call, table, as_of
+    def __init__(self, call: Call, table: Table, clock: Clock, moment: int) -> None:
+        """`clock` is what is known of the clock at the moment of which the table is."""
+        self._call, self._table = call, table
+        self._clock, self._moment = clock, moment
+        self._symbols = Symbols()
         self._names: list[str] = []
         self._chunks: list[ArrowTable] = []
         self.incomplete: list[str] = []
@@ -179,15 +194,15 @@ class _Build:
         pages: list[RawVersion] = []
         owners: list[int] = []
         for number, record in enumerate(records):
-            if record.is_whole and not record.floor:  # otherwise not all that is left is trusted
-                rows = record.sound if self._as_of is None else _as_of(record.rows, self._as_of)
-                pages += rows
-                owners += [number] * len(rows)
-        decoded = decode(self._call, self._table, [page[BODY] for page in pages])
+            # Otherwise not all that is left is trusted, or nobody has judged yet.
+            if record.is_whole and not record.seal.floor and record.seal.is_judged:
+                pages += record.sound
+                owners += [number] * len(record.sound)
+        decoded, pages, owners = self._decode(pages, owners)
         found = resolve(len(names), owners, pages, decoded)
         places = pa.array(found.rows)
         columns = {name: values.take(places) for name, values in decoded.columns.items()}
-        parts = [_Part(found.symbols, columns, found.known_at)]
+        parts = [_Part(found.symbols, columns, self._known_at(found.seen_seq, found.seen_at))]
         complete = np.ones(len(names), dtype=bool)
         for number in np.flatnonzero(~found.is_plain).tolist():
             part = self._walk(number, names[number], records[number])
@@ -231,7 +246,9 @@ class _Build:
             DATE: dates,
             **columns,
             PUBLISHED_BY: public_days(dates, self._table),
-            KNOWN_AT: pa.array(known_at).view(pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC")),
+            KNOWN_AT: pa.array(known_at, mask=known_at == _NOT_KNOWN)
+            .view(pa.timestamp("ms", "UTC"))
+            .cast(pa.timestamp("us", "UTC")),
         }
 
     def _walk(self, number: int, name: str, record: Versions) -> _Part | None:
@@ -243,29 +260,56 @@ class _Build:
             key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
         except InvalidArgument:  # a damaged name
             return None
-        ledger = make_ledger(key, record, lambda page, row: Content.read(page, row.body))
-        if self._as_of is not None:
-            ledger = ledger.up_to(self._as_of)
-        found = recorded_walk(ledger, BOTTOM)
+        recorded = self._symbols.read(key, record)
+        found = recorded_walk(recorded.ledger, BOTTOM) if recorded.odd is None else None
         if not isinstance(found, Walk):
             return None
-        rows, known = found.rows[::-1], found.ledger.vintages()
+        rows = found.rows[::-1]
+        seen = known_at(recorded.ledger.statements, rows, self._clock, self._moment)
         schema = table_schema(self._table, call=self._call)
         columns = {
             column.name: pa.array([row.values[place] for row in rows], type=schema.field(column.name).type)
             for place, column in enumerate(self._table.columns)
         }
-        known_at = np.array([known.known_at(row) for row in rows], dtype=np.int64)
-        return _Part(np.full(len(rows), number, dtype=np.int64), columns, known_at)
+        known = np.array(seen, dtype="datetime64[ms]").view(np.int64)
+        return _Part(np.full(len(rows), number, dtype=np.int64), columns, known)
+
+    def _decode(self, pages: list[RawVersion], owners: list[int]) -> tuple[Decoded, list[RawVersion], list[int]]:
+        """The pages decoded, without those of symbols whose replies hold what this decoder does not take."""
+        try:
+            return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
+        except ValueError:
+            odd = {number for number in set(owners) if not self._is_decodable(pages, owners, number)}
+        chosen = [place for place, number in enumerate(owners) if number not in odd]
+        pages, owners = [pages[place] for place in chosen], [owners[place] for place in chosen]
+        return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
+
+    def _is_decodable(self, pages: Sequence[RawVersion], owners: Sequence[int], number: int) -> bool:
+        bodies = [page[BODY] for page, owner in zip(pages, owners, strict=True) if owner == number]
+        try:
+            decode(self._call, self._table, bodies)
+        except ValueError:
+            return False
+        return True
+
+    def _known_at(self, seqs: Ints, ats: Ints) -> Ints:
+        """When values were first seen; not known where a later event shows that the clock was ahead."""
+        import numpy as np
+
+        known = ats.copy()
+        known[ats > self._moment] = _NOT_KNOWN
+        if self._clock.steps:
+            steps, least = np.array([step.seq for step in self._clock.steps]), np.array(self._clock.least)
+            places = np.searchsorted(steps, seqs, "right")
+            later = places < len(steps)
+            later[later] = least[places[later]] < ats[later]
+            known[later] = _NOT_KNOWN
+        return known
 
 
-def _as_of(rows: Sequence[Version], moment: int) -> Sequence[RawVersion]:
-    """What was recorded up to a moment, as it stood then."""
+def _as_of(store: Store, call: Call, names: Sequence[str], moment: int) -> list[Versions]:
+    """What was recorded of some symbols when the clock showed a moment."""
     return [
-        row._replace(
-            checked_at=min(row.checked_at, moment),
-            superseded_at=row.superseded_at if row.superseded_at <= moment else CURRENT,
-        )
-        for row in rows
-        if row.fetched_at <= moment
+        versions_as_of(versions, past, clock, moment)
+        for versions, past, clock in (store.symbol_and_past(call.proto_id, name) for name in names)
     ]

@@ -19,6 +19,13 @@ class TooLate(Exception):
     """A request was not sent, because the moment by which it had to be had passed. It never reaches a caller."""
 
 
+def was_sent(error: BaseException) -> bool:
+    """Whether a request that ended with this error may have reached OpenD."""
+    if isinstance(error, (NotSent, TooLate)):
+        return False
+    return isinstance(error, LinkCut) or not isinstance(error, ConnectionFailed)
+
+
 class BodyMismatch(ProtocolError):
     """A body does not come out as its SHA-1 says: it is damaged, or the two sides do not encrypt alike."""
 

@@ -104,9 +104,10 @@ def ask(client: Any, opend: Simulator, code: str, next_key: str | None = None, n
 
 
 def record_some(opend: Simulator, cache: Path) -> Path:
-    """Record HK.00700 in two versions, and US.AAPL."""
+    """Record HK.00700 in two versions, of which the first alone holds its last row, and US.AAPL."""
     with futu_si.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
         client.get_page("HK.00700", num=50)
+        opend.universe.publish("HK.00700")
         opend.universe.revise("HK.00700", 3, aggregatedShort=7)
         client.get_page("HK.00700", num=50)
         client.get_page("US.AAPL", num=50)

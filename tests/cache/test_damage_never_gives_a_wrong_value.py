@@ -20,9 +20,12 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from opend_si.cache import upkeep
-from opend_si.cache.store import LAYOUT
+from opend_si.cache.claims import Claims
+from opend_si.cache.layout import LAYOUT
 from opend_si.history.prune import prune
+from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
+from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenClient, Process, ask, assert_sound, beside, content, record_some, told, truth
 from tests.stress import damage
 
@@ -105,7 +108,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a table's definition": lambda data: data.replace(b"CREATE TABLE page", b"CREATE TABLE pagf"),
     "a table's name is no text": lambda data: data.replace(b"TABLE page", b"TABLE \xff\xfe\xff\xfe"),
     "a table's definition is no text": lambda data: data.replace(b"STRICT", b"STR\xccCT"),
-    "a column's name": lambda data: data.replace(b"superseded_at INTEGER", b"superseded_by INTEGER"),
+    "a column's name": lambda data: data.replace(b"superseded_at  INTEGER", b"superseded_by  INTEGER"),
 }
 
 
@@ -150,7 +153,7 @@ def test_damage_that_sqlite_takes_for_a_lack_of_memory_is_an_error_of_the_cache(
     open_client: OpenClient, face: ModuleType, opend: Simulator, recorded: Path
 ) -> None:
     data = recorded.read_bytes()
-    place = data.index(b"CREATE TABLE claim")
+    place = data.index(b"CREATE TABLE past")
     recorded.write_bytes(data[: place - 75] + b"\xff" * 64 + data[place - 11 :])
     with pytest.raises(face.CacheError):
         open_client("offline", recorded).get_page("HK.00700", num=50)
@@ -230,6 +233,8 @@ def test_an_empty_file_is_as_good_as_none(
 # Files that are not ours ---------------------------------------------------------------------------------------------
 
 OUR_MARK = f"PRAGMA application_id = {LAYOUT.application_id}"
+# The file's tables as they are, read from one that is empty.
+OUR_TABLES = tuple(sorted(text.split(": ", 1)[1] for text in LAYOUT.objects if not text.endswith(": None")))
 OTHERS: dict[str, tuple[str, ...]] = {
     "another program's": ("PRAGMA application_id = 77", "CREATE TABLE mail (subject TEXT)"),
     "another program's, with our version": (
@@ -240,22 +245,22 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "another program's, still without tables": ("PRAGMA application_id = 77",),
     "another program's, in WAL mode": ("PRAGMA journal_mode = WAL", "CREATE TABLE mail (subject TEXT)"),
     "a newer release's": (
-        *(OUR_MARK, "PRAGMA user_version = 2"),
+        *(OUR_MARK, "PRAGMA user_version = 3"),
         *("CREATE TABLE reply (id INTEGER PRIMARY KEY, body BLOB)", "INSERT INTO reply VALUES (1, 'precious')"),
     ),
     "a newer release's, with one more table": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "CREATE TABLE note (text TEXT)",
     ),
     "a newer release's, with one more column": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "ALTER TABLE page ADD COLUMN account TEXT",
     ),
     "a newer release's, with one more index": (
-        *(OUR_MARK, "PRAGMA user_version = 2", *LAYOUT.migrations[0].split(";")),
+        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
         "CREATE INDEX page_fetched_at ON page (fetched_at)",
     ),
-    "a newer release's, still without tables": (OUR_MARK, "PRAGMA user_version = 2"),
+    "a newer release's, still without tables": (OUR_MARK, "PRAGMA user_version = 3"),
 }
 
 
@@ -282,11 +287,6 @@ NO_DATABASES = {
     "a note": b"my notes\n",
     "Parquet": b"PAR1" + random.Random(0).randbytes(9000) + b"PAR1",
     "noise": random.Random(1).randbytes(5000),
-    "a shop's schema": b"-- my shop\nCREATE TABLE customer (id INTEGER PRIMARY KEY);\n",
-    "a disk image": bytes(2048) + random.Random(2).randbytes(9000),
-    "a database that is damaged": b"SQLite format 3\0" + random.Random(3).randbytes(9000),
-    "a database's first bytes": b"SQLite format 3\0",
-    "a database without its pages": b"SQLite format 3\0\x10\0\1\1\0\x40\x20\x20" + bytes(76) + b"\xff" * 3996,
 }
 
 
@@ -307,50 +307,16 @@ def test_a_users_file_that_was_named_by_mistake_is_refused_and_untouched(
     assert opend.requests == []
 
 
-@pytest.mark.parametrize("damage", ["noise behind the header", "header cut short"])
-def test_whatever_its_name_a_damaged_cache_with_its_mark_is_set_aside(
+@pytest.mark.parametrize("damage", ["zeros", "noise behind the header"])
+def test_whatever_its_name_a_damaged_cache_is_set_aside(
     open_client: OpenClient, opend: Simulator, cache: Path, damage: str
 ) -> None:
     own = record_some(opend, cache).rename(cache.with_name("shorts.db"))
-    content = own.read_bytes()
-    own.write_bytes(DAMAGES[damage](content) if damage in DAMAGES else content[:100])
+    own.write_bytes(DAMAGES[damage](own.read_bytes()))
     with told() as texts, open_client("online", own) as client:
         assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
     assert len(texts) == 1
     assert len(beside(own)) == 1
-
-
-@pytest.mark.parametrize("damage", ["zeros", "zeros in the first 1024 bytes"])
-def test_without_its_mark_a_damaged_cache_is_set_aside_under_the_usual_name_only(
-    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, damage: str
-) -> None:
-    damaged = DAMAGES[damage](record_some(opend, cache).read_bytes())
-    other = cache.with_name("shorts.db")
-    for path in (cache, other):
-        path.write_bytes(damaged)
-    with open_client("online", other) as client, pytest.raises(face.CacheVersionMismatch, match="it was left as it is"):
-        client.get_page("HK.00700", num=50)
-    assert other.read_bytes() == damaged
-    with told() as texts, open_client("online", cache) as client:
-        ask(client, opend, "HK.00700")
-    assert len(texts) == 1
-
-
-@pytest.mark.parametrize("mode", ["online", "offline"])
-def test_a_link_that_leads_nowhere_is_named(open_client: OpenClient, face: ModuleType, cache: Path, mode: str) -> None:
-    cache.parent.mkdir(exist_ok=True)
-    link = cache.with_name("link.db")
-    link.symlink_to(cache.parent / "nowhere" / "pages.sqlite3")
-    with open_client(mode, link) as client:
-        if mode == "offline":
-            with pytest.raises(face.CacheError, match="nowhere"):
-                client.get_page("HK.00700")
-        else:
-            with pytest.warns(
-                face.ShortInterestWarning, match=r"is a link to .*nowhere/pages\.sqlite3, where no file is"
-            ):
-                client.get_page("HK.00700")
-    assert link.is_symlink()
 
 
 def write_and_stay(link: Any, path: Path) -> None:
@@ -365,19 +331,15 @@ def write_and_stay(link: Any, path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 @pytest.mark.parametrize("owner", ["lives", "was killed"])
-@pytest.mark.parametrize("named", ["itself", "by a link"])
 def test_another_programs_file_is_untouched_while_there_is_unfinished_work_in_it(
-    open_client: OpenClient, face: ModuleType, cache: Path, owner: str, mode: str, named: str
+    open_client: OpenClient, face: ModuleType, cache: Path, owner: str, mode: str
 ) -> None:
-    link = cache.parent / "elsewhere" / "link.db"
-    link.parent.mkdir(parents=True)
-    link.symlink_to(cache)
     with Process(write_and_stay, cache) as program:
         program.hear()
         if owner == "was killed":
             program.kill()
         files = {name: cache.with_name(name).read_bytes() for name in (cache.name, f"{cache.name}-wal")}
-        client = open_client(mode, cache if named == "itself" else link)
+        client = open_client(mode, cache)
         with pytest.raises(face.CacheVersionMismatch):
             client.get_page("HK.00700", num=50)
         client.close()
@@ -397,6 +359,8 @@ CHANGES = (
     *("fetched_at = 0", "fetched_at = fetched_at - 1", f"fetched_at = {GREATEST}"),
     *("checked_at = 0", "checked_at = checked_at + 1", f"checked_at = {GREATEST}"),
     *("superseded_at = 1", "superseded_at = -1", f"superseded_at = {GREATEST}"),
+    *("superseded_seq = 1", "superseded_seq = -1", "first_seq = 0", f"first_seq = {GREATEST}", "checked_seq = 0"),
+    *("void_seq = 1", f"void_seq = {GREATEST}", "origin = 'x'", "sent = 1", "seen = x'ff'"),
     *("checksum = zeroblob(16)", "checksum = x''", "checksum = CAST(checksum || x'00' AS BLOB)"),
     *("body = x''", "body = substr(body, 1, 100)", "body = CAST(body || x'00' AS BLOB)"),
     "body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB)",
@@ -479,15 +443,15 @@ NEWEST_IS_GONE = {
     "deleted": "DELETE FROM page WHERE symbol = 'HK.00700' AND superseded_at = 0",
     "deleted, and the one before says that it is current": (
         "DELETE FROM page WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700'"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700'"
     ),
     "hidden behind the one before": (
-        "UPDATE page SET superseded_at = 1, version = 3 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
+        "UPDATE page SET superseded_seq = 9, superseded_at = 1, version = 3 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
     ),
     "below the one before": (
         "UPDATE page SET version = 0 WHERE symbol = 'HK.00700' AND superseded_at = 0;"
-        "UPDATE page SET superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
+        "UPDATE page SET superseded_seq = 0, superseded_at = 0 WHERE symbol = 'HK.00700' AND version = 1"
     ),
     "in the place of the one before": (
         "UPDATE page SET version = -version WHERE symbol = 'HK.00700';"
@@ -517,7 +481,7 @@ def test_when_the_newest_version_is_gone_the_one_before_never_comes_back(
         "DELETE FROM page WHERE version = 3",
         "UPDATE page SET body = substr(body, 1, 100) WHERE version = 3",
         "UPDATE page SET symbol = 'HK.00001' WHERE version = 3",
-        "UPDATE page SET superseded_at = 1 WHERE version = 3",
+        "UPDATE page SET superseded_seq = 9 WHERE version = 3",
         "DELETE FROM page WHERE version > 1",
         "UPDATE page SET checksum = zeroblob(16) WHERE version > 1",
     ],
@@ -556,9 +520,10 @@ def ask_in_peace(link: Any, face: ModuleType, opend: Simulator, cache: Path) -> 
 def test_a_damaged_claim_holds_nobody_up(
     face: ModuleType, opend: Simulator, cache: Path, taken_at: float | None, seconds: float
 ) -> None:
-    record_some(opend, cache)
-    execute(cache, "DELETE FROM page")
-    with closing(sqlite3.connect(cache)) as connection, connection:
+    claims = Claims(cache)
+    claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, 10), "test", 1)  # the file is there
+    claims.close()
+    with closing(sqlite3.connect(claims.path)) as connection, connection:
         claim = (3249, "HK.00700", "", 50, "a process that died", time.monotonic() if taken_at is None else taken_at)
         connection.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?, ?)", (*claim, seconds))
     with Process(ask_in_peace, face, opend, cache) as asking:
@@ -667,3 +632,56 @@ def test_online_a_page_of_a_damaged_symbol_costs_one_request(
     with open_client("online", cache) as client:
         assert len(client.get_page("HK.00700", num=10)) == 10
     assert len(opend.requests) == 1
+
+
+# The past ------------------------------------------------------------------------------------------------------------
+
+PAST = {
+    "a bit": "UPDATE past SET body = CAST(substr(body, 1, 40) || x'00' || substr(body, 42) AS BLOB)",
+    "the end": "UPDATE past SET body = CAST(substr(body, 1, 100) AS BLOB)",
+    "the checksum": "UPDATE past SET checksum = zeroblob(16)",
+    "all of it": "DELETE FROM past",
+    "its number": "UPDATE past SET block = block + 7",
+    "another symbol's": "UPDATE past SET symbol = 'US.AAPL'",
+}
+
+
+@pytest.mark.parametrize("what", PAST)
+def test_damage_in_the_past_never_touches_the_present(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, what: str
+) -> None:
+    with open_client("refresh", cache) as client:
+        for _ in range(6):
+            client.get_page("HK.00700", num=50)
+            opend.universe.publish("HK.00700")
+        opend.universe.revise("HK.00700", 9, aggregatedShort=7)
+        frame = client.history("HK.00700")
+        revisions = client.revisions("HK.00700")
+    assert len(revisions) == 1
+    bodies = [row[-1] for row in content(cache)]
+    execute(cache, PAST[what])
+    assert [row[-1] for row in content(cache)] == bodies
+    with open_client("offline", cache) as client:
+        assert_frame_equal(client.history("HK.00700"), frame)
+        assert client.revisions("HK.00700")["after"].tolist() in ([7], [])
+    assert len(list(upkeep.verify(cache))) == 1
+    opend.universe.publish("HK.00700", 2)
+    with open_client("refresh", cache) as client:
+        assert len(client.history("HK.00700")) == len(frame) + 2
+    with open_client("offline", cache) as client:
+        assert len(client.history("HK.00700")) == len(frame) + 2
+
+
+def test_a_sequence_that_was_damaged_is_counted_again(open_client: OpenClient, opend: Simulator, cache: Path) -> None:
+    with open_client("refresh", cache) as client:
+        client.get_page("HK.00700", num=50)
+        for statement in (
+            "UPDATE sequence SET seq = 0",
+            "DELETE FROM sequence",
+            "UPDATE sequence SET seq = 10000000000",
+        ):
+            opend.universe.revise("HK.00700", 2, aggregatedShort=len(statement))
+            execute(cache, statement)
+            assert ask(client, opend, "HK.00700") == "opend"
+            assert ask(open_client("offline", cache), opend, "HK.00700") == "cache"
+    assert_sound(cache)

@@ -8,21 +8,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import futu_si
 from opend_si.cache import upkeep
+from opend_si.cache.store import Store
 from opend_si.simulator import Simulator
-from tests.cache.processes import ask, assert_sound, beside, content
+from tests.cache.processes import ask, assert_sound, beside
 from tests.processes import ROOT
 
-SAMPLE = ROOT / "tests/data/cache" / "pages-v1.sqlite3"
+SAMPLE, SAMPLE_2 = (ROOT / "tests/data/cache" / f"pages-v{version}.sqlite3" for version in (1, 2))
 # Rows, cursor, first and last date, and digest of each page that is recorded in it.
 SAMPLE_PAGES = [
     (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
     (50, "50", "2026-04-30", "2025-05-23", "fc10b67348e276d1"),
     (50, "1713153600", "2026-04-30", "2024-04-15", "5c08d1249f4eb346"),
     (50, "1647316800", "2024-03-29", "2022-03-15", "3b5051dfe02f9b0b"),
+]
+SAMPLE_2_PAGES = [
+    (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
+    (50, "50", "2026-04-30", "2025-05-23", "2afafea53d2a60c2"),
+    (50, "1713153600", "2026-04-30", "2024-04-15", "8111e7033d153433"),
+    (50, "1647316800", "2024-03-29", "2022-03-15", "ae67e0a808ab106b"),
 ]
 SAMPLE_CLOSES = [467.8, 493.4, 510.5]
 
@@ -33,7 +41,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def make_sample(path: Path) -> None:
-    """Make what tests/data/cache/pages-v1.sqlite3 is; run once, with the release whose schema it is."""
+    """Make what the files in tests/data/cache are; each once, with the release whose schema it is."""
     with (
         Simulator(cursor="offset") as opend,
         futu_si.Client(opend.host, opend.port, mode="refresh", cache=path) as client,
@@ -47,7 +55,7 @@ def make_sample(path: Path) -> None:
         client.get_page("US.AAPL", first.next, num=50)
 
 
-def assert_is_the_sample(client: Any) -> None:
+def assert_is_the_sample(client: Any, expected: Any = SAMPLE_PAGES) -> None:
     """The values that were recorded are written down here: no code of today takes part in what is expected."""
     aapl = client.get_page("US.AAPL", num=50)
     pages = [
@@ -64,11 +72,12 @@ def assert_is_the_sample(client: Any) -> None:
         )
         for page in pages
     ]
-    assert summary == SAMPLE_PAGES
+    assert summary == expected
     tencent = pages[0].hk
     assert tencent["aggregated_short"].to_list()[3] == 7  # the second version, not the first
     assert tencent["close_price"].to_list()[:3] == SAMPLE_CLOSES
-    assert aapl.us["close_price"].to_list()[:3] == [78.96, 96.36, 115.38]
+    closes = [78.96, 96.36, 115.38] if expected is SAMPLE_PAGES else [58.62, 51.05, 47.3]
+    assert aapl.us["close_price"].to_list()[:3] == closes
 
 
 def test_a_file_of_schema_1_replays(face: ModuleType, cache: Path) -> None:
@@ -94,7 +103,36 @@ def test_a_file_of_schema_1_is_recorded_into(face: ModuleType, opend: Simulator,
     shutil.copyfile(SAMPLE, cache)
     with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
         assert [ask(client, opend, code) for code in ("HK.00700", "US.GME")] == ["opend", "opend"]
-    assert [row[5] for row in content(cache) if row[2:5] == ("HK.00700", "", 50)] == [1, 2, 3]
+    assert_sound(cache)
+    with closing(Store(cache)) as store:
+        present, past, _ = store.symbol_and_past(3249, "HK.00700")
+    rows = [*present.rows, *(version for version, _ in past)]
+    assert sorted(row.version for row in rows if (row.next_key, row.num) == ("", 50)) == [1, 2, 3]
+    assert [row.is_void for row in sorted(rows, key=lambda row: row.first_seq)] == [True] * 4 + [False]
+
+
+def test_a_file_of_schema_2_replays_and_keeps_its_past(face: ModuleType, cache: Path) -> None:
+    shutil.copyfile(SAMPLE_2, cache)
+    with face.Client(mode="offline", cache=cache) as client:
+        assert_is_the_sample(client, SAMPLE_2_PAGES)
+        assert client.revisions("HK.00700")["after"].tolist() == [7]
+    assert cache.read_bytes() == SAMPLE_2.read_bytes()
+    assert_sound(cache)
+    assert upkeep.info(cache).versions == 6
+
+
+def test_a_migrated_file_answers_and_looks_back_as_before(face: ModuleType, opend: Simulator, cache: Path) -> None:
+    shutil.copyfile(SAMPLE, cache)
+    with face.Client(mode="offline", cache=cache) as client:
+        before = client.revisions("HK.00700")
+        page = client.get_page("US.AAPL", num=50)
+    with face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=None) as client:
+        assert client.get_page("US.AAPL", num=50).source == "cache"
+        client.get_page("US.GME")  # something is recorded
+    with face.Client(mode="offline", cache=cache) as client:
+        assert client.get_page("US.AAPL", num=50).fetched_at == page.fetched_at
+        pd.testing.assert_frame_equal(client.revisions("HK.00700"), before)
+        assert before[["before", "after"]].to_numpy().tolist() != []
     assert_sound(cache)
 
 
@@ -107,6 +145,6 @@ def test_a_file_made_today_has_the_tables_of_the_sample(cache: Path) -> None:
             return marks, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
 
     copy = cache.with_name("sample.sqlite3")
-    shutil.copyfile(SAMPLE, copy)
+    shutil.copyfile(SAMPLE_2, copy)
     make_sample(cache)
     assert schema(cache) == schema(copy)

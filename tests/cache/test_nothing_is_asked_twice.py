@@ -194,8 +194,13 @@ def versions(cache: Path) -> list[tuple[int, bool, bytes]]:
     store = Store(cache, may_write=False)
     try:
         names = [name for market in ("HK", "US") for name in store.symbols(SHORT_INTEREST.proto_id, market)]
-        records = store.records(SHORT_INTEREST.proto_id, names)
-        return [(row.version, row.is_current, row.body) for record in records for row in record.rows]
+        found = [store.symbol_and_past(SHORT_INTEREST.proto_id, name) for name in names]
+        rows = [[*(version for version, _ in past), *record.rows] for record, past, _ in found]
+        return [
+            (row.version, row.is_current, row.body)
+            for own in rows
+            for row in sorted(own, key=lambda row: row.first_seq)
+        ]
     finally:
         store.close()
 
@@ -303,7 +308,7 @@ def test_the_file_is_ours_and_a_rollback_journal(recording: Any, cache: Path) ->
     recording.get_page("HK.00700")
     with closing(sqlite3.connect(cache)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (0x4F505349,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
@@ -330,7 +335,9 @@ def test_an_export_replays_what_was_chosen_and_nothing_else(
         upkeep.export(cache, target)
     with pytest.raises(face.CacheMiss, match=r"US\.MSFT"):
         upkeep.export(cache, tmp_path / "other.sqlite3", ["US.MSFT"])
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["handed-on.sqlite3", "pages.sqlite3"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        *("handed-on.sqlite3", "pages.claims.sqlite3", "pages.sqlite3")
+    ]
 
 
 def test_pruning_takes_superseded_versions_only_and_no_row_with_them(
@@ -361,7 +368,7 @@ def test_info_counts_what_is_there(face: ModuleType, opend: Simulator, cache: Pa
         opend.universe.publish("US.AAPL")
         last = client.get_page("US.AAPL", num=50)
     told = upkeep.info(cache)
-    assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 150)
+    assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 151)
     assert (told.path, told.bytes) == (cache, cache.stat().st_size)
     assert (told.oldest, told.newest) == (first.fetched_at, last.fetched_at)
 

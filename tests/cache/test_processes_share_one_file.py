@@ -233,7 +233,7 @@ def open_many(link: Any, folder: Path) -> None:
         error = None
         store, budget = Store(folder / f"{number}.pages"), Budget(folder / f"{number}.budget")
         try:
-            store.recall(key)
+            store.symbol(key.call.proto_id, str(key.symbol))
             slot = budget.reserve("bucket", rate, 1)
             assert isinstance(slot, Slot)  # there are enough for all
             budget.settle(slot, rate)

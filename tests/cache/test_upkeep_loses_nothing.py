@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 import futu_si
 from opend_si.cache import upkeep
-from opend_si.cache.store import CURRENT, Store, Versions
+from opend_si.cache.store import Store
+from opend_si.cache.versions import Versions
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.history.prune import prune
 from opend_si.simulator import Simulator, Universe
@@ -41,7 +42,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that takes a while to read: one page of 50 rows under many symbols and cursors."""
     folder = tmp_path_factory.mktemp("large")
     with Simulator() as opend, closing(Store(record_some(opend, folder / "one.sqlite3"), may_write=False)) as store:
-        page = next(row for row in store.symbol(3249, "HK.00700").rows if row.superseded_at == CURRENT)
+        page = next(row for row in store.symbol(3249, "HK.00700").rows if row.is_current)
     path = folder / "large.sqlite3"
     with closing(Store(path)) as store:
         store.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
@@ -80,7 +81,7 @@ def test_who_writes_meanwhile_waits_for_one_symbol_and_not_for_all(large: Path, 
             while hearing.is_alive():
                 asked_at = time.monotonic()
                 connection.execute("BEGIN IMMEDIATE")
-                connection.execute("INSERT OR REPLACE INTO claim VALUES (3249, 'HK.00700', '', 50, 'test', 0, 0)")
+                connection.execute("INSERT OR REPLACE INTO step VALUES (1, 1)")
                 connection.execute("COMMIT")
                 waits.append(time.monotonic() - asked_at)
                 time.sleep(0.02)

@@ -1,33 +1,53 @@
-"""The modes, as one table: whether a recorded page answers, given when it was last checked."""
+"""The modes, as one table: whether a recorded page answers, given when it was said and last checked."""
 
 import pytest
 
-from opend_si.client.freshness import fresh_since
+from opend_si.cache.versions import Clock, Event
+from opend_si.client.freshness import Freshness
+from opend_si.history.record import Asked
+from opend_si.history.statements import Statement
 from opend_si.settings import Mode
 
-ASKED = 1_000_000_000
-HOUR = 3600.0
+ASKED = Asked(seq=10, at=1_000_000_000, mono=10**18)
+HOUR, MILLISECOND = 3600.0, 10**6
+
+
+def said(seq: int, age: int, sent: int) -> Statement:
+    """A page that was last checked as the event `seq`, so many milliseconds before the question by the clock and really."""
+    sent_at = ASKED.mono - sent * MILLISECOND
+    return Statement("", 50, 0, (), None, first_seq=1, checked_seq=seq, checked_at=ASKED.at - age, sent=sent_at)
 
 
 @pytest.mark.parametrize(
-    ("mode", "checked_at", "max_age", "answers"),
+    ("mode", "seq", "age", "sent", "max_age", "answers"),
     [
-        # mode, when the page was checked, max_age in seconds, whether it answers
-        ("online", ASKED - 1000, HOUR, True),
-        ("online", ASKED - 3_600_000, HOUR, False),  # exactly max_age old is expired
-        ("online", ASKED - 3_599_999, HOUR, True),
-        ("online", ASKED - 3_600_001, HOUR, False),
-        ("online", ASKED - 3_600_001, None, True),  # None: pages do not expire
-        ("online", 0, None, True),
-        ("online", ASKED, 0, False),  # 0: always asked again …
-        ("online", ASKED + 1, 0, True),  # … but another thread's answer to the same question will do
-        ("refresh", ASKED - 1000, None, False),
-        ("refresh", ASKED, None, False),
-        ("refresh", ASKED + 1, None, True),
-        ("offline", ASKED - 1000, HOUR, True),
-        ("offline", 0, 0, True),
-        ("bypass", ASKED, None, False),
+        # mode; the number of its event; its age by the clock, and by the monotonic clock; max_age; whether it answers
+        ("online", 5, 1000, 1000, HOUR, True),
+        ("online", 5, 3_600_000, 3_600_000, HOUR, False),  # exactly max_age old is expired
+        ("online", 5, 3_599_999, 3_599_999, HOUR, True),
+        ("online", 5, 3_600_001, 3_600_001, None, True),  # None: pages do not expire
+        ("online", 5, 10**9, 10**9, None, True),
+        ("online", 5, 1000, 3_600_001, HOUR, False),  # the clock was set back since: the other one knows it
+        ("online", 5, 3_600_001, 1000, HOUR, False),  # it was set ahead: then it is asked again once
+        ("online", 5, -1, 1000, HOUR, False),  # of no age that is known
+        ("online", 10, 0, 0, 0, False),  # 0: always asked again …
+        ("online", 11, 0, -1, 0, True),  # … but another's answer to the same question will do
+        ("online", 11, 0, 1, 0, False),  # not one that OpenD gave before it was asked, and that was recorded after
+        ("refresh", 5, 1000, 1000, None, False),
+        ("refresh", 11, 0, -1, None, True),
+        ("refresh", 11, 0, 1, None, False),
+        ("offline", 5, 1000, 1000, HOUR, True),
+        ("offline", 5, -(10**9), 10**9, 0, True),
+        ("bypass", 5, 0, 0, None, False),
     ],
 )
-def test_every_mode_does_what_it_says(mode: str, checked_at: int, max_age: float | None, answers: bool) -> None:
-    assert (checked_at >= fresh_since(Mode(mode), ASKED, max_age)) is answers
+def test_every_mode_does_what_it_says(
+    mode: str, seq: int, age: int, sent: int, max_age: float | None, answers: bool
+) -> None:
+    assert Freshness(Mode(mode), ASKED, max_age, Clock())(said(seq, age, sent)) is answers
+
+
+def test_what_a_clock_dated_that_was_ahead_is_of_no_age() -> None:
+    page = said(5, 1000, 1000)
+    clocks = Clock(Event(9, ASKED.at), (Event(7, page.checked_at - 1),)), Clock(Event(9, ASKED.at), (Event(4, 0),))
+    assert [Freshness(Mode.ONLINE, ASKED, HOUR, clock)(page) for clock in clocks] == [False, True]

@@ -1,5 +1,6 @@
 """Threads and processes together: one request per page per machine, one rate budget, whoever dies."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -175,6 +176,39 @@ def test_after_a_restart_of_the_machine_old_slots_are_not_in_force(tmp_path: Pat
     insert = "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
     budget._database.write(lambda connection: connection.executemany(*insert))
     assert isinstance(budget.reserve("a", rate, timeout=12.0), Slot)
+    budget.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_budget_file_that_is_taken_away_while_in_use_begins_no_new_allowance(tmp_path: Path, how: str) -> None:
+    path, rate = tmp_path / "budget.sqlite3", Rate(3, 0.4)
+    first, second = Budget(path), Budget(path)
+    for budget in (first, second, first):
+        assert isinstance(budget.reserve("a", rate, timeout=0.1), Slot)
+    path.unlink()
+    if how == "replaced":
+        Budget(tmp_path / "other.sqlite3").reserve("b", rate, timeout=0.1)
+        (tmp_path / "other.sqlite3").rename(path)
+    for budget, bucket in ((first, "a"), (second, "a"), (Budget(path), "another's")):
+        assert not isinstance(budget.reserve(bucket, rate, timeout=0.1), Slot)
+        assert budget.allowance(bucket, rate).requests == 0
+    while not isinstance(wait := second.reserve("a", rate, timeout=0.1), Slot):
+        assert 0 <= wait <= 0.5
+    first.close()
+    second.close()
+
+
+def test_a_budget_file_that_a_power_cut_damaged_is_begun_anew_with_a_window_used(tmp_path: Path) -> None:
+    path, rate = tmp_path / "budget.sqlite3", Rate(3, 0.3)
+    path.write_bytes(b"no database" * 100)
+    budget = Budget(path)
+    with pytest.raises(futu_si.CacheCorrupt):  # somebody may have slots in it
+        budget.reserve("a", rate, timeout=0.1)
+    os.utime(path, (1, 1))  # of before the machine was started
+    assert not isinstance(budget.reserve("a", rate, timeout=0.1), Slot)
+    assert [file.name for file in tmp_path.iterdir()] == ["budget.sqlite3"]
+    while not isinstance(wait := budget.reserve("a", rate, timeout=0.1), Slot):
+        assert 0 <= wait <= 0.4
     budget.close()
 
 

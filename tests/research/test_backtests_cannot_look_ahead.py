@@ -127,7 +127,8 @@ def test_pandas_joins_them_as_they_come(client: Any) -> None:
     joined = pd.merge_asof(both, panel, left_on="date", right_on="published_by", by="symbol", suffixes=("", "_of_row"))
     apple = joined[joined["symbol"] == "US.AAPL"]
     assert apple["shares_short"].tolist() == by_column["shares_short"].tolist()
-    for row in joined.itertuples():
+    rows: Any = joined.itertuples()
+    for row in rows:
         assert row.published_by <= row.date
     seen = pd.DataFrame({"moment": pd.to_datetime(["2026-12-01", "2100-01-01"], utc=True)})
     assert (

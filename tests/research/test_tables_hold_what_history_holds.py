@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from math import inf, nan
 from pathlib import Path
@@ -23,7 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import futu_si
-from opend_si.cache.store import Store, Version
+from opend_si.cache.store import Store
+from opend_si.cache.versions import Event, Version
+from opend_si.errors import ProtocolError
+from opend_si.history.ledger import judged
+from opend_si.history.symbol import make_statement
 from opend_si.pages import END, Content, PageKey
 from opend_si.research import arrow
 from opend_si.research.arrow import decode
@@ -106,16 +110,32 @@ def test_no_replies_are_decoded_to_no_rows() -> None:
 
 
 def recorded(next_key: str, rows: list[tuple[int, int]], leads_on: bool, after: int, fetched: int, checked: int) -> Any:
+    """A page; its rows, its cursor and the row before it are numbers of days."""
     reply = SHORT_INTEREST.response(retType=common.RetType.SUCCEED)
     reply.s2c.SetInParent()
-    for at, value in rows:
-        reply.s2c.hkItemList.add(timestamp=at, timestampStr=str(at), aggregatedShort=value)
-    reply.s2c.nextKey = str(rows[-1][0]) if leads_on and rows else END
-    key = PageKey.check(SHORT_INTEREST, "HK.00700", next_key or None, 50)
-    page = Version.reply(key, bytes(reply.SerializeToString()), fetched - 1, fetched, after)
-    return page._replace(checked_at=checked)
+    for day, value in rows:
+        reply.s2c.hkItemList.add(timestamp=day * DAY, timestampStr=str(day), aggregatedShort=value)
+    reply.s2c.nextKey = str(rows[-1][0] * DAY) if leads_on and rows else END
+    key = PageKey.check(SHORT_INTEREST, "HK.00700", str(int(next_key) * DAY) if next_key else None, 50)
+    page = Version.reply(key, bytes(reply.SerializeToString()), Event(fetched, fetched), after=after * DAY)
+    return page._replace(checked_seq=checked, checked_at=checked)
 
 
+def judge(pages: list[Any]) -> list[Any]:
+    """The pages as they are recorded one after the other: what is fit for no history, and what others contradict, is void."""
+    key, said = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), {}
+    pages = [
+        page._replace(first_seq=10 * page.first_seq + place, checked_seq=10 * page.checked_seq + place)
+        for place, page in enumerate(pages)
+    ]
+    for page in pages:
+        with suppress(ProtocolError):
+            said[page.first_seq] = make_statement(key, page, Content.read(key, page.body))
+    void = {statement.first_seq: statement.void_seq for statement in judged(said.values())}
+    return [page._replace(void_seq=void.get(page.first_seq, page.first_seq)) for page in pages]
+
+
+DAY = 86400
 HEAD = ("", [(30, 0), (20, 0)], True, 0, 10, 10)
 TAIL = ("20", [(10, 0)], False, 20, 11, 11)
 
@@ -141,7 +161,6 @@ TAIL = ("20", [(10, 0)], False, 20, 11, 11)
         ([HEAD, TAIL, ("", [(40, 0), (30, 0), (25, 0), (20, 0)], True, 0, 12, 12)], False),  # a row appeared
         ([HEAD, TAIL, ("", [(30, 0)], False, 0, 12, 12)], False),  # the end moved up
         ([("", [], False, 0, 10, 10)], True),  # no rows at all
-        ([("", [], False, 0, 10, 10), *(HEAD, TAIL)], False),  # at one moment both none and some
         ([("", [], False, 0, 9, 9), HEAD, TAIL], True),  # none, then some
         ([HEAD, TAIL, ("", [], False, 0, 12, 12)], False),  # some, then none
         ([("", [(20, 0), (30, 0)], True, 0, 10, 10), TAIL], False),  # out of order
@@ -150,7 +169,7 @@ TAIL = ("20", [(10, 0)], False, 20, 11, 11)
     ],
 )
 def test_a_symbol_is_plain_only_where_nothing_is_to_decide(pages: list[Any], is_plain: bool) -> None:
-    rows = [recorded(*page) for page in pages]
+    rows = judge([recorded(*page) for page in pages])
     # Plain symbols on both sides: what is wrong with one does not touch the others.
     beside = [recorded(*HEAD), recorded(*TAIL)]
     all_pages = [*beside, *rows, *beside]
@@ -158,7 +177,7 @@ def test_a_symbol_is_plain_only_where_nothing_is_to_decide(pages: list[Any], is_
     decoded = decode(SHORT_INTEREST, TABLES["HK"], [page.body for page in all_pages])
     found = resolve(3, owners, all_pages, decoded)
     assert found.is_plain.tolist() == [True, is_plain, True]
-    ats = decoded.columns["timestamp"].to_numpy()[found.rows]
+    ats = decoded.columns["timestamp"].to_numpy()[found.rows] // DAY
     by_symbol = {number: ats[found.symbols == number].tolist() for number in range(3)}
     assert by_symbol[0] == by_symbol[2] == [10, 20, 30]
     assert by_symbol[1] == (sorted({at for page in pages for at, _ in page[1]}) if is_plain else [])
@@ -167,7 +186,8 @@ def test_a_symbol_is_plain_only_where_nothing_is_to_decide(pages: list[Any], is_
 def test_a_value_is_known_since_the_first_page_that_it_came_with() -> None:
     pages = [recorded(*HEAD), recorded(*TAIL), recorded("", [(40, 0), (30, 0)], True, 0, 12, 20)]
     decoded = decode(SHORT_INTEREST, TABLES["HK"], [page.body for page in pages])
-    assert resolve(1, [0, 0, 0], pages, decoded).known_at.tolist() == [11, 10, 10, 12]
+    found = resolve(1, [0, 0, 0], pages, decoded)
+    assert found.seen_seq.tolist() == found.seen_at.tolist() == [11, 10, 10, 12]
 
 
 # Tables ----------------------------------------------------------------------------------------------------------------

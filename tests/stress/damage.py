@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import futu_si
-from opend_si.cache.store import LAYOUT
+from opend_si.cache.layout import LAYOUT
 from opend_si.errors import CacheError, CacheVersionMismatch, ShortInterestWarning
 from opend_si.simulator import Simulator
 

@@ -20,7 +20,7 @@ from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.server import Gateway
 from opend_si.history.ledger import Ledger
 from opend_si.history.statements import BOTTOM, Statement, check_page
-from opend_si.history.walk import MAX_RESTARTS, walk
+from opend_si.history.walk import MAX_RESTARTS, Told, walk
 from opend_si.pages import END, Content, Page, PageKey, Row
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
@@ -160,9 +160,9 @@ def walks(chance: random.Random) -> int:
     times = sorted({chance.randrange(-3, 60) * chance.choice((1, 1, 1000)) for _ in range(40)}, reverse=True)
     cursors: list[str | None] = [None, *(str(time) for time in times), "x", "y"]
     cursors = chance.sample(cursors, chance.randrange(1, min(30, len(cursors))))
-    plan = walk(Ledger(), 1, chance.choice((BOTTOM, 0, 20)), 10)
+    ledger, seq = Ledger(), 0
+    plan = walk(ledger, lambda _: True, chance.choice((BOTTOM, 0, 20)))
     asked: Counter[str] = Counter()
-    moment = 20
     # Rows that go on where the last page ended, so that only its cursors can tell a circle.
     leads_on = chance.random() < 0.3
     try:
@@ -170,14 +170,14 @@ def walks(chance: random.Random) -> int:
         while True:
             asked[step.next_key] += 1
             assert asked[step.next_key] <= MAX_RESTARTS, "it goes in a circle"
-            moment += chance.randrange(2)
+            sent_seq, seq = seq, seq + 1
             rows = tuple(_hostile_rows(chance, times, step.after if leads_on else None))
             following = chance.choice(cursors) if rows else None
             if rows and chance.random() < 0.6:
                 following = str(rows[-1].at)
-            step = plan.send(
-                Statement(step.next_key, 50, step.after, rows, following, 10, max(moment, 11), max(moment, 11))
-            )
+            said = Statement(step.next_key, 50, step.after, rows, following, first_seq=seq, checked_seq=seq)
+            ledger = ledger.grown(said, ledger.judge(said, 0, chance.choice((sent_seq, 0))))
+            step = plan.send(Told(said, ledger))
     except StopIteration as done:
         ats = [row.at for row in done.value.rows]
         assert ats == sorted(set(ats), reverse=True), "rows are doubled or out of order"

@@ -305,14 +305,16 @@ from opend_si.errors import ProtocolError
 from opend_si.history.ledger import Ledger
 from opend_si.history.statements import BOTTOM, Statement
 from opend_si.pages import Row
-from opend_si.history.walk import walk
+from opend_si.history.walk import Told, walk
 
-plan = walk(Ledger(), 1, BOTTOM, 1)
+ledger = Ledger()
+plan = walk(ledger, lambda _: True, BOTTOM)
 step = next(plan)
 try:
-    for _ in range(100):  # all within one tick of the clock
-        reply = Statement(step.next_key, 50, step.after, (Row(7, (7,)),), "x", 1, 2, 2)
-        step = plan.send(reply)
+    for seq in range(1, 100):
+        reply = Statement(step.next_key, 50, step.after, (Row(7, (7,)),), "x", first_seq=seq, checked_seq=seq)
+        ledger = ledger.grown(reply, ledger.judge(reply, 0, seq - 1))
+        step = plan.send(Told(reply, ledger))
 except ProtocolError:
     print("refused")
 """

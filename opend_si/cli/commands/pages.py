@@ -142,7 +142,7 @@ def _oldest_first(found: HistoryRows) -> Rows:
     own = Rows.of_table(table, columns)
     days = [day_of(row.at, table.market) for row in rows]
     public = [published_by(table, day) for day in days]
-    moments = [moment(known_at) for known_at in reversed(found.known_at)]
+    moments = [None if known_at is None else moment(known_at) for known_at in reversed(found.known_at)]
     return Rows(["date", *own.names, "published_by", "known_at"], [days, *own.columns, public, moments], own.units)
 
 

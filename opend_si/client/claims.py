@@ -1,0 +1,80 @@
+"""Once a machine: of the threads and processes that want a page one fetches it, and the others wait for theirs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from opend_si.cache.claims import Claims
+from opend_si.client.steps import Sleep, Steps
+from opend_si.pages import PageKey
+from opend_si.settings import MAX_TIMEOUT
+
+_T = TypeVar("_T")
+
+# Seconds between two looks for the page that another thread or process is fetching; it doubles up to the last.
+_FIRST_LOOK, _LAST_LOOK = 0.005, 0.08
+# A right that was taken no longer ago than this is not taken again before a request is sent, and lasts so much longer.
+_GRACE = 0.5
+
+
+class ClaimLost(Exception):
+    """Another has the right to fetch the page now."""
+
+
+class Claim:
+    """This thread's right to fetch a page. It lapses by itself after the longest time that a request can last."""
+
+    def __init__(self, claims: Claims, key: PageKey, seconds: float) -> None:
+        self._grace = min(_GRACE, seconds, MAX_TIMEOUT - seconds)
+        self._claims, self._key, self._seconds = claims, key, seconds + self._grace
+        self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self._taken_at = 0.0
+
+    def take(self) -> bool:
+        """Take or renew it. False: another has it."""
+        taken_at = time.monotonic()
+        if not self._claims.take(self._key, self._owner, self._seconds):
+            return False
+        self._taken_at = taken_at
+        return True
+
+    def hold(self) -> None:
+        """Have it for the longest time of a request from now; `ClaimLost` if another has it."""
+        if time.monotonic() - self._taken_at > self._grace and not self.take():
+            raise ClaimLost
+
+    def renew(self) -> None:
+        """Renew it if half of its time has passed."""
+        if time.monotonic() - self._taken_at > self._seconds / 2 and not self.take():
+            raise ClaimLost
+
+    def give_back(self) -> None:
+        self._claims.release(self._key, self._owner)
+
+
+def once(
+    claims: Claims, key: PageKey, seconds: float, look: Callable[[], _T | None], fetch: Callable[[Claim], Steps[_T]]
+) -> Steps[_T]:
+    """What `fetch` gives; or what `look` finds, once another thread or process has fetched the page.
+
+    `seconds` is how long a request lasts at most.
+    """
+    claim = Claim(claims, key, seconds)
+    pause = _FIRST_LOOK
+    while True:
+        try:
+            while not claim.take():
+                yield Sleep(pause)
+                pause = min(2 * pause, _LAST_LOOK)
+                if (found := look()) is not None:
+                    return found
+            if (found := look()) is not None:  # it came between the first look and the claim
+                return found
+            return (yield from fetch(claim))
+        except ClaimLost:
+            continue  # it lapsed while we waited, and another took it
+        finally:
+            claim.give_back()
