@@ -54,7 +54,11 @@ class Questions:
         self._answers.close()
 
     def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
-        return self._answers.page(PageKey.check(call, code, next_key, num))
+        return self.page_of(PageKey.check(call, code, next_key, num))
+
+    def page_of(self, key: PageKey) -> Steps[Page]:
+        """The page of a key that has been checked."""
+        return self._answers.page(key)
 
     def pages(self, call: Call, code: object) -> PageWalk:
         return self._answers.pages(_longest(call, code))

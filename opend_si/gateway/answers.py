@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from weakref import WeakSet
 
@@ -20,7 +21,7 @@ from opend_si.errors import (
     ShortInterestError,
 )
 from opend_si.gateway.recent import Recent
-from opend_si.pages import Page, PageKey
+from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings
@@ -86,9 +87,7 @@ class PageAnswers:
         """The body of the reply to a request's body: rows or a refusal, within the patience."""
         self.given += 1
         try:
-            asked = PageKey.of_request(call, body)
-            # Checked again as what a user passes: a request that cannot be right costs none at OpenD.
-            key = PageKey.check(call, str(asked.symbol), asked.next_key or None, asked.num)
+            key = _checked(PageKey.of_request(call, body))
         except ProtocolError:
             return _refused(common.RetType.INVALID, "")
         except InvalidArgument as error:
@@ -136,6 +135,18 @@ class PageAnswers:
         return rate_text(key.call, rate if isinstance(rate, Rate) else key.call.rate)
 
 
+def _checked(asked: PageKey) -> PageKey:
+    """What a client asks for; `InvalidArgument` where that cannot be right, so that it costs no request.
+
+    Its cursor may be one that only OpenD knows: clients have them from before this gateway was started.
+    """
+    key = PageKey.check(asked.call, str(asked.symbol), None, asked.num)
+    cursor = asked.next_key
+    if cursor == END or len(cursor) > MAX_CURSOR_LENGTH or not cursor.isprintable():
+        raise InvalidArgument(f"next_key {cursor[:40]!r} leads to no page: pass the previous page's as it came")
+    return replace(key, next_key=cursor)
+
+
 def _refused(ret_type: int, text: str, err_code: int = 0) -> bytes:
     return bytes(write_refusal(ret_type, text, err_code).SerializeToString())
 
@@ -150,7 +161,7 @@ class _Engine(AsyncioClient):
         self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
 
     async def page(self, key: PageKey) -> Page:
-        return await self._drive(self._ask.page(key.call, str(key.symbol), key.next_key or None, key.num))
+        return await self._drive(self._ask.page_of(key))
 
     async def greeting(self) -> Greeting:
         return await self._connection.greeting()

@@ -20,7 +20,7 @@ from opend_si.wire.session import CLIENT_NAME, Greeting
 from opend_si_schema import common, init_connect
 
 # Longest InitConnect that is opened, encrypted: it has some hundred bytes, and every block costs time.
-_MAX_BYTES = 4096
+_MAX_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ FIRST_SECONDS = 10.0
 GREETING_SECONDS = 3.0
 # Seconds that OpenD has for what it still owes to a client that says no more, and a client for what it still has to take.
 LAST_SECONDS = 5.0
+# How often a client may send InitConnect on one link: each costs the work of the RSA key. The official ones send one.
+MOST_GREETINGS = 16
 # Requests of one client that are being answered; its next bytes are read when there is room.
 MOST_ANSWERS = 64
 _CHUNK = 256 * 1024
@@ -83,6 +85,7 @@ class Link:
         self._cutter = Cutter(policy.EVERYTHING)
         self._conversation: Conversation | None = None
         self._opend: _Upstream | None = None
+        self._greetings = 0
         self._trade_refusal = policy.NO_TRADE
         self._answers: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST_ANSWERS)
@@ -156,6 +159,9 @@ class Link:
 
     async def _greet(self, taken: Taken) -> None:
         """InitConnect: to OpenD as it came, or answered here."""
+        self._greetings += 1
+        if self._greetings > MOST_GREETINGS:
+            raise ProtocolError(f"it has sent InitConnect more than {MOST_GREETINGS} times")
         key = self._gateway.key()
         hello = read_request(taken.data, key)
         if hello is None:

@@ -64,7 +64,7 @@ def test_every_reply_is_the_one_that_opend_sends(
     through, direct = (asking(server, SHORT_INTEREST, bits, algorithm) for server in (gateway, opend))
     for key in (
         PageKey.check(SHORT_INTEREST, "HK.99999"),
-        PageKey.check(SHORT_INTEREST, "HK.00700", "abc", 10),
+        replace(PageKey.check(SHORT_INTEREST, "HK.00700"), next_key="abc"),
         PageKey.check(SHORT_INTEREST, "HK.01810", "1600000000", 50),
     ):
         assert through(key.request()) == direct(key.request())
@@ -93,14 +93,17 @@ def test_a_request_that_cannot_be_right_costs_none(opend: Simulator, front: Star
     message.c2s.security.market, message.c2s.security.code = 21, "600519"
     with Asker(gateway.host, gateway.port) as asker:
         bodies = [message.SerializeToString(), b"\xff\xff"]
-        bodies += [replace(PageKey.check(SHORT_INTEREST, "HK.00700"), num=num).request() for num in (0, 51, -1)]
+        key = PageKey.check(SHORT_INTEREST, "HK.00700")
+        bodies += [replace(key, num=num).request() for num in (0, 51, -1)]
+        bodies += [replace(key, next_key=cursor).request() for cursor in ("-1", "1\n", "1" * 300)]
         said = []
         for body in bodies:
             asker.ask(PAGE, body)
             said.append(keep_alive.Response.FromString(asker.reply().body))
-    assert [reply.retType for reply in said] == [-1, -500, -1, -1, -1]
+    assert [reply.retType for reply in said] == [-1, -500, -1, -1, -1, -1, -1, -1]
     assert "market 21" in said[0].retMsg
     assert "num is 51" in said[3].retMsg
+    assert all("next_key" in reply.retMsg for reply in said[5:])
     assert opend.requests == []
 
 

@@ -55,6 +55,7 @@ GARBAGE = {
     "an InitConnect that has no end": encode_frame(Frame(INIT_CONNECT, 1, bytes(100_000))),
     "a page whose checksum is wrong": HELLO + HEADER.pack(b"FT", PAGE, 0, 0, 2, 3, bytes(20), bytes(8)) + b"abc",
     "a page of 1 MB": HELLO + HEADER.pack(b"FT", PAGE, 0, 0, 2, 2**20, bytes(20), bytes(8)),
+    "InitConnect without end": HELLO * 20,
     "garbage behind a greeting": HELLO + b"garbage that is longer than a header of 44 bytes",
 }
 
