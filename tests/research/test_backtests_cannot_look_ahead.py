@@ -110,9 +110,9 @@ def test_wrong_questions_are_refused(client: Any) -> None:
             ask("US.AAPL", as_of="2020-01-01", by="exchange")
 
 
-def prices(unit: str | None = None) -> pd.DataFrame:
+def prices() -> pd.DataFrame:
     days = pd.bdate_range("2025-01-01", "2026-06-30")
-    return pd.DataFrame({"date": days if unit is None else days.as_unit(unit), "price": np.arange(len(days)) / 4})
+    return pd.DataFrame({"date": days, "price": np.arange(len(days)) / 4})
 
 
 def test_pandas_joins_them_as_they_come(client: Any) -> None:

@@ -71,7 +71,8 @@ def test_duckdb_windows_give_the_same(of: list[list[int | None]]) -> None:
         WINDOW w AS (PARTITION BY symbol ORDER BY date ROWS BETWEEN {REPORTS} PRECEDING AND 1 PRECEDING)
         ORDER BY place
     """
-    theirs = duckdb.sql(query).df()
+    found: Any = duckdb.sql(query)
+    theirs = found.df()
     ours = with_history(frame, reports=REPORTS).dropna(subset="shares_short")[ADDED]
     for name in ADDED:
         np.testing.assert_allclose(

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from opend_si.client.questions import Questions
 from opend_si.client.steps import Exchange
+from opend_si.dates import AsOf
 from opend_si.errors import OpenDError, ProtocolError, ShortInterestError
 from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.server import Gateway
@@ -202,7 +203,7 @@ def questions(chance: random.Random) -> int:
     known = [body for key, body in samples() if key.call is call and str(key.symbol) == code]
     replies = [_turned(call, body, chance) for body in chance.choices(known, k=8)]
     is_history = chance.random() < 0.5
-    steps: Any = asked.history(call, code, None, None, None) if is_history else asked.pages(call, code)
+    steps: Any = asked.history(call, code, None, None, AsOf()) if is_history else asked.pages(call, code)
     requests = 0
     with suppress(ShortInterestError):
         if is_history:
