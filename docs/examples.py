@@ -36,7 +36,7 @@ from opend_si.simulator import Simulator
 FOLDER = Path(__file__).parent
 # Those whose examples run here. Those for developers tell how to change the code: tests of their own follow them.
 GUIDE = (
-    *("index", "concepts", "offline", "engines", "recipes", "console", "sharing"),
+    *("index", "concepts", "offline", "engines", "backtests", "recipes", "console", "sharing"),
     *("moving", "errors", "troubleshooting", "reference"),
 )
 NOTEBOOK = FOLDER / "research.ipynb"

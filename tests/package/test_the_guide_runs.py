@@ -27,6 +27,7 @@ from tests.processes import ROOT
 COMMENTED = {
     "index": ["not run: it installs", "not run: it runs until Ctrl-C"],
     "engines": ["needs pyspark"],
+    "backtests": ["not run: it needs a file of the regulator"],
     "recipes": [
         "not run: it mails; tests/package/test_recipes_run.py runs it",
         "not run: it takes long",
