@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -83,8 +84,9 @@ class PageAnswers:
         self.given += found is not None
         return found
 
-    async def reply(self, call: Call, body: bytes) -> bytes:
-        """The body of the reply to a request's body: rows or a refusal, within the patience."""
+    async def reply(self, call: Call, body: bytes, most_seconds: float = math.inf) -> bytes:
+        """The body of the reply to a request's body: rows or a refusal, within the patience, and so many seconds."""
+        patience = min(self._patience, most_seconds)
         self.given += 1
         try:
             key = _checked(PageKey.of_request(call, body))
@@ -98,8 +100,8 @@ class PageAnswers:
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
             task.add_done_callback(lambda _: self._asked.pop(key))
-        done, _ = await asyncio.wait([task], timeout=self._patience)
-        return task.result() if done else _refused(_FAILED, self._impatience(key, task))
+        done, _ = await asyncio.wait([task], timeout=patience)
+        return task.result() if done else _refused(_FAILED, self._impatience(key, task, patience))
 
     async def _fetch(self, key: PageKey, request: bytes) -> bytes:
         stamp = self._recent.stamp()
@@ -125,9 +127,9 @@ class PageAnswers:
             return "the gateway's files cannot be used; its log says why"
         return "the gateway failed; its log says why"
 
-    def _impatience(self, key: PageKey, task: asyncio.Task[bytes]) -> str:
+    def _impatience(self, key: PageKey, task: asyncio.Task[bytes], patience: float) -> str:
         if task not in self._engine.limited:
-            return f"{key}: OpenD did not answer in {self._patience:g} seconds"
+            return f"{key}: OpenD did not answer in {patience:g} seconds"
         return self._rate_text(key)
 
     def _rate_text(self, key: PageKey) -> str:

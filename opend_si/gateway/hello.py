@@ -29,8 +29,13 @@ class Hello:
 
     frame: Frame
     algorithm: int
-    is_own: bool  # whether the client is one of this package
+    client: str  # how it calls itself
     key: Rsa | None  # None: it came unencrypted
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the client is one of this package."""
+        return self.client.startswith(CLIENT_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ def read_request(data: bytes, key: Rsa | None) -> Hello | None:
             c2s = read_body(frame, init_connect.Request).c2s
         except ProtocolError:
             continue
-        return Hello(frame, c2s.packetEncAlgo, read_text(c2s, "clientID").startswith(CLIENT_NAME), used)
+        return Hello(frame, c2s.packetEncAlgo, read_text(c2s, "clientID"), used)
     return None
 
 

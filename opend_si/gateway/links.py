@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.hello import Hello, read_request, read_secrets
 from opend_si.replies import write_refusal
+from opend_si.server import websocket
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.server.peers import is_loopback, watch_for_death
 from opend_si.server.state import keep_alive_reply, state_reply
@@ -36,6 +38,8 @@ FIRST_SECONDS = 10.0
 GREETING_SECONDS = 3.0
 # Seconds that OpenD has for what it still owes to a client that says no more, and a client for what it still has to take.
 LAST_SECONDS = 5.0
+# Seconds until a client of the WebSocket port is refused a page: the npm packages wait 5 s for a reply.
+WEBSOCKET_PATIENCE = 4.0
 # How often a client may send InitConnect on one link: each costs the work of the RSA key. The official ones send one.
 MOST_GREETINGS = 16
 # Requests of one client that are being answered; its next bytes are read when there is room.
@@ -85,7 +89,7 @@ class Link:
         self._cutter = Cutter(policy.EVERYTHING)
         self._conversation: Conversation | None = None
         self._opend: _Upstream | None = None
-        self._greetings = 0
+        self._greetings, self._patience = 0, math.inf
         self._trade_refusal = policy.NO_TRADE
         self._answers: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST_ANSWERS)
@@ -169,6 +173,8 @@ class Link:
                 "its InitConnect cannot be read. If it encrypts, its RSA key file, OpenD's (rsa_private_key) and the "
                 "gateway's (--rsa-key, OPEND_RSA_KEY) must be the same"
             )
+        if hello.client == websocket.CLIENT_NAME and self._is_local:
+            self._patience = WEBSOCKET_PATIENCE
         is_first = self._conversation is None
         if self._answers:  # they are under the cipher that ends here
             await asyncio.wait(self._answers)
@@ -270,12 +276,12 @@ class Link:
     async def _page(self, frame: Frame) -> bytes:
         call: Call = policy.PAGES[frame.proto_id]
         if frame.body_format == PROTOBUF:
-            return await self._gateway.answers.reply(call, frame.body)
+            return await self._gateway.answers.reply(call, frame.body, self._patience)
         try:
             asked = write_body(read_body(frame, call.request), PROTOBUF)
         except ProtocolError:
             return write_body(write_refusal(common.RetType.INVALID, ""), frame.body_format)
-        body = await self._gateway.answers.reply(call, asked)
+        body = await self._gateway.answers.reply(call, asked, self._patience)
         return write_body(call.response.FromString(body), frame.body_format)
 
     async def _state(self, frame: Frame) -> bytes:

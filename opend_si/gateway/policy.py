@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final
 
 from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT
@@ -36,6 +36,20 @@ def trade_refusal(pass_trade: bool, is_local: bool, is_plain: bool) -> str:
     if not pass_trade:
         return NO_TRADE
     return NO_PLAIN_TRADE if is_plain and not is_local else ""
+
+
+def websocket_refusal(pass_trade: bool) -> Callable[[int, bool], str]:
+    """Why a request of a WebSocket client is refused, given its protocol and whether the client is trusted; else empty.
+
+    The port's own links come from this machine, so it is asked there: what it passes would be taken for this machine's.
+    """
+
+    def refuse(proto_id: int, is_trusted: bool) -> str:
+        if proto_id == GATEWAY_STATUS and not is_trusted:
+            return NO_STATUS
+        return trade_refusal(pass_trade, is_trusted, True) if proto_id in TRADE else ""
+
+    return refuse
 
 
 def taken(passes_trade: bool) -> Container[int]:

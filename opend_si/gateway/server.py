@@ -12,6 +12,7 @@ from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.links import GREETING_SECONDS, Link
 from opend_si.server.listener import Listener
 from opend_si.server.peers import is_loopback
+from opend_si.server.websocket import Bridge
 from opend_si.settings import Mode, Settings
 from opend_si.wire.aio import AsyncioConnection
 from opend_si.wire.ciphers import Rsa
@@ -37,6 +38,7 @@ class Gateway(Listener):
         patience: Seconds after which a request for a page is refused; the page is fetched and recorded all the same.
         most_clients: How many clients are served at a time; more are turned away.
         pass_trade: Whether trade protocols pass: for clients of this machine, and for others if their link is encrypted.
+        websocket: A WebSocket port to be opened beside it; its `refuse` is that of the policy.
         log: Takes lines for the machine's operator.
 
     Attributes:
@@ -53,9 +55,10 @@ class Gateway(Listener):
         patience: float = DEFAULT_PATIENCE,
         most_clients: int = DEFAULT_MOST_CLIENTS,
         pass_trade: bool = False,
+        websocket: Bridge | None = None,
         log: Callable[[str], object] = lambda _: None,
     ) -> None:
-        super().__init__(host, port)
+        super().__init__(host, port, websocket)
         self.answers = PageAnswers(settings, patience, self.log)
         self.pass_trade = pass_trade
         self.greeting = _UNKNOWN

@@ -12,6 +12,7 @@ import click
 
 from opend_si.cli.options import EPILOG, Number, read_max_age
 from opend_si.cli.output import note
+from opend_si.cli.websocket import bridge, websocket_options
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
 from opend_si.gateway import DEFAULT_PORT as DEFAULT_GATEWAY_PORT
@@ -54,6 +55,7 @@ _LONGEST_PATIENCE = 600
     "--max-clients", type=click.IntRange(1), default=DEFAULT_MOST_CLIENTS, show_default=True, help="Clients at a time."
 )
 @click.option("--pass-trade", is_flag=True, help="Pass trade protocols: from this machine, else only if encrypted.")
+@websocket_options
 @click.option("--status", is_flag=True, help="Print the status of the gateway that listens at --host and --port.")
 @click.option("--json", "as_json", is_flag=True, help="With --status: as JSON.")
 def gateway(
@@ -69,11 +71,14 @@ def gateway(
     pass_trade: bool,
     status: bool,
     as_json: bool,
+    **websocket: Any,
 ) -> None:
     """Run an OpenD in front of OpenD: clients in any language get recorded pages, the rest passes through.
 
-    Prints its address on stdout when it listens, and runs until it is interrupted or terminated.
+    Prints its address on stdout when it listens, on a second line that of the WebSocket port if there is one, and runs
+    until it is interrupted or terminated.
     """
+    from opend_si.gateway import policy
     from opend_si.gateway.server import Gateway
 
     given = {"rsa_key": rsa_key, "cache": cache, "max_age": max_age}
@@ -84,8 +89,16 @@ def gateway(
     settings = Settings.resolve(**_address(opend), mode="offline" if offline else "online", **named)
     if (settings.host, settings.port) == (host, port):
         raise InvalidArgument(f"--port and --opend both are {settings.address}: name another port for the gateway")
+    refuse = policy.websocket_refusal(pass_trade)
     server = Gateway(
-        settings, host=host, port=port, patience=patience, most_clients=max_clients, pass_trade=pass_trade, log=note
+        settings,
+        host=host,
+        port=port,
+        patience=patience,
+        most_clients=max_clients,
+        pass_trade=pass_trade,
+        websocket=bridge(host, **websocket, rsa_key=settings.rsa_key, refuse=refuse, most_clients=max_clients),
+        log=note,
     )
     # With OpenD away every page would say so, at every answer; the gateway says it once.
     warnings.filterwarnings("ignore", ".* is answered from the record of", ShortInterestWarning)
@@ -116,6 +129,8 @@ def _run(server: Gateway, settings: Settings) -> None:
         nonlocal is_listening
         is_listening = True
         click.echo(server.address)
+        if server.websocket is not None:
+            click.echo(server.websocket.address)
         behind = "OpenD is never asked (--offline)" if settings.mode == "offline" else f"OpenD at {settings.address}"
         note(f"Gateway in front of: {behind}. Record: {settings.cache}")
         trade = "pass for clients of this machine, and for others if encrypted" if server.pass_trade else "are refused"
