@@ -33,6 +33,8 @@ def said(seq: int, age: int, sent: int) -> Statement:
         ("online", 10, 0, 0, 0, False),  # 0: always asked again …
         ("online", 11, 0, -1, 0, True),  # … but another's answer to the same question will do
         ("online", 11, 0, 1, 0, False),  # not one that OpenD gave before it was asked, and that was recorded after
+        ("online", 11, -5, 5, HOUR, True),  # it was on its way then, and is fresh
+        ("online", 11, -5, 3_600_000, HOUR, False),
         ("refresh", 5, 1000, 1000, None, False),
         ("refresh", 11, 0, -1, None, True),
         ("refresh", 11, 0, 1, None, False),
