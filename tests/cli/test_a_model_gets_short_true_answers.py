@@ -1,4 +1,4 @@
-"""`mcp` answers a language model: short CSV with units and source, errors in words, and never more requests than the limit.
+"""`mcp` answers a language model: short CSV with units and source, errors in words, no request beyond the limit.
 
 The SDK's own client asks, over the pipes of a real process.
 """
