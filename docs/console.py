@@ -1,4 +1,4 @@
-"""The commands and options of the console as Markdown, read from the commands themselves: what is new there is new here."""
+"""The commands and options of the console as Markdown, read from the commands: what is new there is new here."""
 
 from collections.abc import Iterator
 from inspect import cleandoc

@@ -72,7 +72,7 @@ class OpenQuoteContext:
     if not TYPE_CHECKING:  # a type checker says by itself what is not here
 
         def __getattr__(self, name: str) -> None:
-            published = "moomoo.OpenQuoteContext"
+            published = f"{__name__.partition('_si')[0]}.OpenQuoteContext"
             raise AttributeError(
                 f"{name} is not here: the OpenQuoteContext of moomoo_si has get_short_interest and get_daily_short_volume. "
                 f"Quotes and subscriptions stay with the published client's: make a {published}(host, port) beside it.",

@@ -127,8 +127,8 @@ class AsOf:
 def read_since(name: str, value: object) -> int:
     """The moment from which on something is wanted, as the record keeps it.
 
-    The record's moments are this machine's. So a day means its beginning here, and a time without a zone is this machine's.
-    A timedelta, and a text such as `36h` or `7d`, means so long ago.
+    The record's moments are this machine's. So a day means its beginning here, and a time without a zone is this
+    machine's. A timedelta, and a text such as `36h` or `7d`, means so long ago.
     """
     with _in_range(name, value):
         ago = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -99,7 +99,7 @@ class SyncReport:
 
     @property
     def changes(self) -> pd.DataFrame:
-        """The rows that were new and the values that were revised, as `changes_since` gives them, read from the record."""
+        """The rows that were new and the values that were revised, from the record: a frame as of `changes_since`."""
         from opend_si.research.news import news
 
         if self.cache is None:
@@ -108,9 +108,9 @@ class SyncReport:
         return news(self.cache, call_of(self.kind), seen)
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame with one row a symbol: `symbol`, `rows`, `new_rows`, `revised_rows`, `requests` (int64) and `error`.
+        """A DataFrame with one row a symbol: `symbol`, `rows`, `new_rows`, `revised_rows`, `requests`, `error`.
 
-        `error` is a text, missing where the symbol was brought up to date.
+        The counts are int64. `error` is a text, missing where the symbol was brought up to date.
         """
         import pandas as pd
 

@@ -1,13 +1,14 @@
 """Watching symbols: when to look, which of them to ask for, and what has not been reported yet.
 
-Between two publications nothing is asked. While a publication may come, one symbol of a market is asked now and then, the one
-that was asked longest ago; once it has news all others are asked. When a publication is over, each is asked once more.
+Between two publications nothing is asked. While a publication may come, one symbol of a market is asked now and then,
+the one that was asked longest ago; once it has news all others are asked. When a publication is over, each is asked
+once more.
 
-What was reported is a place in the record, not a moment of a clock: of each symbol the newest row's day, and the number of
-revisions. A look reports what the record has beyond that place, whoever recorded it, and moves on line by line. So a restart
-reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted after that, else right
-before: readers of a line may end the process as soon as they have it. A process that is killed in the instant between the
-two reports a line again, or not at all.
+What was reported is a place in the record, not a moment of a clock: of each symbol the newest row's day, and the
+number of revisions. A look reports what the record has beyond that place, whoever recorded it, and moves on line by
+line. So a restart reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted
+after that, else right before: readers of a line may end the process as soon as they have it. A process that is killed
+in the instant between the two reports a line again, or not at all.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class Watch:
         codes: The symbols.
         kind: What rows.
         state: The file in which the watch keeps how far it has reported.
-        report: Called with each line, a dictionary for JSON, and with a function that it calls to note the line as reported.
-            What it raises takes the note back; after `Unreported` the line is tried again.
+        report: Called with each line, a dictionary for JSON, and with a function that it calls to note the line as
+            reported. What it raises takes the note back; after `Unreported` the line is tried again.
         note: Called with a text when something is amiss, once until it changes.
         poll: Ask for each symbol every so many seconds, whatever the schedule. None: by the schedule.
         clock: What tells the time, and sleeps.
@@ -217,7 +218,7 @@ class Watch:
         return Place(newest, len(self._offline.revisions(code, kind=self._kind)))
 
     def _next_due(self, key: PageKey, now: datetime) -> datetime:
-        """When there may be news: now and then while a publication may come, else from some midnight of its market on."""
+        """When there may be news: now and then while a publication may come, else from a midnight of its market."""
         known = self._standing(key)
         if known.is_due(now):
             return now + timedelta(seconds=POLL)

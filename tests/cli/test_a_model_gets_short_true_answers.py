@@ -1,4 +1,4 @@
-"""`mcp` answers a language model: short CSV with units and source, errors in words, and never more requests than the limit.
+"""`mcp` answers a language model: short CSV with units and source, errors in words, no request beyond the limit.
 
 The SDK's own client asks, over the pipes of a real process.
 """
@@ -121,7 +121,7 @@ def test_errors_reach_the_model_in_words(opend: Simulator, kept: dict[str, str])
         assert words in text
     away = asked({**kept, "OPEND_PORT": "1"}, lambda client: call(client, "history", code="US.AAPL"))
     assert away[0]
-    assert "--port" in away[1]
+    assert "OPEND_PORT" in away[1]
     status = asked({**kept, "OPEND_PORT": "1"}, lambda client: call(client, "status"))
     assert not status[0]
     assert "not connected" in status[1]

@@ -1,4 +1,4 @@
-"""A face in one file with the published client: the star brings the broker's names alone, and the context explains itself."""
+"""A face in one file with the published client: a star of the broker's names alone, a context that explains itself."""
 
 from __future__ import annotations
 

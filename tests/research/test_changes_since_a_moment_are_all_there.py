@@ -1,4 +1,4 @@
-"""`changes_since` names every row that came and every value that was sent differently since a moment, once, and no other.
+"""`changes_since` names each row that came and each value that was revised since a moment, once, and no other.
 
 The oracle is what the test itself published and revised at the simulator.
 """

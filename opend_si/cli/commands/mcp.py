@@ -1,7 +1,9 @@
-"""`mcp`: the record and the one budget for a language model, as tools over the Model Context Protocol. Needs the extra `mcp`.
+"""`mcp`: the record and the one budget for a language model, as tools over the Model Context Protocol.
 
-An answer is text: lines that begin with `#` say what the rows are, in which units, from where, and how many were left out; CSV
-follows. An error of this package reaches the model with its text, which says what to do.
+It needs the extra `mcp`.
+
+An answer is text: lines that begin with `#` say what the rows are, in which units, from where, and how many were left
+out; CSV follows. An error of this package reaches the model with its text, which says what to do.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ _MOST_ROWS = 200
 # Columns that say what others say.
 _LEFT_OUT = ("timestamp", "timestamp_str")
 _RULE = (
-    "published_by is the day, in the market's time zone, by whose end the row was public by the exchange's rule; before it "
-    "nobody knew the row"
+    "published_by is the day, in the market's time zone, by whose end the row was public by the exchange's rule; "
+    "before it nobody knew the row"
 )
 _INSTRUCTIONS = (
-    "Short interest of Hong Kong and US securities, from the user's OpenD and from what was recorded of it. Symbols are written "
-    f"HK.00700 and US.AAPL. A row's date is the day it speaks of; {_RULE}. OpenD takes 30 requests in 30 seconds: a call that "
-    "needs more waits. All that is recorded is answered without a request."
+    "Short interest of Hong Kong and US securities, from the user's OpenD and from what was recorded of it. Symbols "
+    f"are written HK.00700 and US.AAPL. A row's date is the day it speaks of; {_RULE}. OpenD takes 30 requests in 30 "
+    "seconds: a call that needs more waits. All that is recorded is answered without a request."
 )
 # What was warned of while a tool was at work; each call has its own.
 _warned: ContextVar[list[str]] = ContextVar("_warned")

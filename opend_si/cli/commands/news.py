@@ -95,8 +95,8 @@ def watch(
 ) -> None:
     """Print a line of JSON for each row of CODES that is published or revised from now on.
 
-    It sleeps until the exchange may publish, asks for the fewest requests, and goes on when OpenD was away. After a restart it
-    goes on where it was: each row is reported once. Another watch of the same record needs a --state of its own.
+    It sleeps until the exchange may publish, asks for the fewest requests, and goes on when OpenD was away. After a
+    restart it goes on where it was: each row is reported once. Give another watch of the same record a --state.
     """
     wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
     if not wanted:
