@@ -27,7 +27,8 @@ from opend_si.calendars import add_business_days, is_due, publication, published
 from opend_si.client import watch
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.simulator import Simulator, Universe
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
+from opend_si_schema.definitions import Call
 from tests.processes import Run, at, running
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
@@ -205,6 +206,25 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
     assert len(named(lines)) == len(set(named(lines))) == 3
     assert notes == ["the mail server is away"]  # once, until it changes
     assert watching.held_up_by is None
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_every_kind_can_be_watched(start: Callable[..., Simulator], make: Callable[..., Watch], call: Call) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL", "HK.00005"], most_rows=5))
+    lines: list[Line] = []
+    watching = make(opend, ["US.AAPL", "HK.00005"], lines, kind=call.name, poll=60.0)
+    watching.look()
+    opend.universe.publish("HK.00005", call=call)
+    opend.universe.publish("US.AAPL", call=call)
+    watching.look()
+    watching.look()
+    assert [(line["symbol"], line["kind"], line["what"]) for line in lines] == [
+        ("US.AAPL", call.name, "new"),
+        ("HK.00005", call.name, "new"),
+    ]
+    for line in lines:
+        newest = (opend.universe.rows(line["symbol"], call) or ())[0]
+        assert line["after"]["timestamp"] == newest.timestamp
 
 
 def read(process: subprocess.Popen[str]) -> dict[str, Any]:

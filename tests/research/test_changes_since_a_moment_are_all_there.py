@@ -21,7 +21,8 @@ import pytest
 
 from opend_si.calendars import published_by
 from opend_si.simulator import Simulator, Universe
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
+from opend_si_schema.definitions import Call
 from tests.processes import Run
 
 SYMBOLS = ["HK.00005", "HK.00700", "US.AAPL", "US.GME"]
@@ -225,3 +226,21 @@ def test_the_console_prints_them(console: Run, recorder: Any, small: Simulator) 
     assert (none.returncode, none.stdout) == (0, "")
     assert "nothing has changed" in none.stderr
     assert console("changes", **record).returncode == 2
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_every_kind_has_its_changes(recorder: Any, small: Simulator, call: Call) -> None:
+    recorder.sync(SYMBOLS, kind=call.name)
+    began = datetime.now(UTC)
+    time.sleep(0.002)
+    for symbol in SYMBOLS:
+        small.universe.publish(symbol, call=call)
+    report = recorder.sync(SYMBOLS, kind=call.name)
+    assert report.changes["symbol"].tolist() == SYMBOLS
+    frame = recorder.changes_since(began, kind=call.name)
+    pd.testing.assert_frame_equal(frame, report.changes)
+    for row in frame.itertuples():
+        table = next(table for table in call.tables if row.symbol.startswith(table.market.prefix))
+        (column,) = (column for column in table.columns if column.name == row.column)
+        newest = (small.universe.rows(row.symbol, call) or ())[0]
+        assert (column.unit, row.after) == ("shares", getattr(newest, column.field))
