@@ -108,7 +108,7 @@ def verify(path: Path) -> Iterator[str]:
         for found in _symbols(store):
             damaged = damaged or bool(found.damaged)
             yield from (f"{where}: does not match its checksum" for where in found.damaged)
-            faults = [f"{found.symbol}: {found.lost} of the versions of its past are lost"] if found.lost else []
+            faults = [f"{found.symbol}: {found.lost} blocks of its past are lost"] if found.lost else []
             yield from faults
             for row in (*found.record.rows, *(version for version, _ in found.past)):
                 try:
@@ -209,7 +209,7 @@ def _count_rows(record: Versions) -> int:
 
 def _add(copy: Store, store: Store, found: _Found, target: Path) -> None:
     try:
-        copy.add(found.record, blocks=store.blocks(found.protocol, found.symbol), clock=store.clock())
+        copy.add(found.record, of_past=store.blocks(found.protocol, found.symbol), clock=store.clock())
     except CacheError as error:  # it names a file that is not there any more when this is read
         raise _cannot_write(target, error.__cause__ or error) from error
 
