@@ -1,8 +1,8 @@
 """The past of a symbol: versions that no history of now needs, packed so that they can be given back to the byte.
 
-A version is kept as what it takes to make it from the one that was current when it left the present: zlib, with that one
-as the dictionary; zlib's own checksums are of the dictionary and of what is undone. A block holds the entries of many.
-Damage loses the entries of its block and those that are made from them, never anything of the present.
+They are kept in blocks. The bodies of a block are squeezed together, the newest first, with a version as dictionary that is of
+the present or of a later block: a body is then little more than the rows that the one after it lacks. A block has a checksum
+of its own. Damage loses the versions of its block, and of the blocks that are made from it, never anything of the present.
 """
 
 from __future__ import annotations
@@ -11,103 +11,101 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opend_si.cache.versions import DIGEST_BYTES, Event, PastVersion, Version
 
-# Entries of a block. It is written again with each entry, and begun anew when it is full.
-BLOCK_ENTRIES = 48
-# The fields of a version that an entry holds as numbers; the others are texts and bytes, or the symbol's.
+# Versions of a block. It is written again with each that comes, and begun anew when it is full.
+BLOCK_VERSIONS = 48
+# The fields of a version that a block holds as numbers; the others are texts and bytes, or the symbol's.
 _NUMBERS = (
     *("num", "version", "behind", "first_seq", "fetched_at", "checked_seq", "checked_at"),
     *("superseded_seq", "superseded_at", "void_seq", "void_at", "sent"),
 )
-Identity = tuple[int, str, str, int]
-
-
-class Entry(NamedTuple):
-    """A version without its body: what its body is made from, 0 for nothing, and what that lacks."""
-
-    version: Version
-    left: Event
-    base: int
-    delta: bytes
+# Which version of which page.
+Name = tuple[str, int, int]
 
 
 class Unreadable(Exception):
-    """A block is not what was written."""
+    """A block is not what was written, or what it is made from is not there."""
 
 
-def pack(version: Version, left: Event, base: Version | None) -> Entry:
-    """A version as an entry, made from another version of the same page."""
-    dictionary = b"" if base is None else base.body
-    squeeze = zlib.compressobj(9, zdict=dictionary) if dictionary else zlib.compressobj(9)
-    delta = squeeze.compress(version.body) + squeeze.flush()
-    return Entry(version._replace(body=b"", checksum=b""), left, 0 if base is None else base.version, delta)
+def name_of(version: Version) -> Name:
+    """Which of a symbol's versions it is."""
+    return version.next_key, version.num, version.version
 
 
-def write_block(entries: Sequence[Entry]) -> bytes:
-    """A block of entries: their fields column by column, each number as what it adds to the one before, then the deltas."""
-    columns: dict[str, Any] = {name: _steps([getattr(entry.version, name) for entry in entries]) for name in _NUMBERS}
-    columns["left_seq"] = _steps([entry.left.seq for entry in entries])
-    columns["left_at"] = _steps([entry.left.at for entry in entries])
-    columns["base"] = [entry.base - entry.version.version if entry.base else None for entry in entries]
-    columns["next_key"] = [entry.version.next_key for entry in entries]
-    columns["origin"] = [entry.version.origin for entry in entries]
-    columns["seen"] = [len(entry.version.seen) for entry in entries]
-    columns["delta"] = [len(entry.delta) for entry in entries]
+def write_block(versions: Sequence[PastVersion], base: Version | None) -> bytes:
+    """A block: the fields column by column, each number as what it adds to the one before; then the bodies."""
+    told = [version for version, _ in versions]
+    columns: dict[str, Any] = {name: _steps([getattr(version, name) for version in told]) for name in _NUMBERS}
+    columns["left_seq"] = _steps([left.seq for _, left in versions])
+    columns["left_at"] = _steps([left.at for _, left in versions])
+    columns["next_key"] = [version.next_key for version in told]
+    columns["origin"] = [version.origin for version in told]
+    columns["seen"] = [len(version.seen) for version in told]
+    columns["body"] = [len(version.body) for version in told]
+    columns["base"] = None if base is None else name_of(base)
     head = json.dumps(columns, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
-    seen = b"".join(entry.version.seen for entry in entries)
+    seen = b"".join(version.seen for version in told)
     squeezed = zlib.compress(len(head).to_bytes(4, "big") + head + seen, 9)
-    return len(squeezed).to_bytes(4, "big") + squeezed + b"".join(entry.delta for entry in entries)
+    stream = zlib.compressobj(6, zdict=base.body) if base is not None and base.body else zlib.compressobj(6)
+    bodies = stream.compress(b"".join(version.body for version in reversed(told))) + stream.flush()
+    return len(squeezed).to_bytes(4, "big") + squeezed + bodies
 
 
-def read_block(protocol: int, symbol: str, data: bytes) -> list[Entry]:
-    """The entries of a block; `Unreadable` if it is none."""
+def read_names(data: bytes) -> tuple[list[Name], Name | None]:
+    """Which versions a block holds, and from which it is made."""
     try:
-        end = 4 + int.from_bytes(data[:4], "big")
-        plain = zlib.decompress(data[4:end])
-        size = int.from_bytes(plain[:4], "big")
-        columns = json.loads(plain[4 : 4 + size])
-        numbers = zip(*(_sums(columns[name]) for name in _NUMBERS), strict=True)
-        lefts = zip(_sums(columns["left_seq"]), _sums(columns["left_at"]), strict=True)
-        rest = zip(*(columns[name] for name in ("base", "next_key", "origin", "seen", "delta")), strict=True)
-        entries, at = [], 4 + size
-        for values, left, (base, next_key, origin, seen, delta) in zip(numbers, lefts, rest, strict=True):
-            fields = dict(zip(_NUMBERS, values, strict=True))
-            version = Version(
-                protocol, symbol, next_key, origin=origin, seen=plain[at : at + seen], checksum=b"", body=b"", **fields
-            )
-            entries.append(
-                Entry(version, Event(*left), 0 if base is None else base + version.version, data[end : end + delta])
-            )
-            at, end = at + seen, end + delta
-    except (ValueError, KeyError, TypeError, zlib.error, OverflowError) as error:
+        columns, _, _ = _head(data)
+        names = list(zip(columns["next_key"], _sums(columns["num"]), _sums(columns["version"]), strict=True))
+        base = columns["base"]
+        return names, None if base is None else (str(base[0]), int(base[1]), int(base[2]))
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise Unreadable(str(error)) from None
-    return entries
 
 
-def undo(entries: Iterable[Entry], present: Mapping[tuple[Identity, int], bytes]) -> tuple[list[PastVersion], int]:
-    """The versions of some entries, and how many are lost; `present` are the bodies that are there as they came."""
-    bodies = dict(present)
-    found, lost = [], 0
-    # What one is made from always has a higher number.
-    for entry in sorted(entries, key=lambda entry: -entry.version.version):
-        identity = entry.version.identity
-        dictionary = bodies.get((identity, entry.base)) if entry.base else b""
-        try:
-            if dictionary is None:
-                raise zlib.error("what it is made from is not there")
-            plain = zlib.decompressobj(zdict=dictionary) if dictionary else zlib.decompressobj()
-            body = plain.decompress(entry.delta)
-            if not plain.eof:
-                raise zlib.error("it is cut off")
-        except zlib.error:
-            lost += 1
-            continue
-        bodies[identity, entry.version.version] = body
-        found.append(PastVersion(entry.version._replace(body=body).signed(), entry.left))
-    return found[::-1], lost
+def read_block(protocol: int, symbol: str, data: bytes, bodies: Mapping[Name, bytes]) -> list[PastVersion]:
+    """The versions of a block, oldest first; `bodies` are those that are there already."""
+    _, base = read_names(data)
+    dictionary = b"" if base is None else bodies.get(base)
+    if dictionary is None:
+        raise Unreadable("what it is made from is not there")
+    try:
+        columns, seen, stream = _head(data)
+        plain = zlib.decompressobj(zdict=dictionary) if dictionary else zlib.decompressobj()
+        text = plain.decompress(stream)
+        if not plain.eof or len(text) != sum(columns["body"]):
+            raise Unreadable("it is cut off")
+        numbers = list(zip(*(_sums(columns[name]) for name in _NUMBERS), strict=True))
+        lefts = list(map(Event, _sums(columns["left_seq"]), _sums(columns["left_at"])))
+        found, at, end = [], 0, len(text)  # the oldest body stands last
+        for place, left in enumerate(lefts):
+            fields = dict(zip(_NUMBERS, numbers[place], strict=True))
+            length, size = columns["seen"][place], columns["body"][place]
+            version = Version(
+                protocol,
+                symbol,
+                columns["next_key"][place],
+                origin=columns["origin"][place],
+                seen=seen[at : at + length],
+                checksum=b"",
+                body=text[end - size : end],
+                **fields,
+            )
+            found.append(PastVersion(version.signed(), left))
+            at, end = at + length, end - size
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise Unreadable(str(error)) from None
+    return found
+
+
+def _head(data: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+    """The fields of a block, when rows were seen, and the squeezed bodies."""
+    end = 4 + int.from_bytes(data[:4], "big")
+    plain = zlib.decompress(data[4:end])
+    size = int.from_bytes(plain[:4], "big")
+    return json.loads(plain[4 : 4 + size]), plain[4 + size :], data[end:]
 
 
 def checksum(block: int, data: bytes) -> bytes:

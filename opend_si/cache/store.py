@@ -21,10 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from opend_si.cache import past
+from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
-from opend_si.cache.past import Entry
 from opend_si.cache.versions import (
     CHECKSUM,
     DIGEST_BYTES,
@@ -96,16 +95,8 @@ _SEAL = """
     INSERT OR REPLACE INTO seal (protocol, symbol, seq, at, floor, is_judged, past, summary, digest)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-_SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
 _SELECT_WHOLE_BLOCKS = """
     SELECT block, entries, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block
-"""
-_SELECT_LAST_BLOCK = """
-    SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block DESC LIMIT 1
-"""
-_SELECT_BLOCK_CHECKSUMS = "SELECT checksum FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
-_WRITE_BLOCK = """
-    INSERT OR REPLACE INTO past (protocol, symbol, block, entries, checksum, body) VALUES (?, ?, ?, ?, ?, ?)
 """
 _DELETE_BLOCKS = "DELETE FROM past WHERE protocol = ? AND symbol = ?"
 _SELECT_PASTS = "SELECT DISTINCT protocol, symbol FROM past ORDER BY protocol, symbol"
@@ -175,7 +166,7 @@ class Store:
 
         def read(connection: sqlite3.Connection) -> tuple[Versions, tuple[PastVersion, ...], Clock]:
             present = _read_symbol(connection, protocol, symbol)
-            found, _ = _read_past(connection, present, protocol, symbol)
+            found, _ = blocks.read_past(connection, present, protocol, symbol)
             return present, tuple(found), _read_clock(connection)
 
         nothing: tuple[Versions, tuple[PastVersion, ...], Clock] = (Versions(), (), Clock())
@@ -273,15 +264,15 @@ class Store:
             if ruling.is_new:
                 connection.execute(_INSERT, kept)
             if ruling.leaving:
-                _leave(connection, ruling.leaving, event)
-            blocks = seal.past if not ruling.leaving else _past_digest(connection, *owner)
-            after = _seal(connection, *owner, Seal(*event, seal.floor, 1, blocks, ruling.summary))
+                blocks.leave(connection, ruling.leaving, event, _current)
+            gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
+            after = _seal(connection, *owner, Seal(*event, seal.floor, 1, gone, ruling.summary))
             return Kept(ruling._replace(version=kept), after)
 
         return self.database.write(decide)
 
     def add(
-        self, record: Versions, *, blocks: Iterable[tuple[int, int, bytes, bytes]] = (), clock: Clock | None = None
+        self, record: Versions, *, of_past: Iterable[tuple[int, int, bytes, bytes]] = (), clock: Clock | None = None
     ) -> None:
         """Take over all that another store has of a symbol, which this one has nothing of."""
 
@@ -289,14 +280,16 @@ class Store:
             rows = record.rows
             connection.executemany(_INSERT, rows)
             for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
-                for block in blocks:
-                    connection.execute(_WRITE_BLOCK, (protocol, symbol, *block))
+                for block in of_past:
+                    connection.execute(blocks.WRITE_BLOCK, (protocol, symbol, *block))
                 own = [row for row in rows if (row.protocol, row.symbol) == (protocol, symbol)]
                 last = max(Event(row.checked_seq, row.checked_at) for row in own)
                 seal = record.seal if record.seal.seq else Seal(*last, 0, 0, b"", "")
                 if not record.is_whole:
                     seal = seal._replace(floor=max(seal.seq, last.seq), summary="")
-                _seal(connection, protocol, symbol, seal._replace(past=_past_digest(connection, protocol, symbol)))
+                _seal(
+                    connection, protocol, symbol, seal._replace(past=blocks.past_digest(connection, protocol, symbol))
+                )
                 known = _read_clock(connection)
                 _write_clock(connection, max(known.last, clock.last if clock is not None else last))
             for step in clock.steps if clock is not None else ():
@@ -309,14 +302,14 @@ class Store:
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, int, bytes, bytes]]:
             rows = connection.execute(_SELECT_WHOLE_BLOCKS, (protocol, symbol)).fetchall()
-            return [row for row in rows if _is_block(row[0], *row[2:])]
+            return [row for row in rows if blocks.is_block(row[0], *row[2:])]
 
         return self._read_at_once(read, [])
 
     def past(self, protocol: int, symbol: str, present: Versions) -> tuple[list[PastVersion], int]:
-        """The past of a symbol, and how many of its entries and blocks are lost."""
+        """The past of a symbol, and how many of its blocks are lost."""
         nothing: tuple[list[PastVersion], int] = ([], 0)
-        return self._read_at_once(lambda connection: _read_past(connection, present, protocol, symbol), nothing)
+        return self._read_at_once(lambda connection: blocks.read_past(connection, present, protocol, symbol), nothing)
 
     def prune(self, goes: Callable[[Event, Clock], bool]) -> int:
         """Delete the versions of the past that `goes` says of the event since which they are past; gives how many.
@@ -325,18 +318,18 @@ class Store:
         """
 
         def delete(owner: tuple[int, str], connection: sqlite3.Connection) -> int:
-            seal, is_sealed = _read_seal(connection, *owner)
-            entries, faults = _read_entries(connection, *owner)
-            if not is_sealed or faults:
+            present = _read_symbol(connection, *owner)
+            versions, faults = blocks.read_past(connection, present, *owner)
+            if not present.is_whole or faults:
                 return 0
             clock = _read_clock(connection)
-            left = [entry for entry in entries if not goes(entry.left, clock)]
-            if len(left) < len(entries):
+            left = [version for version in versions if not goes(version.left, clock)]
+            if len(left) < len(versions):
                 connection.execute(_DELETE_BLOCKS, owner)
-                for number in range(0, len(left), past.BLOCK_ENTRIES):
-                    _write_block(connection, *owner, number, left[number : number + past.BLOCK_ENTRIES])
-                _seal(connection, *owner, seal._replace(past=_past_digest(connection, *owner)))
-            return len(entries) - len(left)
+                base = _current(connection, left[-1].version.identity) if left else None
+                blocks.write_blocks(connection, owner, 0, left, base)
+                _seal(connection, *owner, present.seal._replace(past=blocks.past_digest(connection, *owner)))
+            return len(versions) - len(left)
 
         owners = self.database.read(lambda connection: connection.execute(_SELECT_PASTS).fetchall())
         deleted = sum(self.database.write(partial(delete, owner)) for owner in owners)
@@ -379,9 +372,7 @@ def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]
 def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> int:
     """The number of a next version where no current one is there: above those of the past, too."""
     newest: int = connection.execute(_NEWEST_VERSION, identity).fetchone()[0]
-    entries, _ = _read_entries(connection, *identity[:2])
-    gone = (entry.version.version for entry in entries if entry.version.identity == identity)
-    return max(newest, 0, *gone) + 1
+    return max(newest, blocks.newest_number(connection, identity)) + 1
 
 
 def _update(connection: sqlite3.Connection, row: Version) -> None:
@@ -443,74 +434,6 @@ def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal: Seal
 def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> list[bytes]:
     found = connection.execute(_SELECT_CHECKSUMS, (protocol, symbol))
     return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
-
-
-# The past --------------------------------------------------------------------------------------------------------------
-
-
-def _is_block(number: int, checksum: bytes, body: bytes) -> bool:
-    return checksum == past.checksum(number, body)
-
-
-def _read_entries(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[list[Entry], int]:
-    """The entries of a symbol's past, and how many of its blocks are lost."""
-    entries: list[Entry] = []
-    faults = 0
-    for number, checksum, body in connection.execute(_SELECT_BLOCKS, (protocol, symbol)).fetchall():
-        try:
-            if not _is_block(number, checksum, body):
-                raise past.Unreadable
-            entries += past.read_block(protocol, symbol, body)
-        except past.Unreadable:
-            faults += 1
-    return entries, faults
-
-
-def _read_past(
-    connection: sqlite3.Connection, present: Versions, protocol: int, symbol: str
-) -> tuple[list[PastVersion], int]:
-    """The versions of a symbol's past, and how many entries and blocks are lost."""
-    if not present.seal.past:
-        return [], 0
-    entries, faults = _read_entries(connection, protocol, symbol)
-    faults += _past_digest(connection, protocol, symbol) != present.seal.past and not faults
-    bodies = {(row.identity, row.version): row.body for row in present.rows}
-    found, lost = past.undo(entries, bodies)
-    return found, faults + lost
-
-
-def _leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
-    """Move versions from the present to the past; each is made from the version of its page that is current."""
-    owner = leaving[0].protocol, leaving[0].symbol
-    entries = []
-    for version in leaving:
-        base = _current(connection, version.identity)
-        entries.append(past.pack(version, event, base if base is not None and base.is_sound else None))
-        connection.execute(_DELETE_VERSION, (*version.identity, version.version))
-    number, kept = 0, list[Entry]()
-    last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
-    if last is not None:
-        number = last[0] + 1
-        if _is_block(*last):
-            found = past.read_block(*owner, last[2])
-            if len(found) < past.BLOCK_ENTRIES:
-                number, kept = last[0], found
-    entries = [*kept, *entries]
-    for place in range(0, len(entries), past.BLOCK_ENTRIES):
-        _write_block(connection, *owner, number, entries[place : place + past.BLOCK_ENTRIES])
-        number += 1
-
-
-def _write_block(
-    connection: sqlite3.Connection, protocol: int, symbol: str, number: int, entries: Sequence[Entry]
-) -> None:
-    body = past.write_block(entries)
-    connection.execute(_WRITE_BLOCK, (protocol, symbol, number, len(entries), past.checksum(number, body), body))
-
-
-def _past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:
-    found = connection.execute(_SELECT_BLOCK_CHECKSUMS, (protocol, symbol))
-    return past.digest(checksum for (checksum,) in found)
 
 
 # The sequence ----------------------------------------------------------------------------------------------------------

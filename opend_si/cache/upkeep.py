@@ -106,7 +106,7 @@ def verify(path: Path) -> Iterator[str]:
         for found in _symbols(store):
             damaged = damaged or bool(found.damaged)
             yield from (f"{where}: does not match its checksum" for where in found.damaged)
-            faults = [f"{found.symbol}: {found.lost} of the versions of its past are lost"] if found.lost else []
+            faults = [f"{found.symbol}: {found.lost} blocks of its past are lost"] if found.lost else []
             yield from faults
             for row in (*found.record.rows, *(version for version, _ in found.past)):
                 try:
@@ -141,8 +141,8 @@ def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: 
             for found in _symbols(store, wanted):
                 if found.record.rows:
                     with _naming(target):
-                        blocks = store.blocks(found.protocol, found.symbol)
-                        copy.add(found.record, blocks=blocks, clock=store.clock())
+                        past = store.blocks(found.protocol, found.symbol)
+                        copy.add(found.record, of_past=past, clock=store.clock())
                     written += len(found.record.rows) + len(found.past)
                     missing.discard(found.symbol)
         if missing or not written:

@@ -259,10 +259,12 @@ class Answers:
         if not noted:
             return None
         summary = json.loads(noted)
+        if not summary["complete"]:
+            return None
         _, checked_seq, checked_at, sent = summary["head"]
         head = Statement("", 0, 0, (), None, checked_seq=checked_seq, checked_at=checked_at, sent=sent)
         is_fresh = Freshness(Mode.ONLINE, asked, self._settings.max_age, record.clock())
-        return summary["joined"] if summary["complete"] and is_fresh(head) else None
+        return int(summary["joined"]) if is_fresh(head) else None
 
     def need_record(self) -> None:
         """`CacheError` where nothing that is fetched could be kept."""

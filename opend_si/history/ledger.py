@@ -56,8 +56,11 @@ class Judgement:
 class Ledger:
     """What the statements of a symbol say together. It is not changed once it is made."""
 
-    def __init__(self, statements: Iterable[Statement] = (), *, is_whole: bool = True) -> None:
-        """Not `is_whole`: something was lost that may have taken back what is left, so nothing is joined."""
+    def __init__(self, statements: Iterable[Statement] = (), *, is_whole: bool = True, epoch: int = 0) -> None:
+        """Not `is_whole`: something was lost that may have taken back what is left, so nothing is joined.
+
+        `epoch` is the last event that made something void which is not there any more.
+        """
         self.statements = tuple(statements)
         self.is_whole = is_whole
         trusted = [said for said in self.statements if said.is_trusted] if is_whole else []
@@ -75,6 +78,7 @@ class Ledger:
         self.is_anchored = max(styles, key=lambda said: said.first_seq).is_anchored if styles else None
         # The last event that made something void: what stood together before it may not do so after it.
         self.epoch = max((said.void_seq for said in self.statements), default=0)
+        self.epoch = max(self.epoch, epoch)
         self.seq = max((max(said.checked_seq, said.void_seq) for said in self.statements), default=0)
 
     # Growing ----------------------------------------------------------------------------------------------------------
@@ -110,7 +114,8 @@ class Ledger:
             elif id(other) in void:
                 other = replace(other, void_seq=seq)
             kept.append(other)
-        return Ledger((*kept, replace(said, void_seq=seq) if judgement.is_void else said), is_whole=self.is_whole)
+        own = replace(said, void_seq=seq) if judgement.is_void else said
+        return Ledger((*kept, own), is_whole=self.is_whole, epoch=seq if void or judgement.is_void else self.epoch)
 
     # Pages ------------------------------------------------------------------------------------------------------------
 

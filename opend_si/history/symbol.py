@@ -119,7 +119,9 @@ class SymbolRecord:
                 statements.append(said)
         if not seal.is_judged:
             statements = judged(statements)
-        return cls(entries, Ledger(statements, is_whole=is_whole), seal, is_whole=is_whole, odd=odd)
+        epoch = int(json.loads(seal.summary)["epoch"]) if is_whole and seal.summary else 0
+        ledger = Ledger(statements, is_whole=is_whole, epoch=epoch)
+        return cls(entries, ledger, seal, is_whole=is_whole, odd=odd)
 
     # Growing ----------------------------------------------------------------------------------------------------------
 
@@ -194,7 +196,10 @@ class SymbolRecord:
             if _is_longest_head(key, version):
                 odd = None
             statements.append(said)
-        return SymbolRecord(held, Ledger(statements, is_whole=self.is_whole), seal, is_whole=self.is_whole, odd=odd)
+        seq = ruling.version.checked_seq
+        epoch = seq if any(row.void_seq == seq for row in (*ruling.changed, *ruling.leaving, ruling.version)) else 0
+        ledger = Ledger(statements, is_whole=self.is_whole, epoch=max(epoch, self.ledger.epoch))
+        return SymbolRecord(held, ledger, seal, is_whole=self.is_whole, odd=odd)
 
     def _may_stay(self, newest: Version) -> bool:
         """Whether a version that OpenD sent again is only checked again: what is void comes back as a new one."""
@@ -244,17 +249,17 @@ class SymbolRecord:
     def _summary(self, ledger: Ledger, origin: str) -> str:
         """What is noted beside the seal, for questions that need no page."""
         head = ledger.head()
-        if head is None or not self.is_whole:
-            return ""
+        if head is None:
+            return json.dumps({"epoch": ledger.epoch, "rows": ledger.count_rows(), "complete": False})
         rows = ledger.rows_down_to(head, BOTTOM)
         told = {
+            "epoch": ledger.epoch,
             "rows": ledger.count_rows(),
             "joined": len(rows),
             "complete": ledger.frontier(TOP, anything) == BOTTOM,
             "newest": rows[0].at if rows else None,
             "oldest": rows[-1].at if rows else None,
             "anchored": ledger.is_anchored,
-            "revised": ledger.epoch > 0,
             "origin": origin,
             "head": [head.first_seq, head.checked_seq, head.checked_at, head.sent],
         }
@@ -362,7 +367,8 @@ def _is_longest_head(key: PageKey, version: Version) -> bool:
 def _without(ledger: Ledger, leaving: Mapping[int, Version]) -> Ledger:
     if not leaving:
         return ledger
-    return Ledger((said for said in ledger.statements if said.first_seq not in leaving), is_whole=ledger.is_whole)
+    stays = (said for said in ledger.statements if said.first_seq not in leaving)
+    return Ledger(stays, is_whole=ledger.is_whole, epoch=ledger.epoch)
 
 
 def _page(key: PageKey, content: Content, version: Version, source: Source) -> Page:

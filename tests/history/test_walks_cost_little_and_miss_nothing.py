@@ -7,6 +7,7 @@ faces and with both kinds of cursor.
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -717,6 +718,24 @@ def test_after_the_clock_was_set_back_the_record_is_asked_again_once(
         assert_whole(client.history(CODE), opend)
         assert len(client.get_page(CODE, num=PAGE)) == PAGE
         assert spent(opend) == 0
+
+
+@pytest.mark.parametrize("num", [10, PAGE])
+@pytest.mark.parametrize("new", [0, 60])  # the newest page then stands apart from what was recorded
+def test_a_question_never_makes_the_record_smaller(ask: Open, opend: Simulator, num: int, new: int) -> None:
+    ask().history(CODE)
+    opend.universe.revise(CODE, 3, aggregatedShort=7)
+    opend.universe.publish(CODE, new)
+    ask().get_page(CODE, num=num)
+    for client in (ask("offline"), ask(port=1)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frame = client.history(CODE)
+        assert frame["timestamp"].tolist() == truth(opend)[new:][::-1]
+        assert (frame["aggregated_short"].iloc[-4] == 7) == (new == 0)
+        assert len(ask("offline").panel([CODE])) == 120
+    assert_whole(ask().history(CODE), opend)
+    assert_whole(ask("offline").history(CODE), opend)
 
 
 def test_a_page_behind_a_cursor_of_an_earlier_newest_page_is_asked_for_again(ask: Open, opend: Simulator) -> None:

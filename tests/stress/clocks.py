@@ -360,6 +360,8 @@ def main() -> int:
         except Exception as error:
             wrong += 1
             print(f"program {number}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+        if (number + 1) % 250 == 0:
+            print(f"… {number + 1 - options.first:,} programs, {wrong:,} wrong", flush=True)
     print(f"{options.programs:,} programs in {time.monotonic() - begin:,.0f} s: {wrong:,} wrong")
     for name, count in sorted(counts.items()):
         print(f"  {count:>9,} {name}")
