@@ -54,7 +54,7 @@ MOST_WAITING = 16_384
 DEFAULT_MOST_CLIENTS = 200
 # What the bridge calls itself in InitConnect, on behalf of its client.
 CLIENT_NAME = "WebSocket"
-_QUEUE = 8  # messages that were read from a client and are not on their way to OpenD yet
+_QUEUE = 2  # messages that were read from a client and are not on their way to OpenD yet: each may be of the longest
 _CHUNK = 64 * 1024
 _GONE = "OpenD has ended the link"
 # Why a link is closed (RFC 6455, section 7.4.1, and its registry). After the last of them a client may try again.
