@@ -38,7 +38,7 @@ PointInTime: TypeAlias = Literal["record", "publication"]
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
-_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -124,6 +124,15 @@ class AsOf:
         return following.astimezone(ZoneInfo(market.timezone)).date() - timedelta(days=1)
 
 
+def read_span(value: object) -> timedelta | None:
+    """A length of time written as `90m`, `36h` or `7d`; None for anything else."""
+    found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        return timedelta(**{_UNITS[found[2].lower()]: float(found[1])}) if found else None
+    except OverflowError:
+        return timedelta.max
+
+
 def read_since(name: str, value: object) -> int:
     """The moment from which on something is wanted, as the record keeps it.
 
@@ -131,11 +140,9 @@ def read_since(name: str, value: object) -> int:
     machine's. A timedelta, and a text such as `36h` or `7d`, means so long ago.
     """
     with _in_range(name, value):
-        ago = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-        if ago:
-            value = timedelta(**{_UNITS[ago[2]]: float(ago[1])})
-        if isinstance(value, timedelta):
-            return now() - round(value.total_seconds() * 1000)
+        ago = value if isinstance(value, timedelta) else read_span(value)
+        if ago is not None:
+            return now() - round(ago.total_seconds() * 1000)
         try:
             found = _read(name, value)
         except InvalidArgument as error:

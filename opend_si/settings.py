@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +12,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from opend_si.dates import read_span
 from opend_si.errors import InvalidArgument
 from opend_si.files import user_file
 from opend_si_schema.definitions import Rate
@@ -76,8 +76,6 @@ MaxAge: TypeAlias = float | timedelta | str | None
 PUBLICATION: Final = "publication"
 # For ever, as a text: what None is in Python.
 NEVER: Final = "never"
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
 WaitCallback: TypeAlias = Callable[[float], object]
 KeyFile: TypeAlias = str | os.PathLike[str]
 
@@ -291,14 +289,11 @@ def _timeout(name: str, value: object) -> float:
 
 
 def _max_age(name: str, value: object) -> _Age | None:
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in (PUBLICATION, NEVER):
-            return PUBLICATION if word == PUBLICATION else None
-        found = _SPAN.fullmatch(word)
-        seconds = float(found[1]) * _SECONDS[found[2]] if found else math.nan
-    else:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else _number(value)
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in (PUBLICATION, NEVER):
+        return PUBLICATION if word == PUBLICATION else None
+    span = value if isinstance(value, timedelta) else read_span(value)
+    seconds = _number(value) if span is None else span.total_seconds()
     if not 0 <= seconds <= _LONGEST_AGE:
         raise InvalidArgument(
             f"{name} is {value!r}: it takes seconds, 0 or more, a text such as 90m, 12h or 7d, {PUBLICATION}, or {NEVER} for "

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opend_si.cli.output import note
 from opend_si.errors import InvalidArgument
-from opend_si.server.websocket import Bridge, tls_context
+
+if TYPE_CHECKING:
+    from opend_si.server.websocket import Bridge
 
 # A key is a line; more is another file.
 _LONGEST_KEY = 1024
@@ -64,6 +66,8 @@ def bridge(
         if websocket_key_file is not None or tls_cert is not None:
             raise InvalidArgument("--websocket-key-file, --tls-cert and --tls-key go with --websocket-port")
         return None
+    from opend_si.server.websocket import Bridge, tls_context
+
     tls = None if tls_cert is None or tls_key is None else tls_context(Path(tls_cert), Path(tls_key))
     key = None if websocket_key_file is None else _read_key(Path(websocket_key_file))
     rsa = None if rsa_key is None else Path(rsa_key)

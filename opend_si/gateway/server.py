@@ -59,6 +59,8 @@ class Gateway(Listener):
         log: Callable[[str], object] = lambda _: None,
     ) -> None:
         super().__init__(host, port, websocket)
+        if websocket is not None:
+            websocket.log = self.log  # a client that is turned away comes again every second
         self.answers = PageAnswers(settings, patience, self.log)
         self.pass_trade = pass_trade
         self.greeting = _UNKNOWN

@@ -34,7 +34,7 @@ def connect_failed(where: str, error: Exception) -> ConnectionFailed:
     """The error to raise for one that ended the attempt to connect."""
     if isinstance(error, NameNotFound):
         return ConnectionFailed(
-            f"No connection to OpenD at {where}: {error}. Name its address (host= or OPEND_HOST), or raise `timeout`."
+            f"No connection to OpenD at {where}: {error}. Name its address with host (or OPEND_HOST), or raise timeout."
         )
     if isinstance(error, LookupError) or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
         # Without a descriptor Python cannot even load the codec that names are encoded with.

@@ -22,6 +22,7 @@ from pandas.testing import assert_frame_equal
 from opend_si.cache import upkeep
 from opend_si.cache.claims import Claims
 from opend_si.cache.layout import LAYOUT
+from opend_si.errors import CacheVersionMismatch
 from opend_si.history.prune import prune
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
@@ -307,16 +308,27 @@ def test_a_users_file_that_was_named_by_mistake_is_refused_and_untouched(
     assert opend.requests == []
 
 
-@pytest.mark.parametrize("damage", ["zeros", "noise behind the header"])
-def test_whatever_its_name_a_damaged_cache_is_set_aside(
-    open_client: OpenClient, opend: Simulator, cache: Path, damage: str
+def test_whatever_its_name_a_damaged_cache_that_bears_our_mark_is_set_aside(
+    open_client: OpenClient, opend: Simulator, cache: Path
 ) -> None:
     own = record_some(opend, cache).rename(cache.with_name("shorts.db"))
-    own.write_bytes(DAMAGES[damage](own.read_bytes()))
+    own.write_bytes(DAMAGES["noise behind the header"](own.read_bytes()))
     with told() as texts, open_client("online", own) as client:
         assert [ask(client, opend, "HK.00700") for _ in range(2)] == ["opend", "cache"]
     assert len(texts) == 1
     assert len(beside(own)) == 1
+
+
+def test_a_file_of_zeros_under_a_name_of_the_users_may_be_anybodys(
+    open_client: OpenClient, opend: Simulator, cache: Path
+) -> None:
+    own = record_some(opend, cache).rename(cache.with_name("shorts.db"))
+    zeros = DAMAGES["zeros"](own.read_bytes())
+    own.write_bytes(zeros)
+    with open_client("online", own) as client, pytest.raises(CacheVersionMismatch, match="Name another file"):
+        ask(client, opend, "HK.00700")
+    assert own.read_bytes() == zeros
+    assert beside(own) == []
 
 
 def write_and_stay(link: Any, path: Path) -> None:

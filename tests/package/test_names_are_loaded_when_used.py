@@ -42,7 +42,7 @@ def test_a_star_brings_every_name_but_no_event_loop(face: ModuleType) -> None:
 import sys
 from {face.__name__} import *
 assert not set(sys.modules) & {{"asyncio", "ssl", "pandas", "numpy", "rich"}}
-assert callable(get_short_interest) and issubclass(InvalidArgument, ValueError) and RET_OK == 0
+assert OpenQuoteContext and RET_OK == 0
 from {face.__name__} import AsyncClient
 assert "asyncio" in sys.modules
 """

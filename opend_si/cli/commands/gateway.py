@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import warnings
@@ -123,6 +122,8 @@ def _address(text: str | None) -> dict[str, Any]:
 
 
 def _run(server: Gateway, settings: Settings) -> None:
+    import asyncio
+
     is_listening = False
 
     def started() -> None:
@@ -149,5 +150,6 @@ def _run(server: Gateway, settings: Settings) -> None:
     except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
         if is_listening:
             raise
-        told = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"cannot listen on {server.address}: {told}") from None
+        # The WebSocket port's error names its address.
+        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or server.address
+        raise click.ClickException(f"cannot listen on {where}: {told}") from None
