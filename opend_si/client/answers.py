@@ -272,7 +272,7 @@ class Answers:
         return (yield from self._walk(key, recorded.trusted, down_to, asked, fresh))
 
     def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked: Asked, fresh: Freshness) -> Steps[History]:
-        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger."""
+        """Carry out a walk. One that may not use the record, or whose replies cannot be kept, has its own ledger."""
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
         ledger = Ledger() if is_own else ledger

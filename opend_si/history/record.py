@@ -95,8 +95,8 @@ class Record:
     ) -> Reply:
         """Keep a reply that has just come, if it can be kept.
 
-        `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the timestamp of
-        the row before the page.
+        `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the
+        timestamp of the row before the page.
         """
         name, came = _name(key), time.monotonic_ns()
         kept = self._kept.get(name)
