@@ -201,6 +201,16 @@ class Store:
 
         return self._read_at_once(read, "")
 
+    def glance(self, identity: tuple[int, str, str, int]) -> tuple[Seal, Version] | None:
+        """The newest version of a page and its symbol's seal, if that fits what is there, without the other pages' bodies."""
+
+        def read(connection: sqlite3.Connection) -> tuple[Seal, Version] | None:
+            seal, is_sealed = _read_seal(connection, *identity[:2])
+            newest = _current(connection, identity) if is_sealed else None
+            return None if newest is None or not newest.is_sound else (seal, newest)
+
+        return self._read_at_once(read, None)
+
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""
         return self._read_at_once(_read_clock, Clock())

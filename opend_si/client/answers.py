@@ -119,6 +119,8 @@ class Answers:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
+        if not after and (page := record.glance(key, fresh)) is not None:
+            return page
         recorded = record.symbol(key)
         if (page := recorded.page(key, fresh, after)) is not None:
             return page

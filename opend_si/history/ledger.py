@@ -1,5 +1,4 @@
-"""What the recorded pages of a symbol say together: its rows, how far they reach, and what of it can be trusted. No
-I/O.
+"""What the recorded pages of a symbol say together: its rows, how far they reach, what can be trusted. No I/O.
 
 Every recorded reply is a *statement*: when it was sent, these were the rows, without a gap, from its first to its
 last; down to the end if it says that nothing follows. Three facts make statements last: rows come newest first, new
