@@ -282,8 +282,17 @@ class Ledger:
 
     # What is held -----------------------------------------------------------------------------------------------------
 
+    def joined_down_to(self) -> float:
+        """Down to where rows are held without a gap from the newest head on; TOP without one."""
+        lo, said = TOP, self.head()
+        while said is not None and lo != BOTTOM:
+            lo, said = said.lo, self.below(said.lo)
+        return lo
+
     def is_needed(self, said: Statement) -> bool:
         """Whether the rows of a superseded statement would not be held without a gap by the other trusted ones."""
+        if said.is_head and said.first < self.joined_down_to():
+            return True  # newer pages stand apart: a history of what it begins would have no head
         others = [other for other in self._trusted if other is not said and other.hi > said.lo]
         high = said.hi
         while high > said.lo:

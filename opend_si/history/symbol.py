@@ -13,11 +13,10 @@ from opend_si.cache.store import Ruling
 from opend_si.cache.versions import Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.history.ledger import Fit, Ledger, anything, judged
+from opend_si.history.ledger import Fit, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
-    TOP,
     Cut,
     Runs,
     Statement,
@@ -270,7 +269,7 @@ class SymbolRecord:
             "epoch": ledger.epoch,
             "rows": ledger.count_rows(),
             "joined": len(rows),
-            "complete": ledger.frontier(TOP, anything) == BOTTOM,
+            "complete": ledger.joined_down_to() == BOTTOM,
             "newest": rows[0].at if rows else None,
             "oldest": rows[-1].at if rows else None,
             "anchored": ledger.is_anchored,
