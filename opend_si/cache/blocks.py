@@ -58,7 +58,7 @@ def leave(
     event: Event,
     current: Callable[[sqlite3.Connection, tuple[int, str, str, int]], Version | None],
 ) -> None:
-    """Move versions from the present to the past; what is squeezed is made from the version of the last one's page that is now."""
+    """Move versions from the present to the past; they are made from what is current of the page of the last one."""
     owner = leaving[0].protocol, leaving[0].symbol
     versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
     number = 0

@@ -9,10 +9,10 @@ taken, and L would not have got one.
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
 those of the monotonic clock, which all processes share and no clock change moves.
 
-A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own inside,
-and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that a power cut
-takes back are of before the start of the machine. A file that it left damaged is begun anew, with a window used up; any
-other damaged file is an error, for somebody may have slots in it.
+A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
+inside, and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that
+a power cut takes back are of before the start of the machine. A file that it left damaged is begun anew, with a
+window used up; any other damaged file is an error, for somebody may have slots in it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Budget:
         return found
 
     def _begin_anew(self) -> bool:
-        """Make room for a new file, with a window used up, where the damaged one is of before the start of the machine."""
+        """Make room for a new file, with a window used up, where the damaged one is older than the machine's start."""
         path = self._database.path
         aside = path.with_name(f"{path.name}.damaged")
         try:

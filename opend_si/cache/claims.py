@@ -1,7 +1,8 @@
 """Which pages are being fetched now: a list in a file of its own beside the page cache.
 
-Nobody needs it after a power cut, so nothing of it waits for the disk; and it is a convenience: where it cannot be used,
-everybody may fetch, and a page may be fetched twice. Times are those of the monotonic clock, which all processes share.
+Nobody needs it after a power cut, so nothing of it waits for the disk; and it is a convenience: where it cannot be
+used, everybody may fetch, and a page may be fetched twice. Times are those of the monotonic clock, which all
+processes share.
 """
 
 from __future__ import annotations

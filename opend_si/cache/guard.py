@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from opend_si.cache.store import Judge, Kept, Store
-from opend_si.cache.versions import Clock, PastVersion, Seal, Versions
+from opend_si.cache.versions import Clock, PastVersion, Seal, Version, Versions
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, warn
 from opend_si.pages import PageKey
 from opend_si.settings import Mode
@@ -55,6 +55,10 @@ class GuardedStore:
     def summary(self, protocol: int, symbol: str) -> str:
         """What is noted of a symbol; nothing where its pages have to be read."""
         return self._guarded(lambda: self._store.summary(protocol, symbol), "")
+
+    def glance(self, identity: tuple[int, str, str, int]) -> tuple[Seal, Version] | None:
+        """The newest version of a page and its symbol's seal; None where its pages have to be read."""
+        return self._guarded(lambda: self._store.glance(identity), None)
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""

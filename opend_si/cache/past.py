@@ -1,8 +1,9 @@
 """The past of a symbol: versions that no history of now needs, packed so that they can be given back to the byte.
 
-They are kept in blocks. The bodies of a block are squeezed together, the newest first, with a version as dictionary that is of
-the present or of a later block: a body is then little more than the rows that the one after it lacks. A block has a checksum
-of its own. Damage loses the versions of its block, and of the blocks that are made from it, never anything of the present.
+They are kept in blocks. The bodies of a block are squeezed together, the newest first, with a version as dictionary
+that is of the present or of a later block: a body is then little more than the rows that the one after it lacks. A
+block has a checksum of its own. Damage loses the versions of its block, and of the blocks that are made from it,
+never anything of the present.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """The record's file: each reply's bytes as received, under the key they were asked with, and in which order they came.
 
-A reply that differs from the one before is a new version beside it; one that is equal only moves when it was checked. What
-histories of now need is the present (table `page`); versions that they do not need are the past (`opend_si.cache.past`).
-The checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol covers the checksums of its
-present and its past, so that a row that is lost, or one of before that comes back, is missed or seen.
+A reply that differs from the one before is a new version beside it; one that is equal only moves when it was checked.
+What histories of now need is the present (table `page`); versions that they do not need are the past
+(`opend_si.cache.past`). The checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol
+covers the checksums of its present and its past, so that a row that is lost, or one of before that comes back, is
+missed or seen.
 
-What a page means is not known here: which versions a new one makes void, and which of them leave the present, is said by
-the judge that `record` is given, under the write lock.
+What a page means is not known here: which versions a new one makes void, and which of them leave the present, is said
+by the judge that `record` is given, under the write lock.
 """
 
 from __future__ import annotations
@@ -200,6 +201,16 @@ class Store:
             return seal.summary if is_sealed else ""
 
         return self._read_at_once(read, "")
+
+    def glance(self, identity: tuple[int, str, str, int]) -> tuple[Seal, Version] | None:
+        """The newest version of a page and its symbol's seal, if that fits what is there, without the other pages' bodies."""
+
+        def read(connection: sqlite3.Connection) -> tuple[Seal, Version] | None:
+            seal, is_sealed = _read_seal(connection, *identity[:2])
+            newest = _current(connection, identity) if is_sealed else None
+            return None if newest is None or not newest.is_sound else (seal, newest)
+
+        return self._read_at_once(read, None)
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""

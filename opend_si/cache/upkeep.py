@@ -1,7 +1,7 @@
 """Looking after a page cache: what is in it, whether it is sound, what can go, and a smaller one to hand on.
 
-A cache is read symbol by symbol, each in one short transaction: who records meanwhile hardly waits, and memory holds one
-symbol at a time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
+A cache is read symbol by symbol, each in one short transaction: who records meanwhile hardly waits, and memory holds
+one symbol at a time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
 """
 
 from __future__ import annotations

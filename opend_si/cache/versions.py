@@ -34,13 +34,13 @@ NEVER = Event(0, 0)
 class Version(NamedTuple):
     """One recorded version of a page.
 
-    Each of its events is a number of the sequence (0: it has not happened) and a moment in milliseconds since 1970, UTC:
-    it came (`first_seq`, `fetched_at`), OpenD last sent the same (`checked_…`), OpenD sent other bytes to the same question
-    (`superseded_…`), another reply showed that it may not be joined to others any more (`void_…`).
+    Each of its events is a number of the sequence (0: it has not happened) and a moment in milliseconds since 1970,
+    UTC: it came (`first_seq`, `fetched_at`), OpenD last sent the same (`checked_…`), OpenD sent other bytes to the
+    same question (`superseded_…`), another reply showed that it may not be joined to others any more (`void_…`).
 
-    `behind` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not known: it
-    is what joins pages whose cursors say nothing. `sent` is when the request was sent that the last of its replies
-    answered, in nanoseconds of the machine's monotonic clock. `seen` is for the room of histories to read.
+    `behind` is the timestamp of the row that stood right before the page when it was walked, 0 where that is not
+    known: it is what joins pages whose cursors say nothing. `sent` is when the request was sent that the last of its
+    replies answered, in nanoseconds of the machine's monotonic clock. `seen` is for the room of histories to read.
     """
 
     protocol: int
@@ -151,7 +151,8 @@ class Versions:
     """What is recorded of a symbol: the present, which is what histories of now need.
 
     Attributes:
-        sound: Its sound versions, as the file has them. Plain tuples, for there can be very many: the garbage collector soon
+        sound: Its sound versions, as the file has them. Plain tuples, for there can be very many: the garbage
+        collector soon
             leaves them alone, named ones never.
         damaged: Row ids of those that are not what was written.
         seal: The symbol's seal.

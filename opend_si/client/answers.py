@@ -122,6 +122,8 @@ class Answers:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
+        if not after and (page := record.glance(key, fresh)) is not None:
+            return page
         recorded = record.symbol(key)
         if (page := recorded.page(key, fresh, after)) is not None:
             return page
@@ -289,7 +291,7 @@ class Answers:
         return (yield from self._walk(key, recorded.trusted, down_to, asked, fresh))
 
     def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked: Asked, fresh: Freshness) -> Steps[History]:
-        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger."""
+        """Carry out a walk. One that may not use the record, or whose replies cannot be kept, has its own ledger."""
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
         ledger = Ledger() if is_own else ledger

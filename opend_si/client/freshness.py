@@ -1,8 +1,8 @@
 """What a mode makes of what is recorded: which of it is fresh enough for a question. No file, no socket.
 
-Whether something was said after the question was asked is told by the record's sequence and by the monotonic clock. How old
-something is is told by clocks, and judged when the question is asked: what a wrong clock dated is of no age that is known,
-and not fresh.
+Whether something was said after the question was asked is told by the record's sequence and by the monotonic clock.
+How old something is is told by clocks, and judged when the question is asked: what a wrong clock dated is of no age
+that is known, and not fresh.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Freshness:
         return age is not None and age < self.max_age * 1000
 
     def was_said_after(self, said: Statement) -> bool:
-        """Whether OpenD said it after the question was asked: its request was sent, and its reply recorded after that."""
+        """Whether OpenD said it after the question was asked: its request was sent after that, and its reply recorded."""
         return said.checked_seq > self.asked.seq and said.sent >= self.asked.mono
 
 
 def age_of(said: Statement, asked: Asked, clock: Clock) -> float | None:
     """How old a statement was when a question was asked, in milliseconds; None where clocks do not tell.
 
-    The monotonic clock is a second witness. It began anew with the machine, so it never shows more than the age. Of what
-    was recorded after the question was asked it is the only one: it knows when the request was sent.
+    The monotonic clock is a second witness. It began anew with the machine, so it never shows more than the age. Of
+    what was recorded after the question was asked it is the only one: it knows when the request was sent.
     """
     since_sent = (asked.mono - said.sent) / 1_000_000 if said.sent else 0.0
     if said.checked_seq > asked.seq:

@@ -1,8 +1,8 @@
-"""What the recorded pages of a symbol say together: its rows, how far they reach, and what of it can be trusted. No I/O.
+"""What the recorded pages of a symbol say together: its rows, how far they reach, what can be trusted. No I/O.
 
-Every recorded reply is a *statement*: when it was sent, these were the rows, without a gap, from its first to its last; down
-to the end if it says that nothing follows. Three facts make statements last: rows come newest first, new rows are added in
-front, old values can be revised. The rules, and the tests (in tests/history) that hold each:
+Every recorded reply is a *statement*: when it was sent, these were the rows, without a gap, from its first to its
+last; down to the end if it says that nothing follows. Three facts make statements last: rows come newest first, new
+rows are added in front, old values can be revised. The rules, and the tests (in tests/history) that hold each:
 
 1. A row never gets another neighbour below it: what a page says of the rows below a row stays, whatever is published. A
    head (the reply to no cursor) speaks of what is above its first row until a publication only. A page behind a cursor
@@ -11,16 +11,19 @@ front, old values can be revised. The rules, and the tests (in tests/history) th
 2. Statements join where they touch or overlap. Those that are trusted agree on every row that two of them hold: that is
    seen to when a reply is recorded, not when the record is read. So a ledger is no more than the join.
    (test_a_walk_costs_a_request_a_page_and_new_rows_those_that_reach_a_known_one)
-3. A reply that contradicts what is recorded shows that a value was revised in between. What was sent before the question
+3. A reply that contradicts what is recorded shows that a value was revised in between. What was sent before the
+question
    that found it is void from then on, and with it what still was sent with the old value; a walk's own pages stay.
    (test_a_revision_in_the_newest_page_makes_the_run_walked_anew)
-4. Where two contradict each other and were on their way at the same time, nobody knows which is the older: both are void.
+4. Where two contradict each other and were on their way at the same time, nobody knows which is the older: both are
+void.
    (test_of_two_that_contradict_and_overlap_neither_is_trusted)
 5. What came before and after is told by the record's sequence, never by a clock.
    (test_every_answer_is_right_whatever_the_clock_does)
 6. What is void answers for rows that nothing trusted speaks of, where OpenD cannot be asked: the last that was heard of
    them. So a question never makes the record smaller. (test_a_question_never_makes_the_record_smaller)
-7. A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever. Any
+7. A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever.
+Any
    other leads on only within its generation: from the head of now, page by page.
    (test_a_page_behind_a_cursor_of_an_earlier_newest_page_is_asked_for_again)
 """
@@ -148,7 +151,7 @@ class Ledger:
         return exact if not place or exact.reach == place or exact.first >= place else None
 
     def beginning(self, next_key: str, num: int, fit: Fit, after: int = 0) -> Statement | Cut | None:
-        """A page as recorded, or the beginning of a longer one: nothing is joined, so nothing else has to be trusted."""
+        """A page as recorded, or the beginning of a longer one: nothing is joined, and nothing else is trusted."""
 
         def is_fit(said: Statement) -> bool:
             return fit(said) and (not after or said.reach == after)
@@ -165,8 +168,9 @@ class Ledger:
     def cut(self, top: float, num: int, fit: Fit) -> Cut | None:
         """The page of `num` rows below `top`, if what is fit holds all of it.
 
-        A page that does not reach the end is known where cursors are anchored: its own is then its last row's timestamp. So
-        it is where no cursor has come yet and the end is held: whatever the style, the rest is cut from the same rows.
+        A page that does not reach the end is known where cursors are anchored: its own is then its last row's
+        timestamp. So it is where no cursor has come yet and the end is held: whatever the style, the rest is cut from
+        the same rows.
         """
         if self.is_anchored is False or (top != TOP and not self._has_row(top)):
             return None  # no cursor that OpenD has sent: what it would answer is not known
@@ -249,8 +253,8 @@ class Ledger:
     def last_heard(self, down_to: float) -> tuple[Row, ...] | None:
         """The rows down to a timestamp by what was heard last of each, void or not; None where there is a gap.
 
-        What is void is laid down in the order in which it was last checked, and what is trusted on top of it. They begin at
-        the newest head from which no gap leads down: newer pages may stand apart.
+        What is void is laid down in the order in which it was last checked, and what is trusted on top of it. They
+        begin at the newest head from which no gap leads down: newer pages may stand apart.
         """
         if not self.is_whole:
             return None
@@ -278,8 +282,17 @@ class Ledger:
 
     # What is held -----------------------------------------------------------------------------------------------------
 
+    def joined_down_to(self) -> float:
+        """Down to where rows are held without a gap from the newest head on; TOP without one."""
+        lo, said = TOP, self.head()
+        while said is not None and lo != BOTTOM:
+            lo, said = said.lo, self.below(said.lo)
+        return lo
+
     def is_needed(self, said: Statement) -> bool:
         """Whether the rows of a superseded statement would not be held without a gap by the other trusted ones."""
+        if said.is_head and said.first < self.joined_down_to():
+            return True  # newer pages stand apart: a history of what it begins would have no head
         others = [other for other in self._trusted if other is not said and other.hi > said.lo]
         high = said.hi
         while high > said.lo:

@@ -14,12 +14,15 @@ from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Ruling
 from opend_si.cache.versions import OPEND, Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
+from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
-from opend_si.pages import Content, PageKey
+from opend_si.pages import Content, Page, PageKey
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.
 MAX_BYTES = 8_000_000
+# Symbols of which it is remembered that a page of them was asked for.
+MAX_GLANCES = 4096
 
 
 class Asked(NamedTuple):
@@ -52,6 +55,7 @@ class Record:
         self.store = store
         self._symbols = Symbols()
         self._kept: Memory[tuple[int, str], _Remembered] = Memory(MAX_BYTES)
+        self._glanced: Memory[tuple[int, str], bool] = Memory(MAX_GLANCES)
         self._clock: tuple[Hashable, Clock] = (None, Clock())
 
     def asked(self) -> Asked:
@@ -79,6 +83,19 @@ class Record:
         self._remember(name, record, stamp)
         return record
 
+    def glance(self, key: PageKey, fit: Fit) -> Page | None:
+        """A page by itself, where the seal tells that it answers, and nothing was asked of its symbol before.
+
+        What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages need
+        not be read. None: they have to be.
+        """
+        name = _name(key)
+        if self._kept.get(name) is not None or self._glanced.get(name):
+            return None
+        self._glanced.keep(name, True)
+        found = self.store.glance((*name, key.next_key, key.num))
+        return None if found is None else self._symbols.glance(key, *found, fit)
+
     def as_of(self, key: PageKey, moment: int) -> tuple[SymbolRecord, Clock]:
         """What was recorded of a symbol when the clock showed a moment, and what was known of the clock then."""
         versions, past, clock = self.store.symbol_and_past(*_name(key))
@@ -95,8 +112,8 @@ class Record:
     ) -> Reply:
         """Keep a reply that has just come, if it can be kept.
 
-        `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the timestamp of
-        the row before the page.
+        `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the
+        timestamp of the row before the page.
         """
         name, came = _name(key), time.monotonic_ns()
         kept = self._kept.get(name)

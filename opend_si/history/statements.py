@@ -30,9 +30,9 @@ Runs: TypeAlias = tuple[tuple[int, int, int], ...]
 class Statement:
     """What one version of one page says.
 
-    Events have a number (`…_seq`: 0 if it has not happened) and a moment in milliseconds. `after` is the timestamp of the
-    row before the page, 0 for a head or where it is not known; `sent` is when the last request that it answered was sent,
-    by the machine's monotonic clock.
+    Events have a number (`…_seq`: 0 if it has not happened) and a moment in milliseconds. `after` is the timestamp of
+    the row before the page, 0 for a head or where it is not known; `sent` is when the last request that it answered
+    was sent, by the machine's monotonic clock.
 
     It holds for the rows from `lo` to below `hi`, for all later time; a head at its own time for all above, too.
     """

@@ -13,16 +13,16 @@ from opend_si.cache.store import Ruling
 from opend_si.cache.versions import Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.history.ledger import Fit, Ledger, anything, judged
+from opend_si.history.ledger import Fit, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
-    TOP,
     Cut,
     Runs,
     Statement,
     check_days,
     check_page,
+    is_timestamp,
     pack_runs,
     unpack_runs,
     write_runs,
@@ -70,6 +70,19 @@ class Symbols:
             asked = replace(key, next_key=version.next_key, num=version.num)
             held.append((version, self._content(asked, version)))
         return SymbolRecord.read(key, held, versions.seal, is_whole=versions.is_whole)
+
+    def glance(self, key: PageKey, seal: Seal, version: Version, fit: Fit) -> Page | None:
+        """The page of a version, if what is noted beside the seal tells that it is the answer."""
+        noted = json.loads(seal.summary) if seal.summary and seal.is_judged else {}
+        if "head" not in noted or version.is_void or version.first_seq <= seal.floor or not fit(_bare(version)):
+            return None
+        content = self._content(key, version)
+        if key.next_key:
+            is_answer = bool(noted["anchored"]) and is_timestamp(key.next_key)
+        else:
+            rows = content.rows(key.table)
+            is_answer = (rows[0].at if rows else None) == noted["newest"]
+        return _page(key, content, version, "cache") if is_answer else None
 
     def _content(self, key: PageKey, version: Version) -> Content:
         content = self._contents.get(version.checksum) if version.checksum else None
@@ -256,7 +269,7 @@ class SymbolRecord:
             "epoch": ledger.epoch,
             "rows": ledger.count_rows(),
             "joined": len(rows),
-            "complete": ledger.frontier(TOP, anything) == BOTTOM,
+            "complete": ledger.joined_down_to() == BOTTOM,
             "newest": rows[0].at if rows else None,
             "oldest": rows[-1].at if rows else None,
             "anchored": ledger.is_anchored,

@@ -37,7 +37,7 @@ def as_first_seen(statements: Iterable[Statement]) -> list[tuple[Row, int]]:
 
 
 def known_at(statements: Iterable[Statement], rows: Sequence[Row], clock: Clock, now: int) -> list[int | None]:
-    """For each row when its value was first seen; None where a later event, or `now`, shows that the clock was ahead."""
+    """For each row when its value was first seen; None where a later event, or `now`, shows a clock that was ahead."""
     seen = first_seen(statements, rows)
     events = (seen[row.at] for row in rows)
     return [None if clock.was_ahead(event, now) else event[1] for event in events]

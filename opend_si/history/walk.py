@@ -1,7 +1,8 @@
 """Which recorded pages answer a question about a symbol's rows, and which pages must be fetched. No I/O.
 
-What the recorded pages say is the ledger's to tell. A walk goes down from the newest page, along what the ledger holds, and
-asks for a page where that has a gap. When something that it stands on becomes void, it begins again with what is left.
+What the recorded pages say is the ledger's to tell. A walk goes down from the newest page, along what the ledger
+holds, and asks for a page where that has a gap. When something that it stands on becomes void, it begins again with
+what is left.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _T = TypeVar("_T")
 class Fetch:
     """A step: ask OpenD for this page, whatever is recorded; the result is what was `Told`.
 
-    `after` is the timestamp of the row before the page, 0 for a head. Another's answer to the same question will do where it
-    is trusted and stands behind the same row; for a head where it is `fit`.
+    `after` is the timestamp of the row before the page, 0 for a head. Another's answer to the same question will do
+    where it is trusted and stands behind the same row; for a head where it is `fit`.
     """
 
     next_key: str

@@ -1,10 +1,11 @@
 """Many symbols' recorded pages at once, in arrays: the rows of those of which the planner has nothing to decide.
 
-A symbol is *plain* where nothing that is recorded of it is void, which was seen to when it was recorded: no page is unfit for a
-history, and no value was revised but in what is not needed any more. Then all pages agree, and what is left to see is whether they
-join: every page's rows stand together among all rows that are known, right below the row that the page was walked behind;
-each row but the oldest has the next one below it by some page's word; the oldest is the end by some page's word, and no page
-ends elsewhere; a head begins with the newest row. Then the walk from the newest head gives every row that is known, once.
+A symbol is *plain* where nothing that is recorded of it is void, which was seen to when it was recorded: no page is
+unfit for a history, and no value was revised but in what is not needed any more. Then all pages agree, and what is
+left to see is whether they join: every page's rows stand together among all rows that are known, right below the row
+that the page was walked behind; each row but the oldest has the next one below it by some page's word; the oldest is
+the end by some page's word, and no page ends elsewhere; a head begins with the newest row. Then the walk from the
+newest head gives every row that is known, once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The recorded histories of many symbols as one Arrow table. Nothing is fetched. Needs the extra `arrow`.
 
-What a symbol's rows are is the planner's to say. For most symbols there is nothing to decide, and that is seen for many at
-once, in arrays (`batch`); every other symbol goes the planner's way, as `history` does.
+What a symbol's rows are is the planner's to say. For most symbols there is nothing to decide, and that is seen for
+many at once, in arrays (`batch`); every other symbol goes the planner's way, as `history` does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The clock is set ahead and back, between questions and under them, by milliseconds and by days: no answer is wrong for it.
+"""The clock is set ahead and back, between questions and under them, by milliseconds and by days: no answer is wrong
+for it.
 
-The programs and their laws are those of `tests.stress.clocks`, whose oracle shares no code with the engine; here hypothesis
-chooses, and makes what it finds small. `python -m tests.stress.clocks` runs thousands.
+The programs and their laws are those of `tests.stress.clocks`, whose oracle shares no code with the engine; here
+hypothesis chooses, and makes what it finds small. `python -m tests.stress.clocks` runs thousands.
 """
 
 import random

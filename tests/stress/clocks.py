@@ -1,16 +1,17 @@
 """Random programs under clocks that step: `python -m tests.stress.clocks [--programs 3000] [--first 0]`.
 
-Several clients of one record, each as if it were a process of its own, ask an OpenD whose rows are published and revised,
-while the machine's clock is set ahead and back, by milliseconds and by days, between questions and under them. The oracle
-knows what the server had, what each reply told, in which order, and what the clock showed then; it shares no code with the
-engine. What it holds the engine to:
+Several clients of one record, each as if it were a process of its own, ask an OpenD whose rows are published and
+revised, while the machine's clock is set ahead and back, by milliseconds and by days, between questions and under
+them. The oracle knows what the server had, what each reply told, in which order, and what the clock showed then; it
+shares no code with the engine. What it holds the engine to:
 
 1. What is asked anew is what the server has; no value is older than the last that was told of its row.
 2. Offline every row is as it was told last, and no question makes the answer smaller.
 3. As of a moment, the answer is that of mode offline when the clock last showed it: rows, values, known_at, and errors.
    Whatever was asked and revised since, for one symbol and for a table.
 4. Nothing is fresh for longer than `max_age` of real time, and what is fresh costs nothing while the clock is right.
-5. known_at is the moment of the reply that brought the value; not known where a later one shows that the clock was ahead.
+5. known_at is the moment of the reply that brought the value; not known where a later one shows that the clock was
+ahead.
 
 The exit code is 1 if any was wrong; the program's number makes it again.
 """

@@ -1,9 +1,9 @@
 """Processes that walk one record at the same time: `python -m tests.stress.walks [--minutes 5] [--cursor timestamp]`.
 
-A server publishes and revises rows all the while; processes ask for histories and pages of it, in modes online and refresh, with
-offline looks between. The oracle knows every state that the server had and when: the rows of a history must be of days that one
-of the states had while it was walked, without a gap and without a double, and each value one that its row had. No call may
-fail. The exit code is 1 if any was wrong.
+A server publishes and revises rows all the while; processes ask for histories and pages of it, in modes online and
+refresh, with offline looks between. The oracle knows every state that the server had and when: the rows of a history
+must be of days that one of the states had while it was walked, without a gap and without a double, and each value one
+that its row had. No call may fail. The exit code is 1 if any was wrong.
 """
 
 import argparse
