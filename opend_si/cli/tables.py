@@ -142,6 +142,8 @@ def _cell(value: object) -> str:
         return "–"
     if isinstance(value, str):
         return one_line(value)
+    if isinstance(value, bool):
+        return str(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         return f"{value:%Y-%m-%d}"
     if isinstance(value, datetime):

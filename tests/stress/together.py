@@ -15,14 +15,14 @@ def ask_together(
     processes: int, host: str, port: int, code: str, *, threads: int, pages: int, **environ: str
 ) -> Counter[str]:
     """Ask for pages in several processes at once: where all of them came from."""
-    command = ["tests.stress.asker", host, str(port), code, str(threads), str(pages)]
+    command = ["tests.stress.programs.asker", host, str(port), code, str(threads), str(pages)]
     return _run_together([command] * processes, environ)
 
 
 def sync_together(processes: int, host: str, port: int, codes: Sequence[str], **environ: str) -> Counter[str]:
     """Sync symbols in several processes at once, each its share of them: what became of them."""
     shares = (codes[number::processes] for number in range(processes))
-    return _run_together([["tests.stress.syncer", host, str(port), *share] for share in shares], environ)
+    return _run_together([["tests.stress.programs.syncer", host, str(port), *share] for share in shares], environ)
 
 
 def _run_together(commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Counter[str]:

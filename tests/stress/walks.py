@@ -119,10 +119,11 @@ def _judge(states: list[State], lines: list[str], title: str) -> int:
         if fault:
             counts["wrong"] += 1
             print(f"{told['mode']}: {fault}", flush=True)
-    print(f"{title}, {len(states):,} changes: {counts.pop('wrong', 0)} wrong")
+    wrong = counts.pop("wrong", 0)
+    print(f"{title}, {len(states):,} changes: {wrong} wrong")
     for name, count in sorted(counts.items()):
         print(f"  {count:>8,} {name}")
-    return int(bool(counts.get("wrong")))
+    return int(bool(wrong))
 
 
 def _fault(told: dict[str, object], days: list[tuple[float, list[int]]], had: dict[int, set[int]]) -> str:

@@ -1,0 +1,1 @@
+"""Programs that the stress runs start."""
