@@ -14,7 +14,7 @@ from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import AsOf, Since, day_of, moment, read_midnight
+from opend_si.dates import AsOf, Since, When, day_of, moment, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
@@ -165,10 +165,20 @@ class Questions:
 
         return export.export(self._settings, call, path, form, codes, market, as_of)
 
-    def screen(self, call: Call, market: str | None, by: str, top: int, as_of: AsOf) -> pd.DataFrame:
+    def screen(
+        self,
+        call: Call,
+        codes: Iterable[str] | None,
+        market: str | None,
+        by: str,
+        top: int,
+        ascending: bool,
+        since: When | None,
+        as_of: AsOf,
+    ) -> pd.DataFrame:
         from opend_si.research import screen
 
-        return screen.screen(self._settings, call, market, by, top, as_of)
+        return screen.screen(self._settings, call, codes, market, by, top, ascending, since, as_of)
 
 
 def _longest(call: Call, code: object) -> PageKey:
