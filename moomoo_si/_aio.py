@@ -521,7 +521,8 @@ class AsyncClient(AsyncioClient):
 
         Args:
             code, start, end, as_of, kind: As for `history`.
-            by: As for `history`; with `publication` the rows that were not public yet at the moment `as_of` are drawn hollow.
+            by: As for `history`; with `publication` the rows that were not public yet at the moment `as_of` are drawn hollow,
+                and a legend says so. They are those up to that day.
 
         Returns:
             A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.

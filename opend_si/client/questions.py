@@ -14,7 +14,7 @@ from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import AsOf, Since, When, day_of, moment, read_midnight
+from opend_si.dates import AsOf, Since, When, day_of, moment, read_day, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
@@ -94,8 +94,13 @@ class Questions:
         chart.require_matplotlib()  # before a request is spent
         key = _longest(call, code)
         chart.drawn_columns(key.table)
-        frame = yield from self.history(call, code, start, end, as_of)
-        return chart.draw(frame, key.table, str(key.symbol), source=source)
+        public = as_of.public(key.symbol.market)
+        if public is None:
+            frame = yield from self.history(call, code, start, end, as_of)
+        else:  # what was not public yet is drawn, too, and as such
+            last = public if end is None else min(public, read_day("end", end, key.symbol.market))
+            frame = yield from self.history(call, code, start, last, AsOf())
+        return chart.draw(frame, key.table, str(key.symbol), source=source, public=public)
 
     def symbols(self, codes: Iterable[str]) -> list[object]:
         """What a sync goes through: each symbol once, in the order they are given."""

@@ -61,7 +61,7 @@ def plot(
         figure = client.plot(code, start, end, as_of, by=as_of_by, kind=kind)
     chart.save(figure, out)
     note(f"{code} drawn to {out}")
-    if not np.size(figure.axes[1].lines[0].get_xdata()):  # the prices' days: those of all rows
+    if not any(np.size(line.get_xdata()) for line in figure.axes[1].lines):  # the prices' days: those of all rows
         note_no_rows(code, start, end, as_of)
 
 
