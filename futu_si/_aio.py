@@ -85,6 +85,22 @@ class AsyncClient(AsyncioClient):
     async def __aenter__(self) -> "AsyncClient":
         return self
 
+    def with_options(
+        self, *, mode: ModeName | None = None, timeout: float | None = None, max_age: MaxAge | NotGiven = NOT_GIVEN
+    ) -> "AsyncClient":
+        """This client with other options, for some calls: `client.with_options(mode="offline").history("US.AAPL")`.
+
+        Connection, files and rate budget are this client's. So nothing has to be closed: `close()` of what is given here,
+        and the end of a `with`, close nothing.
+
+        Args:
+            mode, timeout, max_age: As for the class. What is not given stays as it is here. `timeout` counts for connecting, too.
+
+        Raises:
+            InvalidArgument: An option is wrong, or this client is offline and another mode is asked for: it has no OpenD.
+        """
+        return self._view(mode, timeout, max_age)
+
     @overload
     async def get_page(
         self, code: str, next_key: str | None = None, num: int = 10, *, kind: Literal["short_interest"] = ...

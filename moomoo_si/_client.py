@@ -84,6 +84,22 @@ class Client(BlockingClient):
     def __enter__(self) -> "Client":
         return self
 
+    def with_options(
+        self, *, mode: ModeName | None = None, timeout: float | None = None, max_age: MaxAge | NotGiven = NOT_GIVEN
+    ) -> "Client":
+        """This client with other options, for some calls: `client.with_options(mode="offline").history("US.AAPL")`.
+
+        Connection, files and rate budget are this client's. So nothing has to be closed: `close()` of what is given here,
+        and the end of a `with`, close nothing.
+
+        Args:
+            mode, timeout, max_age: As for the class. What is not given stays as it is here. `timeout` counts for connecting, too.
+
+        Raises:
+            InvalidArgument: An option is wrong, or this client is offline and another mode is asked for: it has no OpenD.
+        """
+        return self._view(mode, timeout, max_age)
+
     @overload
     def get_page(
         self, code: str, next_key: str | None = None, num: int = 10, *, kind: Literal["short_interest"] = ...

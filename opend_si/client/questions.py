@@ -18,6 +18,7 @@ from opend_si.dates import AsOf, Since, When, day_of, moment, read_day, read_mid
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
+from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
@@ -45,13 +46,18 @@ class HistoryRows(NamedTuple):
 class Questions:
     """The questions that one client answers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self._settings = settings
-        self._answers = Answers(settings)
+        self._shared = Shared(settings) if shared is None else shared
+        self._answers = Answers(settings, self._shared)
+
+    def by(self, settings: Settings) -> Questions:
+        """The same questions by the rules of other settings: of the same files."""
+        return Questions(settings, self._shared)
 
     def close(self) -> None:
         """Close the files."""
-        self._answers.close()
+        self._shared.close()
 
     def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
         return self.page_of(PageKey.check(call, code, next_key, num))
