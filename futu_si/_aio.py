@@ -85,6 +85,22 @@ class AsyncClient(AsyncioClient):
     async def __aenter__(self) -> "AsyncClient":
         return self
 
+    def with_options(
+        self, *, mode: ModeName | None = None, timeout: float | None = None, max_age: MaxAge | NotGiven = NOT_GIVEN
+    ) -> "AsyncClient":
+        """This client with other options, for some calls: `client.with_options(mode="offline").history("US.AAPL")`.
+
+        Connection, files and rate budget are this client's. So nothing has to be closed: `close()` of what is given here,
+        and the end of a `with`, close nothing.
+
+        Args:
+            mode, timeout, max_age: As for the class. What is not given stays as it is here. `timeout` counts for connecting, too.
+
+        Raises:
+            InvalidArgument: An option is wrong, or this client is offline and another mode is asked for: it has no OpenD.
+        """
+        return self._view(mode, timeout, max_age)
+
     @overload
     async def get_page(
         self, code: str, next_key: str | None = None, num: int = 10, *, kind: Literal["short_interest"] = ...
@@ -465,10 +481,15 @@ class AsyncClient(AsyncioClient):
         top: int = 20,
         as_of: When | None = None,
         *,
+        codes: Iterable[str] | None = None,
+        ascending: bool = False,
+        since: When | None = None,
         as_of_by: PointInTime = "record",
         kind: Kind = "short_interest",
     ) -> "pd.DataFrame":
         """The latest row of each recorded symbol of a market, highest first. Nothing is fetched: `sync` first.
+
+        Rows that are too old to stand beside the others are left out, as those of a security that was delisted.
 
         Needs the extra `arrow`.
 
@@ -477,16 +498,27 @@ class AsyncClient(AsyncioClient):
             by: What to rank by: a column of numbers that `get_page` lists for the market, or what `with_changes` adds: `change`
                 or `change_percent`.
             top: How many rows.
-            as_of, kind: As for `arrow_table`.
+            codes, as_of, kind: As for `arrow_table`.
+            ascending: True: lowest first.
+            since: First day whose rows are ranked, as `start` for `history`. None: the newest day of the schedule whose row was
+                public more than a week before the newest row of all. `"2000-01-01"` ranks rows of any age.
             as_of_by: What counts at the moment `as_of`: as `by` for `history`.
 
         Returns:
-            A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last.
+            A DataFrame of the columns of `panel` and those that `with_changes` adds; symbols without the value come last. What
+            is no measurement is not ranked: infinite numbers, and 999.99 days to cover, which is FINRA's number for all
+            that is more.
+
+        Warns:
+            ShortInterestWarning: Symbols were left out: how many, why, and some of them by name. For rows that are older than
+                a `since` of your own there is no warning.
 
         Raises:
             ShortInterestError: As `arrow_table`, and it warns as that does.
         """
-        return await self._run(self._ask.screen, call_of(kind), market, by, top, AsOf.read(as_of, as_of_by))
+        return await self._run(
+            self._ask.screen, call_of(kind), codes, market, by, top, ascending, since, AsOf.read(as_of, as_of_by)
+        )
 
     async def plot(
         self,
@@ -505,7 +537,8 @@ class AsyncClient(AsyncioClient):
 
         Args:
             code, start, end, as_of, kind: As for `history`.
-            by: As for `history`; with `publication` the rows that were not public yet at the moment `as_of` are drawn hollow.
+            by: As for `history`; with `publication` the rows that were not public yet at the moment `as_of` are drawn hollow,
+                and a legend says so. They are those up to that day.
 
         Returns:
             A `matplotlib.figure.Figure`, of which pyplot knows nothing: there is nothing to close.

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     Days: TypeAlias = npt.NDArray[np.datetime64]
 
 _DAY: Final = timedelta(days=1)
+# For so long a row may be behind the others: a symbol may miss a report, and is asked less often than others.
+_WEEK: Final = timedelta(days=7)
 _MONDAY, _THURSDAY, _FRIDAY = 0, 3, 4
 # Business days between a row's date and its publication.
 _DELAY: Final[dict[Schedule, int]] = {"daily": 1, "weekly": 5, "semimonthly": 7}
@@ -183,6 +185,21 @@ def published_by(table: Table, day: date) -> date:
 
     """
     return publication(table, day)[1]
+
+
+def oldest_beside(table: Table, newest: date) -> date:
+    """The first day whose rows are not too old to stand beside a row of `newest`.
+
+    It is the newest day of the schedule whose row was public more than a week before that of `newest`: what is older lacks
+    a row that all others have had for a week. `newest` itself where Python's calendar has no such day.
+    """
+    try:
+        long_public, day = published_by(table, newest) - _WEEK, newest
+        while not (is_due(table, day) and published_by(table, day) < long_public):
+            day -= _DAY
+    except OverflowError:
+        return newest
+    return day
 
 
 def published_by_days(table: Table, days: Days) -> Days:

@@ -272,6 +272,11 @@ class Page(Generic[RecordT]):
         )
 
     @property
+    def raw(self) -> bytes:
+        """The reply as received, byte for byte: the same as `body`."""
+        return self.body
+
+    @property
     def kind(self) -> str:
         """What its rows are: the name of the call, such as `short_interest`."""
         return self._call.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, StrEnum
 from numbers import Integral, Real
@@ -154,6 +154,15 @@ class Settings:
             max_age=_pick_max_age(of_age, max_age),
             rate=_pick(of_opend, "rate", None, "OPEND_SI_RATE", parse_rate, lambda: NOT_GIVEN),
             on_wait=_callback("on_wait", on_wait),
+        )
+
+    def with_options(self, mode: str | None, timeout: float | None, max_age: MaxAge | NotGiven) -> Settings:
+        """The same with some of the options that hold for a question; what is not given stays as it is."""
+        return replace(
+            self,
+            mode=self.mode if mode is None else Mode.parse("mode", mode),
+            timeout=self.timeout if timeout is None else _timeout("timeout", timeout),
+            max_age=self.max_age if isinstance(max_age, NotGiven) else _pick_max_age({}, max_age),
         )
 
 

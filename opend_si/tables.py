@@ -39,6 +39,8 @@ DTYPES: Mapping[DType, DTypeFacts] = {
     "bool": DTypeFacts("bool_", "boolean", is_number=False),
 }
 _INT64_MAX = 2**63 - 1
+# FINRA's days to cover end here: the number says that it is more, not how much.
+MOST_DAYS = 999.99
 
 
 def measures(column: Column) -> bool:

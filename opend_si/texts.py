@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 # A server's text may have any length; an error is one that a person reads.
 _LONGEST = 1000
+# How many names of many a text shows.
+_SHOWN = 5
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV Injection"); the wide forms are what Chinese keyboards
 # give, and spreadsheets take them alike.
 RUNS_IN_SPREADSHEETS = "^[=+@\t\r\n\uff0b\uff0d\uff1d\uff20-]"
@@ -27,6 +30,12 @@ def quoted(text: str) -> str:
     """A server's text as an error quotes it: one line, not without an end."""
     shown = one_line(text[: _LONGEST + 1])
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+
+
+def some(names: Sequence[str]) -> str:
+    """Names as a sentence has them: the first few, and how many more there are."""
+    left = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {left:,} more" if left > 0 else "")
 
 
 def csv_text(text: str) -> str:

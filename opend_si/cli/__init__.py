@@ -3,6 +3,7 @@
 commands    one file for each group of commands
 app         the commands in one, and how errors end
 options     the brand, and the options that commands share
+log         the log on stderr
 output      rows as table, CSV or JSON; notices
 tables      a table laid out for a terminal
 websocket   the options of a WebSocket port

@@ -23,6 +23,7 @@ from opend_si.cli.commands.pages import get, history, revisions
 from opend_si.cli.commands.research import export, plot, screen
 from opend_si.cli.commands.sync import sync
 from opend_si.cli.commands.verify import check, verify
+from opend_si.cli.log import listen_as_told, verbose
 from opend_si.cli.options import EPILOG, Brand
 from opend_si.cli.output import note, note_doctor
 from opend_si.errors import ShortInterestError, ShortInterestWarning
@@ -35,6 +36,7 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: a terminal may lack OpenD's Chinese
     try:
+        listen_as_told()
         left_with = main.main(prog_name=command, obj=Brand(command, client_class), standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # a disk that is full is told now, not by the interpreter at its end
@@ -98,3 +100,4 @@ for command in (
     demo,
 ):
     main.add_command(command)
+verbose(main)

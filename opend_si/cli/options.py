@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from opend_si.cli import exits
 from opend_si.dates import BY_PUBLICATION, BY_RECORD
 from opend_si.errors import InvalidArgument
+from opend_si.files import user_path
 from opend_si.settings import DEFAULT_PORT, WaitCallback, max_age_text
 from opend_si_schema.calls import CALLS, MARKETS
 
@@ -109,6 +110,23 @@ def as_typed(words: Iterable[str], system: str = os.name) -> str:
     if system != "nt":
         return shlex.join(words)
     return " ".join(word if re.fullmatch(r"[\w.:/\\=-]+", word) else f'"{word}"' for word in words)
+
+
+def read_codes(file: str) -> list[str]:
+    """What `--from` names: one symbol a line; what stands behind # is a comment."""
+    try:
+        with click.open_file(file if file == "-" else str(user_path("--from", file)), "rb") as stream:
+            text = stream.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise InvalidArgument(f"--from {file}: line {line} is no UTF-8 text. Save the file as UTF-8.") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no stdin
+        told = getattr(error, "strerror", None) or error
+        raise InvalidArgument(
+            f"--from {file}: {told}. It takes a file with one symbol a line, or - for stdin."
+        ) from None
+    codes = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [code for code in codes if code]
 
 
 kind_option = click.option(

@@ -16,16 +16,19 @@ from opend_si.client.questions import Questions
 from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.client.sync import Patience, Progress, SyncReport
 from opend_si.pages import Page
-from opend_si.settings import Settings
+from opend_si.settings import MaxAge, NotGiven, Settings
 from opend_si.wire.aio import AsyncioConnection
 from opend_si_schema.definitions import Call
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_C = TypeVar("_C", bound="AsyncioClient")
 
 
 class AsyncioClient:
     """Answers from one OpenD, or from the record. Tasks may share it."""
+
+    _is_view = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -33,7 +36,12 @@ class AsyncioClient:
         self._connection = AsyncioConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
 
     async def close(self) -> None:
-        """Close the connection and the files. The client stays usable: the next call opens them again."""
+        """Close the connection and the files. The client stays usable: the next call opens them again.
+
+        Of a view (`with_options`) nothing is closed: all is the client's.
+        """
+        if self._is_view:
+            return
         await self._connection.close()
         self._ask.close()
 
@@ -48,6 +56,14 @@ class AsyncioClient:
     def __reduce__(self) -> tuple[Any, ...]:
         """A client travels as its settings: on the other side it opens files and links of its own."""
         return _made, (type(self), self._settings)
+
+    def _view(self: _C, mode: str | None, timeout: float | None, max_age: MaxAge | NotGiven) -> _C:
+        """A client with other settings over the same connection and the same files."""
+        view = type(self).__new__(type(self))
+        view._settings = self._settings.with_options(mode, timeout, max_age)
+        view._ask, view._connection = self._ask.by(view._settings), self._connection
+        view._is_view = True
+        return view
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._settings.address}, mode={str(self._settings.mode)!r})"
@@ -87,16 +103,13 @@ class AsyncioClient:
             case Exchange(key, seconds, begin_by):
                 return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
             case Account():
-                greeting = await self._connection.greeting()
+                greeting = await self._connection.greeting(self._settings.timeout)
                 return None if greeting.is_gateway else greeting.user_id
             case Sleep(seconds, budget):
                 if budget is not None and self._settings.on_wait is not None:
                     self._settings.on_wait(budget)
                 await asyncio.sleep(seconds)
                 return None
-
-
-_C = TypeVar("_C", bound=AsyncioClient)
 
 
 def _made(kind: type[_C], settings: Settings) -> _C:

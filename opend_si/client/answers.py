@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from opend_si.cache.claims import Claims
-from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
@@ -35,7 +33,7 @@ from opend_si.errors import (
     warn,
 )
 from opend_si.history.ledger import Ledger, anything
-from opend_si.history.record import Asked, Record
+from opend_si.history.record import Asked, Record, Shared
 from opend_si.history.statements import BOTTOM, TOP, Change, Statement, check_page, is_timestamp
 from opend_si.history.symbol import Reply, SymbolRecord, page_of, without_rows_from
 from opend_si.history.vintages import changes, known_at
@@ -69,23 +67,13 @@ class Synced:
 class Answers:
     """Gives pages and histories by the rules of some settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Shared) -> None:
         self._settings = settings
-        self._fetcher = Fetcher(settings)
+        self._fetcher = Fetcher(settings, shared.budget)
         self._meets_gateway = False
         self._has_warned = False
-        self._record: Record | None = None
-        if settings.mode is not Mode.BYPASS:
-            store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
-            self._record = Record(GuardedStore(store, settings.mode))
-            self._claims = Claims(settings.cache)
-
-    def close(self) -> None:
-        """Close the files."""
-        if self._record is not None:
-            self._record.store.close()
-            self._claims.close()
-        self._fetcher.close()
+        self._record = shared.record(settings.mode)
+        self._claims = shared.claims
 
     def status(self, call: Call) -> Steps[Status]:
         """Look at the record and the budget, and connect; no request of a limit is spent."""

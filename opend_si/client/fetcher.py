@@ -33,15 +33,11 @@ _MOST_LATE = 10
 class Fetcher:
     """Asks OpenD."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, budget: Budget) -> None:
         self._timeout = settings.timeout
         # Offline nothing is sent, so the budget is not even opened.
         counts = settings.rate is not None and settings.mode is not Mode.OFFLINE
-        self._budget = _Metered(settings) if counts else _Unmetered()
-
-    def close(self) -> None:
-        """Close the budget's file."""
-        self._budget.close()
+        self._budget = _Metered(settings, budget) if counts else _Unmetered()
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
         """Connects, and says how many requests the budget has left; None: there is no limit."""
@@ -110,9 +106,6 @@ class _Request:
 class _Unmetered:
     """For a server without a limit."""
 
-    def close(self) -> None:
-        pass
-
     def spend(self, request: _Request) -> Steps[bytes]:
         """Send a request; gives the body of its reply."""
         return request.send(time.monotonic())
@@ -133,15 +126,12 @@ class _Unmetered:
 class _Metered(_Unmetered):
     """Each request in a slot of the machine's budget."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._budget, self._settings = Budget(settings.budget), settings
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self._budget, self._settings = budget, settings
 
     def _rate(self, call: Call) -> Rate:
         rate = self._settings.rate
         return rate if isinstance(rate, Rate) else call.rate
-
-    def close(self) -> None:
-        self._budget.close()
 
     def spend(self, request: _Request) -> Steps[bytes]:
         bucket = yield from self._bucket(request.key.call)

@@ -14,10 +14,11 @@ from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import AsOf, Since, day_of, moment, read_midnight
+from opend_si.dates import AsOf, Since, When, day_of, moment, read_day, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
 from opend_si.history.frames import make_history, make_revisions
+from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
@@ -45,13 +46,18 @@ class HistoryRows(NamedTuple):
 class Questions:
     """The questions that one client answers."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
         self._settings = settings
-        self._answers = Answers(settings)
+        self._shared = Shared(settings) if shared is None else shared
+        self._answers = Answers(settings, self._shared)
+
+    def by(self, settings: Settings) -> Questions:
+        """The same questions by the rules of other settings: of the same files."""
+        return Questions(settings, self._shared)
 
     def close(self) -> None:
         """Close the files."""
-        self._answers.close()
+        self._shared.close()
 
     def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
         return self.page_of(PageKey.check(call, code, next_key, num))
@@ -94,8 +100,13 @@ class Questions:
         chart.require_matplotlib()  # before a request is spent
         key = _longest(call, code)
         chart.drawn_columns(key.table)
-        frame = yield from self.history(call, code, start, end, as_of)
-        return chart.draw(frame, key.table, str(key.symbol), source=source)
+        public = as_of.public(key.symbol.market)
+        if public is None:
+            frame = yield from self.history(call, code, start, end, as_of)
+        else:  # what was not public yet is drawn, too, and as such
+            last = public if end is None else min(public, read_day("end", end, key.symbol.market))
+            frame = yield from self.history(call, code, start, last, AsOf())
+        return chart.draw(frame, key.table, str(key.symbol), source=source, public=public)
 
     def symbols(self, codes: Iterable[str]) -> list[object]:
         """What a sync goes through: each symbol once, in the order they are given."""
@@ -165,10 +176,20 @@ class Questions:
 
         return export.export(self._settings, call, path, form, codes, market, as_of)
 
-    def screen(self, call: Call, market: str | None, by: str, top: int, as_of: AsOf) -> pd.DataFrame:
+    def screen(
+        self,
+        call: Call,
+        codes: Iterable[str] | None,
+        market: str | None,
+        by: str,
+        top: int,
+        ascending: bool,
+        since: When | None,
+        as_of: AsOf,
+    ) -> pd.DataFrame:
         from opend_si.research import screen
 
-        return screen.screen(self._settings, call, market, by, top, as_of)
+        return screen.screen(self._settings, call, codes, market, by, top, ascending, since, as_of)
 
 
 def _longest(call: Call, code: object) -> PageKey:

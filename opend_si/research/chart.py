@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, date
 from functools import partial
 from io import BytesIO
 from math import floor, log10
@@ -24,7 +24,7 @@ from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
 from opend_si.files import put_in_place, user_path
 from opend_si_schema.calls import CALLS
-from opend_si_schema.definitions import Column, Schedule, Table
+from opend_si_schema.definitions import PUBLISHED_BY, Column, Schedule, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +84,7 @@ def draw(
     end: When | None = None,
     name: str | None = None,
     source: str | None = None,
+    public: date | None = None,
     size: tuple[float, float] = (7.5, 4.8),
 ) -> Figure:
     """What is short of a symbol as an area, its price as a line, and below days to cover or a ratio.
@@ -104,6 +105,8 @@ def draw(
         end: Last day drawn; None for the frame's last.
         name: The security's name, for the title. OpenD sends none with these rows.
         source: Whose data it is, for the line at the bottom. None: OpenD's, with the name of the call.
+        public: A day. The rows that were not public at its end, by the exchange's rule, are drawn hollow, and the legend says so.
+            None: all alike.
         size: Width and height in inches.
 
     Raises:
@@ -120,7 +123,7 @@ def draw(
     )
     call = next(call for call in CALLS if table in call.tables)
     with _own_look():
-        figure = _draw(days, rows, table, call.title.capitalize(), size)
+        figure = _draw(days, rows, table, call.title.capitalize(), size, public)
         if not len(days):
             over = figure.axes[1]
             over.text(0.5, 0.5, f"no rows{span}", transform=over.transAxes, ha="center", **_text(_TEXT_SIZE, _FAINT))
@@ -190,8 +193,11 @@ def _own_look() -> Iterator[None]:
 # What is drawn
 
 
-def _draw(days: Days, rows: pd.DataFrame, table: Table, title: str, size: tuple[float, float]) -> Figure:
+def _draw(
+    days: Days, rows: pd.DataFrame, table: Table, title: str, size: tuple[float, float], public: date | None
+) -> Figure:
     """The figure without the texts around it."""
+    import numpy as np
     from matplotlib.figure import Figure
 
     short, price, ratio = drawn_columns(table)
@@ -203,16 +209,20 @@ def _draw(days: Days, rows: pd.DataFrame, table: Table, title: str, size: tuple[
     over = upper.twinx()
     lower = figure.add_subplot(grid[1], sharex=upper)
     upper.tick_params(labelbottom=False)
-    area = _draw_area(upper, counted)
+    # Rows become public in the order of their days: those that were not are the last ones.
+    is_public = np.full(len(rows), True) if public is None else (rows[PUBLISHED_BY].dt.date <= public).to_numpy()
+    hidden = days[is_public.argmin()] if not is_public.all() else None
+    area, hollow = _draw_area(upper, counted, hidden)
     _dress(upper, short, counted, ticks=6, from_zero=True)
-    _draw_line(over, close, _PRICE)
+    _draw_line(over, close, _PRICE, hidden)
     # A price that fell to less than half would seem to fall to nothing.
     _dress(over, price, close, ticks=6, from_zero=close.lowest < close.highest / 2)
-    _draw_line(lower, below, _RATIO)
+    _draw_line(lower, below, _RATIO, hidden)
     _dress(lower, ratio, below, ticks=4, from_zero=True)
     _dress_dates(lower, days, _USUAL_DAYS[table.schedule])
     _dress_second(over, _PRICE)
-    _explain(over, {title: area, _words(price): over.lines[0]})
+    not_public = {} if hollow is None else {f"Not public yet on {public}": hollow}
+    _explain(over, {title: area, _words(price): over.lines[0], **not_public})
     _explain(lower, {_words(ratio): lower.lines[0]})
     figure.align_ylabels([upper, lower])
     return figure
@@ -264,8 +274,20 @@ class _Series:
         days, values = days[is_number], values[is_number]
         gaps = 1 + np.flatnonzero(np.diff(days).astype(int) > 2 * _USUAL_DAYS[table.schedule])
         days, values = np.insert(days, gaps, days[gaps - 1] + np.timedelta64(1, "D")), np.insert(values, gaps, np.nan)
+        return cls.of(days, values)
+
+    @classmethod
+    def of(cls, days: Days, values: npt.NDArray[np.float64]) -> _Series:
+        import numpy as np
+
         edged = np.pad(np.isnan(values), 1, constant_values=True)
         return cls(days, values, np.flatnonzero(edged[:-2] & ~edged[1:-1] & edged[2:]))
+
+    def split(self, day: np.datetime64 | None) -> tuple[_Series, _Series]:
+        """What is before a day, and the rest; the rest begins with what it is joined to, a number or a gap."""
+        place = len(self.days) if day is None else int(self.days.searchsorted(day))
+        joint = max(place - 1, 0)
+        return _Series.of(self.days[:place], self.values[:place]), _Series.of(self.days[joint:], self.values[joint:])
 
     @property
     def lowest(self) -> float:
@@ -281,16 +303,30 @@ class _Series:
         return [value for value in self.values.tolist() if value == value]  # NaN differs from itself
 
 
-def _draw_area(axes: Axes, series: _Series) -> Artist:
-    area = axes.fill_between(series.days, series.values, color=_AREA, linewidth=0)
-    axes.vlines(series.days[series.alone], 0, series.values[series.alone], colors=_AREA, linewidth=_BAR)
-    return area
+def _draw_area(axes: Axes, series: _Series, hidden: np.datetime64 | None) -> tuple[Artist, Artist | None]:
+    """The area; and the hollow one from the day on that was `hidden`, if there was one."""
+    shown, rest = series.split(hidden)
+    area = axes.fill_between(shown.days, shown.values, color=_AREA, linewidth=0)
+    axes.vlines(shown.days[shown.alone], 0, shown.values[shown.alone], colors=_AREA, linewidth=_BAR)
+    if hidden is None:
+        return area, None
+    hollow = axes.fill_between(
+        rest.days, rest.values, facecolor="white", edgecolor=_AREA, linewidth=_LINE, hatch="/////"
+    )
+    axes.vlines(rest.days[rest.alone], 0, rest.values[rest.alone], colors=_AREA, linewidth=_BAR, linestyles="dotted")
+    return area, hollow
 
 
-def _draw_line(axes: Axes, series: _Series, color: str) -> None:
-    marked = None if len(series.days) <= _FEW else series.alone.tolist()
-    (line,) = axes.plot(series.days, series.values, color=color, linestyle="-", linewidth=_LINE)
+def _draw_line(axes: Axes, series: _Series, color: str, hidden: np.datetime64 | None) -> None:
+    """A line; from the day on that was `hidden` a dotted one with hollow dots."""
+    shown, rest = series.split(hidden)
+    marked = None if len(series.days) <= _FEW else shown.alone.tolist()
+    (line,) = axes.plot(shown.days, shown.values, color=color, linestyle="-", linewidth=_LINE)
     line.set(marker="o", markersize=_DOT, markeredgewidth=0, markevery=marked)
+    if hidden is not None:
+        (dotted,) = axes.plot(rest.days, rest.values, color=color, linestyle=":", linewidth=_LINE)
+        hollow = (rest.days >= hidden).nonzero()[0].tolist()
+        dotted.set(marker="o", markersize=_DOT, markeredgewidth=_LINE, markerfacecolor="white", markevery=hollow)
 
 
 # How it looks: all of it is said here, so that a dark theme of the user's does not paint black on black

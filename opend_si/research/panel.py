@@ -26,6 +26,7 @@ from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, p
 from opend_si.research.batch import resolve
 from opend_si.settings import Mode, Settings
 from opend_si.tables import default_unit, describe
+from opend_si.texts import some
 from opend_si_schema.definitions import DATE, KNOWN_AT, MARKET, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 _PAGES, _FIRST = 3500, 25
 # A moment that is not known, as NumPy and Arrow write it.
 _NOT_KNOWN = -(2**63)
-# How many symbols a text names.
-_SHOWN = 5
 
 
 def arrow_table(
@@ -155,8 +154,7 @@ def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str |
 
 
 def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_needed: bool) -> None:
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    text = f"{call.title} of {shown} is not completely recorded in {store.path}"
+    text = f"{call.title} of {some(names)} is not completely recorded in {store.path}"
     if is_needed:
         raise CacheMiss(f"{text}. Bring it up to date with sync.")
     warn(f"{text}, and left out. Bring it up to date with sync.")

@@ -16,6 +16,7 @@ from opend_si.files import Files, user_path
 from opend_si.research.panel import panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
 from opend_si.settings import Settings
+from opend_si.tables import MOST_DAYS
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Table
 
@@ -34,8 +35,6 @@ _COUNTERPARTS: dict[str, dict[str, tuple[str, float]]] = {
     },
 }
 _POSITIONS = {"HK": "aggregated_short", "US": "shares_short"}
-# FINRA's days to cover: 1.00 where it is less, and no more than this.
-_MOST_DAYS = 999.99
 # The SFC rounds the value to whole dollars.
 _DOLLAR = 1.0
 
@@ -213,7 +212,7 @@ def _odd_days_to_cover(row: Any) -> Iterator[tuple[str, float | None, float | No
     )
     if shares is None or not volume or stated is None:
         return
-    expected = min(max(shares / volume, 1.0), _MOST_DAYS)
+    expected = min(max(shares / volume, 1.0), MOST_DAYS)  # FINRA's: 1.00 where it is less
     if abs(stated - expected) > 0.00501:
         yield "days_to_cover", stated, round(expected, 2), "not the shares short over the average daily volume"
 

@@ -93,9 +93,9 @@ class AsyncioConnection:
             self._drop(link)
             raise garbled(self._where, what, error) from error
 
-    async def greeting(self) -> Greeting:
-        """What OpenD says of itself; opens the link if need be."""
-        link = await self._open(asyncio.get_running_loop().time() + self._timeout)
+    async def greeting(self, seconds: float | None = None) -> Greeting:
+        """What OpenD says of itself; opens the link if need be. It has `seconds` for that, else the whole timeout."""
+        link = await self._open(asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds))
         return link.session.marked(link.greeting)
 
     async def close(self) -> None:

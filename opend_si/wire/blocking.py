@@ -80,7 +80,11 @@ class BlockingConnection:
     @property
     def greeting(self) -> Greeting:
         """What OpenD says of itself; opens the link if need be."""
-        return self._use(lambda link, _: link.session.marked(link.greeting), self._timeout)
+        return self.greet(self._timeout)
+
+    def greet(self, seconds: float) -> Greeting:
+        """The same within so many seconds."""
+        return self._use(lambda link, _: link.session.marked(link.greeting), seconds)
 
     @property
     def encryption(self) -> str | None:

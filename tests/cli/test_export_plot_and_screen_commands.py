@@ -137,28 +137,28 @@ def test_screen_is_a_table_in_a_pipe(recorded: dict[str, str], client: futu_si.C
     done = run_console("futu-si", "screen", "--market", "HK", "--top", "2", **recorded)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "short interest by change percent"
+    assert lines[0] == "short interest of HK by change percent"
     assert [line.split()[0] for line in lines[-2:]] == client.screen("HK", top=2)["symbol"].tolist()
 
 
 @pytest.mark.parametrize(
     ("market", "by", "heading"),
     [
-        ("US", "change_percent", "symbol date change percent shares short change days to cover close price"),
+        ("US", "change_percent", "symbol date published by change percent days between shares short change"),
         (
             "HK",
             "change_percent",
-            "symbol date change percent aggregated short change aggregated short ratio close price",
+            "symbol date published by change percent days between aggregated short change",
         ),
         (
             "US",
             "avg_daily_share_volume",
-            "symbol date avg daily share volume shares short change change percent days to cover",
+            "symbol date published by avg daily share volume change percent days between shares short",
         ),
         (
             "HK",
             "last_close_price",
-            "symbol date last close price aggregated short change change percent aggregated short ratio",
+            "symbol date published by last close price change percent days between aggregated short",
         ),
     ],
 )
@@ -167,18 +167,36 @@ def test_a_terminal_of_80_columns_shows_each_number_whole(
 ) -> None:
     lines, _ = on_terminal("futu-si", "screen", "--market", market, "--by", by, width=80, **recorded)
     assert max(map(len, lines)) <= 80
-    assert lines[0].rstrip() == f"short interest by {by.replace('_', ' ')}"
+    assert lines[0].rstrip() == f"short interest of {market} by {by.replace('_', ' ')}"
     *headings, units = lines[1:-3]
     assert sorted(" ".join(headings).split()) == sorted(heading.split())
     assert {*units.split()} <= {"shares", "%", "days", "USD", "HKD"}
     frame = client.screen(market, by)
     for line, row in zip(lines[-3:], frame.to_dict("records"), strict=True):
-        symbol, day, ranked_by, *others = line.split()
-        assert (symbol, day) == (row["symbol"], f"{row['date']:%Y-%m-%d}")
+        symbol, day, public, ranked_by, *others = line.split()
+        assert (symbol, day, public) == (row["symbol"], f"{row['date']:%Y-%m-%d}", f"{row['published_by']:%Y-%m-%d}")
         assert ranked_by == number(row[by])
         names = [name for name in row if name != by and number(row[name]) in others]
-        assert len(others) == 4
-        assert {"change", {"HK": "aggregated_short", "US": "shares_short"}[market]} <= {*names}
+        assert len(others) == 3
+        assert {"days_between", {"HK": "aggregated_short", "US": "shares_short"}[market]} <= {*names}
+
+
+def test_a_screen_of_a_watch_list_lowest_first(
+    console: Run, recorded: dict[str, str], client: futu_si.Client, tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_text("US.GME # games\nUS.AAPL\n", encoding="utf-8")
+    options = ("--from", str(tmp_path / "list"), "US.GME", "--by", "shares_short", "--ascending")
+    done = console("screen", *options, "--csv", **recorded)
+    assert (done.returncode, done.stderr) == (0, "")
+    frame = client.screen(codes=["US.GME", "US.AAPL"], by="shares_short", ascending=True)
+    assert [line.split(",")[0] for line in done.stdout.splitlines()[1:]] == frame["symbol"].tolist()
+    assert console("screen", *options, **recorded).stdout.startswith(
+        "short interest of US by shares short, lowest first\n"
+    )
+    none = console("screen", "US.GME", "--since", "2100-01-01", "--csv", **recorded)
+    assert (none.returncode, none.stderr, len(none.stdout.splitlines())) == (0, "", 1)
+    (tmp_path / "list").write_text("# nothing\n", encoding="utf-8")
+    assert console("screen", "--from", str(tmp_path / "list"), **recorded).returncode == 2
 
 
 def number(value: Any) -> str:
@@ -195,7 +213,7 @@ def test_a_missing_number_is_a_dash(start: Callable[..., Simulator], tmp_path: P
     done = run_console("futu-si", "screen", OPEND_SI_CACHE=str(file))
     assert (done.returncode, done.stderr) == (0, "")
     last = done.stdout.splitlines()[-1].split()
-    assert (last[0], last[2], last[4]) == ("US.AAPL", "–", "–")
+    assert (last[0], last[3], last[6]) == ("US.AAPL", "–", "–")
 
 
 def test_what_cannot_be_screened_is_one_line_and_an_exit_code(recorded: dict[str, str], tmp_path: Path) -> None:

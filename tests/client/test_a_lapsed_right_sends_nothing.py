@@ -28,7 +28,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("when", ["while it waits for the budget", "right before it sends"])
 def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Settings, when: str) -> None:
     key, theirs = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), list[str]()
-    claims, budget, fetcher = Claims(settings.cache), Budget(settings.budget), Fetcher(settings)
+    claims, budget = Claims(settings.cache), Budget(settings.budget)
+    fetcher = Fetcher(settings, budget)
     bucket, rate = f"7/{SHORT_INTEREST.proto_id}", settings.rate
     assert isinstance(rate, Rate)
     try:
@@ -50,7 +51,7 @@ def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Sett
             steps.send(None)
         assert done.value.value == "another's"
     finally:
-        for opened in (claims, budget, fetcher):
+        for opened in (claims, budget):
             opened.close()
 
 
@@ -64,11 +65,12 @@ def fetched_once(claims: Claims, fetcher: Fetcher, key: PageKey, theirs: list[st
 @pytest.mark.parametrize("stop", ["before it sends", "while it takes its right anew"])
 def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, stop: str) -> None:
     """Wherever a process is stopped in between, for longer than its slot lasts: the step to send says that it is too late."""
-    key, claims, fetcher = (
+    key, claims, budget = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
         Claims(settings.cache),
-        Fetcher(settings),
+        Budget(settings.budget),
     )
+    fetcher = Fetcher(settings, budget)
 
     class Stopped(Claims):
         def take(self, key: PageKey, owner: str, seconds: float) -> bool:
@@ -88,7 +90,7 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
             assert time.monotonic() > step.begin_by
         steps.close()
     finally:
-        for opened in (claims, stopped, fetcher):
+        for opened in (claims, stopped, budget):
             opened.close()
 
 
@@ -103,11 +105,12 @@ def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) 
         Interrupted(settings.cache),
         Claims(settings.cache),
     )
-    fetcher = Fetcher(settings)
+    budget = Budget(settings.budget)
+    fetcher = Fetcher(settings, budget)
     try:
         with pytest.raises(KeyboardInterrupt):
             next(fetched_once(claims, fetcher, key, []))
         assert others.take(key, "another", 1)
     finally:
-        for opened in (claims, others, fetcher):
+        for opened in (claims, others, budget):
             opened.close()

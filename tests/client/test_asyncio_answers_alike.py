@@ -117,7 +117,7 @@ def test_both_clients_have_the_same_methods_and_documentation(face: ModuleType) 
         assert method.__doc__ == overlapping[name].__doc__
         ours, theirs = inspect.signature(method), inspect.signature(overlapping[name])
         assert ours.parameters == theirs.parameters
-        assert inspect.iscoroutinefunction(overlapping[name]) or name == "pages"
+        assert inspect.iscoroutinefunction(overlapping[name]) or name in ("pages", "with_options")
     assert inspect.signature(face.Client).parameters == inspect.signature(face.AsyncClient).parameters
     assert set(dir(face)) >= {*face.__all__, *face._OTHERS}
 

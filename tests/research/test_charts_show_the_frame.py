@@ -113,6 +113,57 @@ def test_start_and_end_bound_what_is_drawn(frames: dict[str, pd.DataFrame], code
     assert days[0] - 31 < before < days[0] < days[-1] < after < days[-1] + 31
 
 
+@pytest.mark.parametrize(
+    ("code", "as_of", "hollow"),
+    [
+        ("US.AAPL", "2026-04-23", ["2026-04-15"]),  # public on 24 April, seven business days later
+        ("US.AAPL", "2026-04-24", []),
+        ("HK.00700", "2026-04-30 12:00", ["2026-04-24"]),  # the day has not ended: its row is none yet
+        ("HK.00700", "2026-04-30", ["2026-04-24", "2026-04-30"]),
+    ],
+)
+def test_what_was_not_public_yet_is_drawn_hollow(tmp_path: Path, code: str, as_of: str, hollow: list[str]) -> None:
+    cache = tmp_path / "pages.sqlite3"
+    with (
+        Simulator(Universe(symbols=[code])) as opend,
+        futu_si.Client(opend.host, opend.port, mode="online", cache=cache) as client,
+    ):
+        known = client.history(code, "2025-06-01", as_of=as_of, by="publication")
+        whole = client.history(code, "2025-06-01")
+        figure = client.plot(code, "2025-06-01", as_of=as_of, by="publication")
+        cut = client.plot(code, "2025-06-01", "2026-04-14", as_of=as_of, by="publication")
+    shown = date2num(pd.DatetimeIndex(hollow)).tolist()  # type: ignore[no-untyped-call]
+    for panel, name in enumerate(SHOWN[code]):
+        axes = figure.axes[panel]
+        values = whole[name].astype(float)
+        if panel:
+            solid, *dotted = axes.lines
+            joined, points = (drawn_points(line) for line in (solid, *dotted)) if dotted else (drawn_points(solid), {})
+            assert [bool(line.get_markerfacecolor() == "white") for line in dotted] == [True] * bool(hollow)
+        else:
+            joined, *rest = (drawn_points(area) for area in axes.collections if area.get_paths())
+            points = rest[0] if rest else {}
+        assert joined == dict(zip(date2num(known.index), known[name].astype(float), strict=True))  # type: ignore[no-untyped-call]
+        assert [at for at in points if at not in joined] == shown
+        assert [points[at] for at in shown] == values.loc[hollow].tolist()
+    told = legend_of(figure)
+    public = "2026-04-29" if as_of.endswith("12:00") else as_of
+    assert told[2:] == ([f"Not public yet on {public}"] if hollow else [])
+    assert len(legend_of(cut)) == 2
+
+
+def legend_of(figure: Figure) -> list[str]:
+    legend = figure.axes[1].get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def drawn_points(artist: Any) -> dict[float, float]:
+    """Value by date of a line, or of the upper edge of an area."""
+    points = artist.get_xydata() if hasattr(artist, "get_xydata") else artist.get_paths()[0].vertices
+    return {float(x): float(y) for x, y in points if np.isfinite(y) and y != 0}
+
+
 @codes
 def test_lines_break_over_two_missing_rows_and_not_over_one(frames: dict[str, pd.DataFrame], code: str) -> None:
     frame = frames[code]

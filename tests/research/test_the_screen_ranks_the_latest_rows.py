@@ -1,8 +1,13 @@
-"""The screen of a market against a plain reading of the simulator's rows."""
+"""The screen of a market against a plain reading of the simulator's rows.
 
+Ranked are rows of one time, by what was measured: the ages that are let through are written out here as days of the
+exchanges' calendars, not computed.
+"""
+
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
-from math import inf, isnan, nan
+from datetime import UTC, date, datetime
+from math import inf, isinf, isnan, nan
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +17,7 @@ import pytest
 
 import futu_si
 from opend_si.simulator import Simulator, Universe
+from opend_si.symbols import call_of
 from opend_si_schema.calls import SHORT_INTEREST
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
@@ -115,10 +121,11 @@ def read(row: Any, market: str) -> Row:
     }
 
 
-def ranked(rows: list[Row], by: str, top: int = 20) -> list[Row]:
+def ranked(rows: list[Row], by: str, top: int = 20, sign: int = -1) -> list[Row]:
     there = [row for row in rows if row[by] is not None and not isnan(row[by])]
     missing = [row for row in rows if row not in there]
-    return [*sorted(there, key=lambda row: -row[by]), *missing][:top]
+    measured = [row for row in there if not isinf(row[by])]
+    return [*sorted(measured, key=lambda row: sign * row[by]), *missing][:top]
 
 
 def assert_rows(frame: pd.DataFrame, wanted: list[Row]) -> None:
@@ -140,8 +147,88 @@ def test_each_number_ranks_the_latest_rows(offline: Any, universe: Universe, mar
     rows = latest_rows(universe, market)
     values = [row[by] for row in rows if row[by] is not None and not isnan(row[by])]
     assert len(set(values)) < len(values) < len(rows) == len(SYMBOLS[market])  # some are equal, some are missing
+    endless = [row["symbol"] for row in rows if row[by] in (inf, -inf)]
     for top in (1, 5, len(values), len(values) + 1, 1000):
-        assert_rows(offline.screen(market, by, top), ranked(rows, by, top))
+        for sign in (-1, 1):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                frame = offline.screen(market, by, top, ascending=sign == 1)
+            assert_rows(frame, ranked(rows, by, top, sign))
+            assert [f"{by} of {len(endless)} of {len(rows)} symbols is" in str(one.message) for one in told] == (
+                [True] if endless else []
+            )
+            assert all(name in str(told[0].message) for name in endless[:5])
+
+
+def test_a_number_that_stands_for_all_above_is_no_measurement(client: Any, face: ModuleType, opend: Simulator) -> None:
+    opend.universe.revise("US.B", 0, daysToCover=999.99, closePrice=999.99)
+    opend.universe.revise("US.C", 0, daysToCover=999.98)
+    opend.universe.revise("US.D", 0, daysToCover=1e6, closePrice=1.0)
+    client.sync(["US.A", "US.B", "US.C", "US.D"])
+    with pytest.warns(
+        face.ShortInterestWarning, match=r"days_to_cover of 2 of 4 symbols.*: left out are US\.B, US\.D\."
+    ) as told:
+        frame = client.screen(by="days_to_cover")
+    assert told[0].filename == __file__
+    assert frame["symbol"].tolist() == ["US.C", "US.A"]
+    assert client.screen(by="close_price")["symbol"].tolist()[0] == "US.B"  # a price may have any number
+
+
+# The newest row of the simulator is of 2026-04-30. Rows of before these days are too old to stand beside it.
+OLDEST = {
+    ("US", "short_interest"): "2026-04-15",
+    ("HK", "short_interest"): "2026-04-17",
+    ("US", "daily_short_volume"): "2026-04-22",
+    ("HK", "daily_short_volume"): "2026-04-23",
+}
+
+
+@pytest.mark.parametrize(("market", "kind"), OLDEST)
+def test_rows_too_old_to_stand_beside_the_newest_are_left_out(
+    face: ModuleType, start: Callable[..., Simulator], tmp_path: Path, market: str, kind: str
+) -> None:
+    codes = SYMBOLS[market][:20]
+    opend = start(universe=Universe(symbols=codes, most_rows=40))
+    dates = {}
+    for behind, code in enumerate(codes):  # of each its newest rows never came
+        rows = opend.universe.rows(code, call_of(kind))
+        assert isinstance(rows, list)
+        del rows[:behind]
+        dates[code] = rows[0].timestampStr
+    first = OLDEST[market, kind]
+    assert dates[codes[0]] == "2026-04-30"
+    old = [code for code in codes if dates[code] < first]
+    assert first in dates.values()
+    assert 5 < len(old) < 20
+    with face.Client(opend.host, opend.port, mode="online", cache=tmp_path / "pages.sqlite3") as client:
+        assert client.sync(codes, kind=kind).ok
+        with pytest.warns(face.ShortInterestWarning, match=f"{len(old)} of 20 symbols have no row of {first}") as told:
+            frame = client.screen(top=100, by="close_price", kind=kind)
+        assert f"left out are {', '.join(old[:5])} and {len(old) - 5} more" in str(told[0].message)
+        assert {*frame["symbol"]} == {*codes} - {*old}
+        # Whose days are named decides, and nothing is said.
+        for since in (first, "2026-04-30", "2000-01-01", dates[codes[7]], date(2026, 4, 20)):
+            frame = client.screen(top=100, by="close_price", kind=kind, since=since)
+            assert {*frame["symbol"]} == {code for code in codes if dates[code] >= str(since)}
+        assert client.screen(kind=kind, since="2027-01-01").empty
+        # Old rows stand beside each other.
+        assert {*client.screen(codes=old[-2:], by="close_price", kind=kind)["symbol"]} == {*old[-2:]}
+
+
+def test_a_watch_list_is_ranked_by_itself(offline: Any, universe: Universe, face: ModuleType) -> None:
+    codes = ["US.V", "US.C", "US.C", "US.G"]
+    rows = [row for row in latest_rows(universe, "US") if row["symbol"] in codes]
+    assert len(rows) == 3
+    for by in ("shares_short", "change"):
+        assert_rows(offline.screen(codes=codes, by=by), ranked(rows, by))
+        assert_rows(offline.screen(codes=codes, by=by, ascending=True, top=2), ranked(rows, by, 2, 1))
+    assert offline.screen(codes="HK.00003", by="close_price")["symbol"].tolist() == ["HK.00003"]
+    with pytest.raises(face.CacheMiss, match=r"US\.ZZ"):
+        offline.screen(codes=["US.C", "US.ZZ"])
+    with pytest.raises(face.InvalidArgument, match="of one market"):
+        offline.screen(codes=["US.C", "HK.00003"])
+    with pytest.raises(face.InvalidArgument, match="nonsense"):
+        offline.screen(codes=["nonsense"])
 
 
 def test_unless_told_otherwise_twenty_are_ranked_by_what_changed(offline: Any, universe: Universe) -> None:
@@ -183,7 +270,7 @@ def test_as_of_ranks_what_was_latest_then(client: Any, opend: Simulator) -> None
     now = latest_rows(opend.universe, "US")
     assert now != before
     for by in ("shares_short", "change", "change_percent"):
-        assert_rows(client.screen("US", by), ranked(now, by))
+        assert_rows(client.screen("US", by, since="2000-01-01"), ranked(now, by))  # two reports lie between them
         assert_rows(client.screen("US", by, as_of=between), ranked(before, by))
         assert_rows(client.screen("US", by, as_of=str(between)), ranked(before, by))
 
@@ -241,6 +328,12 @@ def test_wrong_arguments_are_refused(client: Any, face: ModuleType, opend: Simul
     for wrong in ("XX", "hk", "", 1):
         with pytest.raises(face.InvalidArgument, match=r"market is .*(HK or US|US or HK)"):
             client.screen(wrong)
+    for ascending in (1, None, "yes"):
+        with pytest.raises(face.InvalidArgument, match="ascending is"):
+            client.screen("HK", ascending=ascending)
+    for since in ("soon", 7, ""):
+        with pytest.raises(face.InvalidArgument, match="since is"):
+            client.screen("HK", since=since)
     with pytest.raises(face.InvalidArgument, match="as_of"):
         client.screen("HK", as_of="soon")
     with face.Client(mode="bypass", cache=client._settings.cache) as bypass, pytest.raises(face.InvalidArgument):

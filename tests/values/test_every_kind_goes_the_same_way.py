@@ -185,10 +185,10 @@ def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path
     ranking = console("screen", "--kind", KIND, "--csv", "--by", "turnover", **kept)
     assert ranking.stdout.splitlines()[0].split(",")[-3:] == ["days_between", "change", "change_percent"]
     shown = console("screen", "--kind", KIND, **kept).stdout
-    assert shown.startswith("daily short volume by change percent\n")
+    assert shown.startswith("daily short volume of HK by change percent\n")
     assert shown.splitlines()[1].split() == [
-        *("symbol", "date", "change", "percent", "short", "sell", "shares", "traded", "change"),
-        *("daily", "trade", "avg", "ratio", "close", "price"),
+        *("symbol", "date", "published", "by", "change", "percent", "days", "between"),
+        *("short", "sell", "shares", "traded", "change"),
     ]
     drawn = console("plot", HK, "--kind", KIND, "--out", str(tmp_path / "a.svg"), **kept)
     assert (drawn.returncode, (tmp_path / "a.svg").exists()) == (0, True), drawn.stderr

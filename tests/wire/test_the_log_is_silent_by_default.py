@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from opend_si.simulator import Simulator, faults
-from tests.processes import ROOT
+from tests.processes import ROOT, Run
 
 LINE = re.compile(
     r"serial \d+, protocol 3249, short interest of HK\.00700, next_key '\d*', num \d+: (\w+) in \d+\.\d ms"
@@ -42,6 +42,31 @@ def test_each_request_is_one_line(
     assert outcomes == ["LinkCut", *["ok"] * (len(opend.requests) - 1)]
     assert len(lines) == len(outcomes)
     assert not re.search(r"PRIVATE KEY|pem", caplog.text)
+
+
+def test_the_console_logs_where_it_is_told_to(console: Run, opend: Simulator) -> None:
+    get = ("get", "HK.00700", "--csv", "--host", opend.host, "--port", str(opend.port))
+    silent = console(*get)
+    assert silent.returncode == 0
+    assert silent.stderr.startswith("next page: ")
+    for words, environ in (
+        (("-v", *get), {}),
+        ((*get, "--verbose"), {}),
+        (("-v", *get, "-v"), {"OPEND_SI_LOG": "debug"}),
+        (get, {"OPEND_SI_LOG": " DEBUG "}),
+    ):
+        done = console(*words, **environ)
+        assert (done.returncode, done.stdout) == (0, silent.stdout)
+        line, following = done.stderr.splitlines()
+        assert following.startswith("next page: ")
+        assert re.search(r" opend_si\.wire: ", line)
+        found = LINE.search(line)
+        assert found
+        assert found[1] == "ok"
+    assert console(*get, OPEND_SI_LOG="warning").stderr == silent.stderr
+    wrong = console(*get, OPEND_SI_LOG="loud")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "OPEND_SI_LOG is 'loud': it takes debug, info, warning, error" in wrong.stderr
 
 
 def test_without_a_listener_nothing_is_said_or_imported(opend: Simulator) -> None:

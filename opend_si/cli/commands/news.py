@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.commands.sync import _read as read_codes
-from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_option, opend_options
+from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_option, opend_options, read_codes
 from opend_si.cli.output import Format, WaitNotice, note, plain, print_frame
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.errors import ShortInterestError

@@ -16,11 +16,12 @@ from opend_si.cli.options import (
     kind_option,
     market_option,
     opend_options,
+    read_codes,
 )
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame
 from opend_si.cli.tables import units_of
 from opend_si.symbols import call_of
-from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Table
+from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWEEN, MARKET, PUBLISHED_BY, SYMBOL, Table
 
 # Columns of a screen's table.
 _SHOWN = 7
@@ -60,14 +61,18 @@ def plot(
         figure = client.plot(code, start, end, as_of, by=as_of_by, kind=kind)
     chart.save(figure, out)
     note(f"{code} drawn to {out}")
-    if not np.size(figure.axes[1].lines[0].get_xdata()):  # the prices' days: those of all rows
+    if not any(np.size(line.get_xdata()) for line in figure.axes[1].lines):  # the prices' days: those of all rows
         note_no_rows(code, start, end, as_of)
 
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
+@click.argument("codes", nargs=-1)
+@click.option("--from", "file", metavar="FILE", help="File with one symbol a line; - for stdin.")
 @market_option
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
+@click.option("--ascending", is_flag=True, help="Lowest first.")
+@click.option("--since", metavar="DAY", help="First day whose rows are ranked; else what stands beside the newest row.")
 @kind_option
 @as_of_option
 @form_options("Print JSON: a list of rows.")
@@ -76,29 +81,50 @@ def plot(
 def screen(
     brand: Brand,
     /,
+    codes: tuple[str, ...],
+    file: str | None,
     market: str | None,
     by: str,
     top: int,
+    ascending: bool,
+    since: str | None,
     kind: str,
     as_of: str | None,
     as_of_by: Any,
     form: Format | None,
     cache: str | None,
 ) -> None:
-    """Print the latest row of each recorded symbol, highest first. Nothing is fetched. Needs the extra arrow."""
+    """Print the latest row of each recorded symbol, or of CODES, highest first. Needs the extra arrow.
+
+    Nothing is fetched: sync first. Rows that are too old to stand beside the others are left out.
+    """
+    named = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
+    if file is not None and not named:
+        raise click.UsageError(f"--from {file}: there is no symbol in it")
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
-        frame = client.screen(market, by, top, as_of, as_of_by=as_of_by, kind=kind)
+        frame = client.screen(
+            market,
+            by,
+            top,
+            as_of,
+            codes=named or None,
+            ascending=ascending,
+            since=since,
+            as_of_by=as_of_by,
+            kind=kind,
+        )
     call = call_of(kind)
     table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
     if form is None:
         frame = frame[_for_people(table, by)]
-    print_frame(frame, form or "table", f"{call.title} by {by.replace('_', ' ')}", units_of(table) | _CHANGES)
+    title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"
+    print_frame(frame, form or "table", title, units_of(table) | _CHANGES)
 
 
 def _for_people(table: Table, by: str) -> list[str]:
     """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
-    short = (table.short, CHANGE, CHANGE_PERCENT) if table.short else ()
-    names = dict.fromkeys((SYMBOL, DATE, by, *short, table.ratio, table.price))
+    short = (CHANGE_PERCENT, DAYS_BETWEEN, table.short, CHANGE) if table.short else (table.ratio, table.price)
+    names = dict.fromkeys((SYMBOL, DATE, PUBLISHED_BY, by, *short))
     return [name for name in names if name][:_SHOWN]
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options
+from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options, read_codes
 from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import SymbolReport, SyncReport, counted
 from opend_si.errors import ConnectionFailed, InvalidArgument
-from opend_si.files import user_path
 from opend_si.pages import PageKey
 from opend_si.symbols import call_of
 from opend_si.texts import one_line
@@ -42,7 +41,7 @@ def sync(
     What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does not
     stop the rest; an OpenD that cannot be reached does.
     """
-    wanted = list(dict.fromkeys([*codes, *(() if file is None else _read(file))]))
+    wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
     if not wanted:
         raise click.UsageError("name symbols, or a file of them with --from")
     _note_wrong(wanted, kind)
@@ -84,23 +83,6 @@ def _note_wrong(codes: list[str], kind: str) -> None:
             PageKey.check(call_of(kind), code)
         except InvalidArgument as error:
             note(f"{one_line(code)}: {error}")
-
-
-def _read(file: str) -> list[str]:
-    """One symbol a line; what stands behind # is a comment."""
-    try:
-        with click.open_file(file if file == "-" else str(user_path("--from", file)), "rb") as stream:
-            text = stream.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InvalidArgument(f"--from {file}: line {line} is no UTF-8 text. Save the file as UTF-8.") from None
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no stdin
-        told = getattr(error, "strerror", None) or error
-        raise InvalidArgument(
-            f"--from {file}: {told}. It takes a file with one symbol a line, or - for stdin."
-        ) from None
-    codes = (line.partition("#")[0].strip() for line in text.splitlines())
-    return [code for code in codes if code]
 
 
 def _watch(total: int, quiet: bool) -> _Lines | _Bar:
