@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from futu_si._client import history as history
     from futu_si._client import panel as panel
     from futu_si._client import plot as plot
+    from futu_si._client import recorded as recorded
     from futu_si._client import revisions as revisions
     from futu_si._client import screen as screen
     from futu_si._client import status as status
@@ -97,6 +98,7 @@ _HOMES = {
     "history": "futu_si._client",
     "panel": "futu_si._client",
     "plot": "futu_si._client",
+    "recorded": "futu_si._client",
     "revisions": "futu_si._client",
     "screen": "futu_si._client",
     "status": "futu_si._client",

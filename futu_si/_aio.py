@@ -316,6 +316,30 @@ class AsyncClient(AsyncioClient):
         """
         return await self._drive(self._ask.status(call_of(kind)))
 
+    async def recorded(self, *, kind: Kind | None = None) -> "pd.DataFrame":
+        """What is recorded of each symbol. Nothing is fetched.
+
+        Args:
+            kind: As for `get_page`. None: all kinds.
+
+        Returns:
+            A DataFrame with one row for each symbol and kind, sorted by them:
+
+            - `symbol`, `kind`, `market`: such as `HK.00700`, `short_interest`, `HK`.
+            - `first`, `last` (datetime): the days of the oldest and the newest row of its history; missing where it has none.
+            - `rows` (int64): how many rows its history has: the length of `history`.
+            - `complete` (bool): whether that is all that OpenD has. If not, the history ends at `first`, where a gap begins.
+            - `asked_at` (datetime, UTC): when OpenD last answered for it.
+            - `versions` (int64): how many replies are kept, with those that newer ones superseded.
+            - `origin`: `opend`, or `simulator` where the rows are made up.
+
+        Raises:
+            InvalidArgument: The kind is unknown, or the mode is bypass.
+            CacheMiss: There is no page cache.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return await self._run(self._ask.recorded, kind)
+
     async def verify(self, files: Files) -> "pd.DataFrame":
         """Recorded short interest against the regulators' own files. Nothing is fetched: download the files, and `sync` first.
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from moomoo_si._client import history as history
     from moomoo_si._client import panel as panel
     from moomoo_si._client import plot as plot
+    from moomoo_si._client import recorded as recorded
     from moomoo_si._client import revisions as revisions
     from moomoo_si._client import screen as screen
     from moomoo_si._client import status as status
@@ -97,6 +98,7 @@ _HOMES = {
     "history": "moomoo_si._client",
     "panel": "moomoo_si._client",
     "plot": "moomoo_si._client",
+    "recorded": "moomoo_si._client",
     "revisions": "moomoo_si._client",
     "screen": "moomoo_si._client",
     "status": "moomoo_si._client",

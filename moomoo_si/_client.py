@@ -313,6 +313,30 @@ class Client(BlockingClient):
         """
         return self._drive(self._ask.status(call_of(kind)))
 
+    def recorded(self, *, kind: Kind | None = None) -> "pd.DataFrame":
+        """What is recorded of each symbol. Nothing is fetched.
+
+        Args:
+            kind: As for `get_page`. None: all kinds.
+
+        Returns:
+            A DataFrame with one row for each symbol and kind, sorted by them:
+
+            - `symbol`, `kind`, `market`: such as `HK.00700`, `short_interest`, `HK`.
+            - `first`, `last` (datetime): the days of the oldest and the newest row of its history; missing where it has none.
+            - `rows` (int64): how many rows its history has: the length of `history`.
+            - `complete` (bool): whether that is all that OpenD has. If not, the history ends at `first`, where a gap begins.
+            - `asked_at` (datetime, UTC): when OpenD last answered for it.
+            - `versions` (int64): how many replies are kept, with those that newer ones superseded.
+            - `origin`: `opend`, or `simulator` where the rows are made up.
+
+        Raises:
+            InvalidArgument: The kind is unknown, or the mode is bypass.
+            CacheMiss: There is no page cache.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return self._run(self._ask.recorded, kind)
+
     def verify(self, files: Files) -> "pd.DataFrame":
         """Recorded short interest against the regulators' own files. Nothing is fetched: download the files, and `sync` first.
 
@@ -595,6 +619,11 @@ def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind =
 def status(*, kind: Kind = "short_interest") -> Status:
     """Where the client that `configure` sets up stands: its `Client.status`."""
     return DEFAULT.get().status(kind=kind)
+
+
+def recorded(*, kind: Kind | None = None) -> "pd.DataFrame":
+    """What is recorded of each symbol: `Client.recorded` of the client that `configure` sets up."""
+    return DEFAULT.get().recorded(kind=kind)
 
 
 def verify(files: Files) -> "pd.DataFrame":

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from opend_si.cache.store import Store
 from opend_si.cache.versions import PastVersion, Version, Versions
@@ -29,6 +30,7 @@ _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
 _SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -173,28 +175,35 @@ class _Found:
 
 def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
+
+    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> _Found | None:
+        if wanted and symbol not in wanted:
+            return None
+        record = store.symbol(protocol, symbol)
+        past, lost = store.past(protocol, symbol, record)
+        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
+        places = tuple(sorted(_where(*row) for row in damaged))
+        return _Found(protocol, symbol, record, places, tuple(past), lost)
+
+    return (found for found in each_symbol(store, look) if found is not None)
+
+
+def each_symbol(store: Store, look: Callable[[sqlite3.Connection, int, str], _T]) -> Iterator[_T]:
+    """What a look at each symbol gives, by protocol and name; each look sees one state of the file."""
     name: tuple[int, str] | None = None
 
-    def look(connection: sqlite3.Connection) -> tuple[tuple[int, str], _Found | None] | None:
+    def advance(connection: sqlite3.Connection) -> tuple[tuple[int, str], _T] | None:
         asked = connection.execute(_NEXT_SYMBOL, name) if name else connection.execute(_FIRST_SYMBOL)
         following = asked.fetchone()
         if following is None:
             return None
         if not _is_behind(following, name):  # or this might never end
             raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
-        if wanted and following[1] not in wanted:
-            return following, None
-        protocol, symbol = following
-        record = store.symbol(protocol, symbol)
-        past, lost = store.past(protocol, symbol, record)
-        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        places = tuple(sorted(_where(*row) for row in damaged))
-        return following, _Found(protocol, symbol, record, places, tuple(past), lost)
+        return following, look(connection, *following)
 
-    while (looked := store.database.snapshot(look)) is not None:
+    while (looked := store.database.snapshot(advance)) is not None:
         name, found = looked
-        if found is not None:
-            yield found
+        yield found
 
 
 def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:

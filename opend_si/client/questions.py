@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.calendars import published_by
@@ -17,10 +18,12 @@ from opend_si.client.sync import Patience, SymbolReport, report_symbol
 from opend_si.dates import AsOf, Since, day_of, moment, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files
-from opend_si.history.frames import make_history, make_revisions
+from opend_si.history.frames import make_history, make_recorded, make_revisions
+from opend_si.history.overview import overview
 from opend_si.history.statements import BOTTOM, TOP
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
+from opend_si.symbols import call_of
 from opend_si.tables import describe
 from opend_si_schema.definitions import Call, Table
 
@@ -126,6 +129,15 @@ class Questions:
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = _longest(call, code)
         return make_revisions(key.table, self._answers.revisions(key))
+
+    def recorded(self, kind: str | None) -> pd.DataFrame:
+        return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
+
+    def _record(self) -> Path:
+        """The record's file."""
+        if self._settings.mode is Mode.BYPASS:
+            raise InvalidArgument("mode bypass has no record to look at")
+        return self._settings.cache
 
     def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
         from opend_si.research import news

@@ -9,9 +9,12 @@ import click
 
 from opend_si.cache import upkeep
 from opend_si.cli import exits
-from opend_si.cli.options import Number, cache_option
+from opend_si.cli.options import Number, cache_option, form_options
+from opend_si.cli.output import Format, print_json, print_rows
+from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
 from opend_si.files import user_path
+from opend_si.history.overview import Recorded, overview
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.settings import Settings
 
@@ -45,10 +48,14 @@ def path(file: Path, /) -> None:
 
 @cache.command()
 @_named_here
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def info(file: Path, /) -> None:
-    """Print what is in it."""
+def info(file: Path, /, as_json: bool) -> None:
+    """Print how much is in it."""
     told = upkeep.info(file)
+    if as_json:
+        print_json({**vars(told), "path": str(told.path)})
+        return
     for name, value in (
         ("path", told.path),
         ("size", f"{told.bytes:,} bytes ({told.body_bytes:,} of them replies as received)"),
@@ -60,6 +67,27 @@ def info(file: Path, /) -> None:
         ("newest", _moment(told.newest)),
     ):
         click.echo(f"{name:<9}{value}")
+
+
+@cache.command(name="list")
+@_named_here
+@form_options("Print JSON.")
+@click.pass_obj
+def list_(file: Path, /, form: Format | None) -> None:
+    """Print what is recorded of each symbol.
+
+    `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete ends at a
+    gap; the rows of a simulator are made up.
+    """
+    found = overview(file)
+    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in Recorded._fields]
+    if form is None:
+        columns[Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
+    print_rows(Rows(list(Recorded._fields), columns, fewest=6), form or "table", str(file))
+
+
+def _gap(one: Recorded) -> str:
+    return "no" if one.first is None else f"down to {one.first}"
 
 
 @cache.command()
