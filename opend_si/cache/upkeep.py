@@ -66,11 +66,11 @@ def info(path: Path) -> CacheInfo:
     Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
     """
     pages = versions = rows = body_bytes = 0
-    symbols: set[str] = set()
+    names: set[str] = set()
     oldest: int | None = None
     newest: int | None = None
     with opened(path) as store:
-        for found in _symbols(store):
+        for found in symbols(store):
             held = [*found.record.rows, *(version for version, _ in found.past)]
             versions += len(held) + len(found.damaged)
             for row in held:
@@ -80,12 +80,12 @@ def info(path: Path) -> CacheInfo:
             current = sum(row.is_current for row in found.record.rows)
             pages += current
             if current:
-                symbols.add(found.symbol)  # it may have records of several kinds
+                names.add(found.symbol)  # it may have records of several kinds
             rows += _count_rows(found.record)
     return CacheInfo(
         path=path,
         bytes=_size(path),
-        symbols=len(symbols),
+        symbols=len(names),
         pages=pages,
         versions=versions,
         rows=rows,
@@ -105,7 +105,7 @@ def verify(path: Path) -> Iterator[str]:
         check = store.database.read(lambda connection: connection.execute("PRAGMA integrity_check(20)").fetchall())
         yield from (f"SQLite: {fault}" for (fault,) in check if fault != "ok")
         missing, damaged = [], False
-        for found in _symbols(store):
+        for found in symbols(store):
             damaged = damaged or bool(found.damaged)
             yield from (f"{where}: does not match its checksum" for where in found.damaged)
             faults = [f"{found.symbol}: {found.lost} of the versions of its past are lost"] if found.lost else []
@@ -140,7 +140,7 @@ def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: 
             # The disk is waited for once, when the file is whole.
             with _naming(target):
                 copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
-            for found in _symbols(store, wanted):
+            for found in symbols(store, wanted):
                 if found.record.rows:
                     with _naming(target):
                         blocks = store.blocks(found.protocol, found.symbol)
@@ -162,7 +162,7 @@ def key_of(row: Version) -> PageKey:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What there is under the name of one symbol: its record, and where in it damaged rows stand."""
 
     protocol: int
@@ -173,17 +173,17 @@ class _Found:
     lost: int
 
 
-def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
+def symbols(store: Store, wanted: set[str] | None = None) -> Iterator[Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
 
-    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> _Found | None:
+    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
         if wanted and symbol not in wanted:
             return None
         record = store.symbol(protocol, symbol)
         past, lost = store.past(protocol, symbol, record)
         damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
         places = tuple(sorted(_where(*row) for row in damaged))
-        return _Found(protocol, symbol, record, places, tuple(past), lost)
+        return Found(protocol, symbol, record, places, tuple(past), lost)
 
     return (found for found in each_symbol(store, look) if found is not None)
 

@@ -50,10 +50,15 @@ def overview(path: Path, kind: str | None = None) -> list[Recorded]:
         return sorted(one for one in found if kind in (None, one.kind))
 
 
+def kind_of(protocol: int) -> str:
+    """The kind of rows of a protocol."""
+    return next((call.name for call in CALLS if call.proto_id == protocol), f"protocol {protocol}")
+
+
 def _look(store: Store, connection: sqlite3.Connection, protocol: int, symbol: str) -> Recorded:
     call = next((call for call in CALLS if call.proto_id == protocol), None)
     if call is None:
-        raise InvalidArgument(f"{symbol}: protocol {protocol} is not bound in this release")
+        raise InvalidArgument(f"{symbol}: {kind_of(protocol)} is not bound in this release")
     key = PageKey.check(call, symbol, None, call.page_size.maximum)
     (versions,) = connection.execute(_COUNT_VERSIONS, (protocol, symbol)).fetchone()
     noted = json.loads(store.summary(protocol, symbol) or "{}")
