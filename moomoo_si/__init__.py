@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from moomoo_si._client import changes_since as changes_since
     from moomoo_si._client import check as check
     from moomoo_si._client import configure as configure
+    from moomoo_si._client import delete as delete
     from moomoo_si._client import export as export
     from moomoo_si._client import history as history
+    from moomoo_si._client import import_record as import_record
     from moomoo_si._client import panel as panel
     from moomoo_si._client import plot as plot
+    from moomoo_si._client import recorded as recorded
     from moomoo_si._client import revisions as revisions
     from moomoo_si._client import screen as screen
     from moomoo_si._client import status as status
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from opend_si.errors import ShortInterestWarning as ShortInterestWarning
     from opend_si.errors import UnknownSymbol as UnknownSymbol
     from opend_si.errors import Unsupported as Unsupported
+    from opend_si.history.joining import ImportReport as ImportReport
     from opend_si.pages import Page as Page
     from opend_si.research.changes import with_changes as with_changes
     from opend_si.research.features import rank as rank
@@ -93,10 +97,13 @@ _HOMES = {
     "changes_since": "moomoo_si._client",
     "check": "moomoo_si._client",
     "configure": "moomoo_si._client",
+    "delete": "moomoo_si._client",
     "export": "moomoo_si._client",
     "history": "moomoo_si._client",
+    "import_record": "moomoo_si._client",
     "panel": "moomoo_si._client",
     "plot": "moomoo_si._client",
+    "recorded": "moomoo_si._client",
     "revisions": "moomoo_si._client",
     "screen": "moomoo_si._client",
     "status": "moomoo_si._client",
@@ -127,6 +134,7 @@ _HOMES = {
     "ShortInterestWarning": "opend_si.errors",
     "UnknownSymbol": "opend_si.errors",
     "Unsupported": "opend_si.errors",
+    "ImportReport": "opend_si.history.joining",
     "Page": "opend_si.pages",
     "with_changes": "opend_si.research.changes",
     "rank": "opend_si.research.features",

@@ -10,6 +10,7 @@ from opend_si.client.status import Status
 from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import AsOf, PointInTime, Since, When
 from opend_si.files import Files
+from opend_si.history.joining import ImportReport
 from opend_si.pages import Page
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
 from opend_si.symbols import call_of
@@ -331,6 +332,68 @@ class AsyncClient(AsyncioClient):
             CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be read.
         """
         return await self._drive(self._ask.status(call_of(kind)))
+
+    async def recorded(self, *, kind: Kind | None = None) -> "pd.DataFrame":
+        """What is recorded of each symbol. Nothing is fetched.
+
+        Args:
+            kind: As for `get_page`. None: all kinds.
+
+        Returns:
+            A DataFrame with one row for each symbol and kind, sorted by them:
+
+            - `symbol`, `kind`, `market`: such as `HK.00700`, `short_interest`, `HK`.
+            - `first`, `last` (datetime): the days of the oldest and the newest row of its history; missing where it has none.
+            - `rows` (int64): how many rows its history has: the length of `history`.
+            - `complete` (bool): whether that is all that OpenD has. If not, the history ends at `first`, where a gap begins.
+            - `asked_at` (datetime, UTC): when OpenD last answered for it.
+            - `versions` (int64): how many replies are kept, with those that newer ones superseded.
+            - `origin`: `opend`, or `simulator` where the rows are made up.
+
+        Raises:
+            InvalidArgument: The kind is unknown, or the mode is bypass.
+            CacheMiss: There is no page cache.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return await self._run(self._ask.recorded, kind)
+
+    async def delete(self, codes: Iterable[str], *, kind: Kind | None = None) -> int:
+        """Forget what is recorded of some symbols, every version of it. Nothing else is touched.
+
+        Args:
+            codes: Symbols, as for `get_page`.
+            kind: As for `get_page`. None: all kinds.
+
+        Returns:
+            How many records went: one for each symbol and kind.
+
+        Raises:
+            InvalidArgument: A code is no symbol, or the mode is bypass.
+            CacheMiss: Nothing is recorded of a symbol; then nothing is deleted.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be used.
+        """
+        return await self._run(self._ask.delete, codes, kind)
+
+    async def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+        """Join another record, such as a colleague's, into this one. Nothing that is here is lost, and no old value comes back.
+
+        A symbol is taken whole, with all versions and the moments at which they came: where nothing of it is recorded here, or
+        where all that is here is there, too. Of a symbol of which each record has something that the other does not have, nobody
+        can say which value is the older one: it is left out, and stays as it is here. A second import changes nothing.
+
+        Args:
+            file: Path of a page cache, such as `futu-si cache export` writes one.
+
+        Returns:
+            An `ImportReport`: the symbols that were taken, those that were known already, and those that were left out, with
+            the reason for each.
+
+        Raises:
+            InvalidArgument: The file is the page cache itself, or the mode is bypass.
+            CacheMiss: The file does not exist.
+            CacheCorrupt, CacheBusy, CacheVersionMismatch, CacheError: The file, or the page cache, cannot be used.
+        """
+        return await self._run(self._ask.import_record, file)
 
     async def verify(self, files: Files) -> "pd.DataFrame":
         """Recorded short interest against the regulators' own files. Nothing is fetched: download the files, and `sync` first.

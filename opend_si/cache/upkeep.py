@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from opend_si.cache.store import Store
 from opend_si.cache.versions import PastVersion, Version, Versions
@@ -29,6 +30,7 @@ _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
 _SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ def info(path: Path) -> CacheInfo:
     Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
     """
     pages = versions = rows = body_bytes = 0
-    symbols: set[str] = set()
+    names: set[str] = set()
     oldest: int | None = None
     newest: int | None = None
     with opened(path) as store:
-        for found in _symbols(store):
+        for found in symbols(store):
             held = [*found.record.rows, *(version for version, _ in found.past)]
             versions += len(held) + len(found.damaged)
             for row in held:
@@ -78,12 +80,12 @@ def info(path: Path) -> CacheInfo:
             current = sum(row.is_current for row in found.record.rows)
             pages += current
             if current:
-                symbols.add(found.symbol)  # it may have records of several kinds
+                names.add(found.symbol)  # it may have records of several kinds
             rows += _count_rows(found.record)
     return CacheInfo(
         path=path,
         bytes=_size(path),
-        symbols=len(symbols),
+        symbols=len(names),
         pages=pages,
         versions=versions,
         rows=rows,
@@ -103,7 +105,7 @@ def verify(path: Path) -> Iterator[str]:
         check = store.database.read(lambda connection: connection.execute("PRAGMA integrity_check(20)").fetchall())
         yield from (f"SQLite: {fault}" for (fault,) in check if fault != "ok")
         missing, damaged = [], False
-        for found in _symbols(store):
+        for found in symbols(store):
             damaged = damaged or bool(found.damaged)
             yield from (f"{where}: does not match its checksum" for where in found.damaged)
             faults = [f"{found.symbol}: {found.lost} blocks of its past are lost"] if found.lost else []
@@ -138,7 +140,7 @@ def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: 
             # The disk is waited for once, when the file is whole.
             with _naming(target):
                 copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
-            for found in _symbols(store, wanted):
+            for found in symbols(store, wanted):
                 if found.record.rows:
                     with _naming(target):
                         past = store.blocks(found.protocol, found.symbol)
@@ -160,7 +162,7 @@ def key_of(row: Version) -> PageKey:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What there is under the name of one symbol: its record, and where in it damaged rows stand."""
 
     protocol: int
@@ -171,30 +173,37 @@ class _Found:
     lost: int
 
 
-def _symbols(store: Store, wanted: set[str] | None = None) -> Iterator[_Found]:
+def symbols(store: Store, wanted: set[str] | None = None) -> Iterator[Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
+
+    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
+        if wanted and symbol not in wanted:
+            return None
+        record = store.symbol(protocol, symbol)
+        past, lost = store.past(protocol, symbol, record)
+        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
+        places = tuple(sorted(_where(*row) for row in damaged))
+        return Found(protocol, symbol, record, places, tuple(past), lost)
+
+    return (found for found in each_symbol(store, look) if found is not None)
+
+
+def each_symbol(store: Store, look: Callable[[sqlite3.Connection, int, str], _T]) -> Iterator[_T]:
+    """What a look at each symbol gives, by protocol and name; each look sees one state of the file."""
     name: tuple[int, str] | None = None
 
-    def look(connection: sqlite3.Connection) -> tuple[tuple[int, str], _Found | None] | None:
+    def advance(connection: sqlite3.Connection) -> tuple[tuple[int, str], _T] | None:
         asked = connection.execute(_NEXT_SYMBOL, name) if name else connection.execute(_FIRST_SYMBOL)
         following = asked.fetchone()
         if following is None:
             return None
         if not _is_behind(following, name):  # or this might never end
             raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
-        if wanted and following[1] not in wanted:
-            return following, None
-        protocol, symbol = following
-        record = store.symbol(protocol, symbol)
-        past, lost = store.past(protocol, symbol, record)
-        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        places = tuple(sorted(_where(*row) for row in damaged))
-        return following, _Found(protocol, symbol, record, places, tuple(past), lost)
+        return following, look(connection, *following)
 
-    while (looked := store.database.snapshot(look)) is not None:
+    while (looked := store.database.snapshot(advance)) is not None:
         name, found = looked
-        if found is not None:
-            yield found
+        yield found
 
 
 def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:

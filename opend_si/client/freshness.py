@@ -43,10 +43,11 @@ def age_of(said: Statement, asked: Asked, clock: Clock) -> float | None:
     """How old a statement was when a question was asked, in milliseconds; None where clocks do not tell.
 
     The monotonic clock is a second witness. It began anew with the machine, so it never shows more than the age. Of
-    what was recorded after the question was asked it is the only one: it knows when the request was sent.
+    what was recorded after the question was asked it is the only one: it knows when the request was sent. What another
+    machine recorded has the clock alone.
     """
     since_sent = (asked.mono - said.sent) / 1_000_000 if said.sent else 0.0
-    if said.checked_seq > asked.seq:
+    if said.checked_seq > asked.seq and said.sent:
         return max(since_sent, 0.0)
     if clock.was_ahead((said.checked_seq, said.checked_at), asked.at):
         return None

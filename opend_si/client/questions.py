@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.calendars import published_by
@@ -16,13 +17,17 @@ from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
 from opend_si.dates import AsOf, Since, When, day_of, moment, read_day, read_midnight
 from opend_si.errors import InvalidArgument
-from opend_si.files import Files
-from opend_si.history.frames import make_history, make_revisions
+from opend_si.files import Files, user_path
+from opend_si.history.frames import make_history, make_recorded, make_revisions
+from opend_si.history.joining import ImportReport, delete, import_record
+from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
+from opend_si.symbols import call_of
 from opend_si.tables import describe
+from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
@@ -137,6 +142,24 @@ class Questions:
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = _longest(call, code)
         return make_revisions(key.table, self._answers.revisions(key))
+
+    def recorded(self, kind: str | None) -> pd.DataFrame:
+        return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
+
+    def delete(self, codes: Iterable[str], kind: str | None) -> int:
+        calls = CALLS if kind is None else (call_of(kind),)
+        return delete(
+            self._record(), [codes] if isinstance(codes, str) else list(codes), {call.proto_id for call in calls}
+        )
+
+    def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+        return import_record(self._record(), user_path("file", file))
+
+    def _record(self) -> Path:
+        """The record's file."""
+        if self._settings.mode is Mode.BYPASS:
+            raise InvalidArgument("mode bypass has no record to look at")
+        return self._settings.cache
 
     def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
         from opend_si.research import news

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opend_si.calendars import published_by_days
+from opend_si.dates import milliseconds as to_milliseconds
+from opend_si.history.overview import Recorded
 from opend_si.history.statements import Change
 from opend_si.pages import Row
 from opend_si.tables import build_frame, default_unit, text_dtype
@@ -47,6 +49,30 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
             "seen_at": _moments([change.seen_at for change, *_ in changed]),
+        }
+    )
+
+
+def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
+    """One row a symbol and kind, with the fields of `Recorded`."""
+    import pandas as pd
+
+    def texts(name: str) -> Any:
+        return pd.array([getattr(one, name) for one in found], dtype=text_dtype())
+
+    def days(name: str) -> pd.DatetimeIndex:
+        return pd.DatetimeIndex([getattr(one, name) for one in found]).as_unit(default_unit())
+
+    asked = [None if one.asked_at is None else to_milliseconds(one.asked_at) for one in found]
+    return pd.DataFrame(
+        {
+            **{name: texts(name) for name in ("symbol", "kind", "market")},
+            **{name: days(name) for name in ("first", "last")},
+            "rows": pd.array([one.rows for one in found], dtype="int64"),
+            "complete": pd.array([one.complete for one in found], dtype="bool"),
+            "asked_at": _moments(asked),
+            "versions": pd.array([one.versions for one in found], dtype="int64"),
+            "origin": texts("origin"),
         }
     )
 

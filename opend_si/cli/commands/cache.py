@@ -9,11 +9,18 @@ import click
 
 from opend_si.cache import upkeep
 from opend_si.cli import exits
-from opend_si.cli.options import Number, cache_option
+from opend_si.cli.options import Number, cache_option, form_options
+from opend_si.cli.output import Format, note, print_json, print_rows
+from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
 from opend_si.files import user_path
+from opend_si.history.joining import delete as delete_symbols
+from opend_si.history.joining import import_record
+from opend_si.history.overview import Recorded, overview
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.settings import Settings
+from opend_si.texts import one_line
+from opend_si_schema.calls import CALLS
 
 
 @click.group(short_help="Look after the page cache.")
@@ -45,10 +52,14 @@ def path(file: Path, /) -> None:
 
 @cache.command()
 @_named_here
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def info(file: Path, /) -> None:
-    """Print what is in it."""
+def info(file: Path, /, as_json: bool) -> None:
+    """Print how much is in it."""
     told = upkeep.info(file)
+    if as_json:
+        print_json({**vars(told), "path": str(told.path)})
+        return
     for name, value in (
         ("path", told.path),
         ("size", f"{told.bytes:,} bytes ({told.body_bytes:,} of them replies as received)"),
@@ -60,6 +71,27 @@ def info(file: Path, /) -> None:
         ("newest", _moment(told.newest)),
     ):
         click.echo(f"{name:<9}{value}")
+
+
+@cache.command(name="list")
+@_named_here
+@form_options("Print JSON.")
+@click.pass_obj
+def list_(file: Path, /, form: Format | None) -> None:
+    """Print what is recorded of each symbol.
+
+    `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete ends at a
+    gap; the rows of a simulator are made up.
+    """
+    found = overview(file)
+    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in Recorded._fields]
+    if form is None:
+        columns[Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
+    print_rows(Rows(list(Recorded._fields), columns, fewest=6), form or "table", str(file))
+
+
+def _gap(one: Recorded) -> str:
+    return "no" if one.first is None else f"down to {one.first}"
 
 
 @cache.command()
@@ -104,6 +136,41 @@ def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> N
     """
     written = upkeep.export(file, user_path("TARGET", target), codes, may_replace=force)
     click.echo(f"{counted(written, 'page')} written to {target}")
+
+
+@cache.command()
+@_named_here
+@click.argument("codes", nargs=-1, required=True)
+@click.option(
+    "--kind", type=click.Choice([call.name for call in CALLS]), help="What rows; all kinds if it is not given."
+)
+@click.pass_obj
+def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
+    """Forget what is recorded of CODES, every version of it. Nothing else is touched."""
+    protocols = {call.proto_id for call in CALLS if kind in (None, call.name)}
+    click.echo(f"{counted(delete_symbols(file, list(codes), protocols), 'record')} deleted")
+
+
+@cache.command(name="import")
+@_named_here
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True)
+@click.pass_obj
+def import_(file: Path, /, sources: tuple[str, ...]) -> None:
+    """Join other page caches, such as a colleague's, into this one; nothing that is here is lost.
+
+    A symbol is taken whole, or left out and named: where each of the two has something that the other does not have, nobody can
+    say which value is the older one. Then the exit code is 3.
+    """
+    is_all = True
+    for source in sources:
+        report = import_record(file, user_path("FILE", source))
+        taken, known = counted(len(report.taken), "record"), len(report.known)
+        click.echo(f"{one_line(source)}: {taken} taken, {known:,} known, {len(report.left_out):,} left out")
+        for name, reason in report.left_out.items():
+            note(f"{name} is left out: {reason}")
+            is_all = False
+    if not is_all:
+        raise click.exceptions.Exit(exits.CACHE)
 
 
 def _moment(moment: datetime | None) -> str:

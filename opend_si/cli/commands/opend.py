@@ -12,7 +12,7 @@ import click
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, opend_options
-from opend_si.cli.output import note, print_page
+from opend_si.cli.output import note, print_json, print_page
 from opend_si.cli.websocket import bridge, websocket_options
 from opend_si.client.sync import counted
 from opend_si.settings import DEFAULT_PORT, parse_rate
@@ -22,20 +22,27 @@ from opend_si_schema.calls import SHORT_INTEREST
 
 @click.command(epilog=EPILOG, short_help="Check the way to OpenD.")
 @opend_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of steps.")
 @click.pass_obj
-def doctor(brand: Brand, /, **opend: Any) -> None:
+def doctor(brand: Brand, /, as_json: bool, **opend: Any) -> None:
     """Check the way to OpenD step by step: there, new enough, logged in."""
     from opend_si.client.doctor import examine
     from opend_si.settings import Settings
 
     code = exits.OK
     settings = Settings.resolve(**{name: value for name, value in opend.items() if value is not None})
+    steps = []
     for finding in examine(settings, SHORT_INTEREST):
-        click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {one_line(finding.text)}")
+        steps.append({"ok": finding.ok, "text": one_line(finding.text), "advice": one_line(finding.advice)})
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {steps[-1]['text']}")
         if not finding.ok:
-            click.echo(f"      {one_line(finding.advice)}")
+            if not as_json:
+                click.echo(f"      {steps[-1]['advice']}")
             code = exits.exit_code(finding.error) if finding.error else exits.REFUSED
-    if code == exits.OK:
+    if as_json:
+        print_json(steps)
+    elif code == exits.OK:
         click.echo(f"      Try: {brand.command} get {SHORT_INTEREST.tables[0].market.example}")
     raise click.exceptions.Exit(code)
 

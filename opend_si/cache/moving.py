@@ -1,0 +1,81 @@
+"""Taking a symbol out of a record, and putting one in that another record has. Each is one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from opend_si.cache import blocks, store
+from opend_si.cache.store import Store
+from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
+from opend_si.dates import now
+
+_DELETES = (
+    "DELETE FROM page WHERE protocol = ? AND symbol = ?",
+    "DELETE FROM past WHERE protocol = ? AND symbol = ?",
+    "DELETE FROM seal WHERE protocol = ? AND symbol = ?",
+)
+
+
+class Whole(NamedTuple):
+    """All that is recorded of a symbol: its present, its past, and its seal."""
+
+    rows: tuple[Version, ...]
+    past: tuple[PastVersion, ...]
+    seal: Seal
+
+
+def forget(records: Store, protocol: int, symbol: str) -> None:
+    """Delete all that is recorded of a symbol, and nothing else."""
+    records.database.write(lambda connection: _forget(connection, protocol, symbol))
+
+
+def read_whole(records: Store, protocol: int, symbol: str) -> Whole:
+    """All of a symbol that is sound, as of one moment."""
+
+    def read(connection: sqlite3.Connection) -> Whole:
+        present = records.symbol(protocol, symbol)
+        versions, _ = blocks.read_past(connection, present, protocol, symbol)
+        return Whole(present.rows, tuple(versions), present.seal)
+
+    return records.database.snapshot(read)
+
+
+def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Callable[[int], Whole]) -> bool:
+    """Put a symbol in the place of what is recorded of it; False: that is not what it was, by its seal, and nothing is done.
+
+    `moved` gives it with its events numbered from behind an event of this record on.
+    """
+
+    def write(connection: sqlite3.Connection) -> bool:
+        if store._select_seal(connection, protocol, symbol) != seal:
+            return False
+        clock = store._read_clock(connection)
+        whole = moved(clock.last.seq)
+        _forget(connection, protocol, symbol)
+        connection.executemany(store._INSERT, (row.signed() for row in whole.rows))
+        base = store._current(connection, whole.past[-1].version.identity) if whole.past else None
+        blocks.write_blocks(connection, (protocol, symbol), 0, whole.past, base)
+        digest = blocks.past_digest(connection, protocol, symbol)
+        store._seal(connection, protocol, symbol, whole.seal._replace(past=digest))
+        # The clock of this machine showed its own moments only: those of another are no steps of it.
+        at = max(clock.last.at, 0) if clock.last.seq else now()
+        store._write_clock(connection, Event(whole.seal.seq, at))
+        return True
+
+    return records.database.write(write)
+
+
+def clock_is_sound(whole: Whole, clock: Clock) -> bool:
+    """Whether no event of a symbol is of a time at which the clock was ahead, as a later event shows."""
+    versions = (*whole.rows, *(version for version, _ in whole.past))
+    events = [(row.first_seq, row.fetched_at) for row in versions] + [
+        (row.checked_seq, row.checked_at) for row in versions
+    ]
+    return not any(clock.was_ahead(event, max(event[1], clock.last.at)) for event in events)
+
+
+def _forget(connection: sqlite3.Connection, protocol: int, symbol: str) -> None:
+    for statement in _DELETES:
+        connection.execute(statement, (protocol, symbol))

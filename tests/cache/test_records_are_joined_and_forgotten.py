@@ -1,0 +1,206 @@
+"""Joining a record into another and forgetting a symbol change what they are asked for, and nothing else that is there."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+import futu_si
+from opend_si.cache import upkeep
+from opend_si.errors import CacheMiss, CacheVersionMismatch, InvalidArgument
+from opend_si.simulator import Simulator, Universe
+from tests.processes import Run
+
+CODES = ["HK.00700", "US.AAPL"]
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def universe() -> Universe:
+    return Universe(most_rows=130)
+
+
+@pytest.fixture
+def opend(universe: Universe) -> Iterator[Simulator]:
+    with Simulator(universe) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def at(opend: Simulator) -> Open:
+    """A client with a record of its own."""
+    return lambda path, mode="online": futu_si.Client(opend.host, opend.port, mode=mode, cache=path, max_age=0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "mine.sqlite3", tmp_path / "theirs.sqlite3"
+
+
+def told(path: Path, codes: list[str] | None = None) -> dict[str, list[pd.DataFrame]]:
+    """What a record answers of each symbol."""
+    with futu_si.Client(mode="offline", cache=path) as client:
+        names = codes or client.recorded().symbol.tolist()
+        return {name: [client.history(name), client.revisions(name)] for name in names}
+
+
+def assert_same(found: dict[str, list[pd.DataFrame]], expected: dict[str, list[pd.DataFrame]]) -> None:
+    assert found.keys() == expected.keys()
+    for name, frames in expected.items():
+        for one, other in zip(found[name], frames, strict=True):
+            assert_frame_equal(one, other)
+
+
+def content(path: Path, symbol: str = "%") -> list[tuple[Any, ...]]:
+    """Every row of the file of some symbols."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [
+            row
+            for table in ("page", "past", "seal")
+            for row in connection.execute(f"SELECT * FROM {table} WHERE symbol LIKE ?", (symbol,)).fetchall()
+        ]
+
+
+def grow(universe: Universe, client: Any, codes: list[str]) -> None:
+    """New rows, and a value that was revised."""
+    for code, field in ((code, "sharesShort" if code.startswith("US") else "aggregatedShort") for code in codes):
+        universe.publish(code, 3)
+        universe.revise(code, 5, **{field: 77})
+    assert client.sync(codes).ok
+    for code in codes:
+        universe.publish(code)
+    assert client.sync(codes).ok
+
+
+def test_a_symbol_is_forgotten_and_no_other(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    path, _ = files
+    with at(path) as client:
+        client.sync([*CODES, "US.GME"])
+        client.sync(["US.AAPL"], kind="daily_short_volume")
+        grow(universe, client, ["US.AAPL"])
+        others = content(path, "US.GME") + content(path, "HK.00700")
+        with pytest.raises(CacheMiss, match=r"US\.TSLA: nothing is recorded"):
+            client.delete(["US.AAPL", "US.TSLA"])
+        assert client.delete(["US.AAPL"], kind="daily_short_volume") == 1
+        assert len(client.history("US.AAPL")) == 134
+        assert client.delete("US.AAPL") == 1
+        assert content(path, "US.AAPL") == []
+        assert content(path, "US.GME") + content(path, "HK.00700") == others
+        with futu_si.Client(mode="offline", cache=path) as offline, pytest.raises(CacheMiss):
+            offline.history("US.AAPL")
+        assert client.sync(["US.AAPL"]).rows == 134  # the client that remembers it asks again
+        assert client.revisions("US.AAPL").empty
+    assert list(upkeep.verify(path)) == []
+
+
+def test_what_is_not_here_comes_with_versions_and_moments(
+    at: Open, files: tuple[Path, Path], universe: Universe
+) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(CODES)
+        grow(universe, client, CODES)
+    with at(mine) as client:
+        client.sync(["US.GME"])
+        before = content(mine)
+        expected = {**told(theirs), **told(mine)}
+        report = client.import_record(theirs)
+        assert (report.taken, report.known, report.left_out) == (
+            ["HK.00700 short_interest", "US.AAPL short_interest"],
+            [],
+            {},
+        )
+        assert_same(told(mine, [*expected]), expected)
+        assert set(before) <= set(content(mine))
+        after = content(mine)
+        again = client.import_record(theirs)
+        assert (again.taken, len(again.known), again.left_out) == ([], 2, {})
+        assert content(mine) == after
+        universe.revise("US.AAPL", 7, sharesShort=78)  # and it goes on from there
+        assert client.sync(CODES).revised_rows == 1
+        assert client.history("US.AAPL").shares_short.iloc[-8] == 78
+    assert list(upkeep.verify(mine)) == []
+
+
+def test_what_went_on_there_alone_is_taken_and_what_went_on_in_both_is_left_out(
+    at: Open, files: tuple[Path, Path], universe: Universe
+) -> None:
+    mine, theirs = files
+    with at(theirs) as other, at(mine) as client:
+        other.sync(CODES)
+        client.import_record(theirs)
+        grow(universe, other, CODES)
+        assert client.import_record(theirs).taken == ["HK.00700 short_interest", "US.AAPL short_interest"]
+        assert_same(told(mine), told(theirs))
+        universe.revise("US.AAPL", 2, sharesShort=5)
+        other.sync(["US.AAPL"])
+        universe.revise("US.AAPL", 2, sharesShort=6)
+        client.sync(["US.AAPL"])
+        before = content(mine)
+        report = client.import_record(theirs)
+        assert report.known == ["HK.00700 short_interest"]
+        assert "each record has something" in report.left_out["US.AAPL short_interest"]
+        assert content(mine) == before
+        assert client.history("US.AAPL").shares_short.iloc[-3] == 6
+        assert other.import_record(mine).taken == []  # nor the other way round
+
+
+def test_what_is_imported_is_as_old_as_it_is(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(["US.AAPL"])
+    universe.publish("US.AAPL")
+    with at(mine) as client:
+        client.import_record(theirs)
+        assert len(client.history("US.AAPL")) == 131
+
+
+def test_what_is_no_record_or_is_damaged_is_refused_by_name(at: Open, files: tuple[Path, Path], tmp_path: Path) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(CODES)
+    with closing(sqlite3.connect(theirs)) as connection, connection:
+        connection.execute("UPDATE page SET body = x'00' WHERE symbol = 'US.AAPL' AND next_key = ''")
+    with at(mine) as client:
+        report = client.import_record(theirs)
+        assert report.taken == ["HK.00700 short_interest"]
+        assert "damaged" in report.left_out["US.AAPL short_interest"]
+        with pytest.raises(InvalidArgument, match="itself"):
+            client.import_record(mine)
+        with pytest.raises(CacheMiss, match=r"none\.sqlite3"):
+            client.import_record(tmp_path / "none.sqlite3")
+        text = tmp_path / "text.sqlite3"
+        text.write_text("no record\n" * 1000)
+        with pytest.raises(CacheVersionMismatch, match=r"text\.sqlite3"):
+            client.import_record(text)
+        foreign = tmp_path / "foreign.sqlite3"
+        with closing(sqlite3.connect(foreign)) as connection, connection:
+            connection.execute("CREATE TABLE page (id INTEGER)")
+        with pytest.raises(CacheVersionMismatch, match=r"foreign\.sqlite3"):
+            client.import_record(foreign)
+        assert told(mine).keys() == {"HK.00700"}
+
+
+def test_the_console_joins_and_forgets(console: Run, at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(CODES)
+    asked = {"OPEND_SI_CACHE": str(mine)}
+    done = console("cache", "import", str(theirs), **asked)
+    assert (done.returncode, done.stdout) == (0, f"{theirs}: 2 records taken, 0 known, 0 left out\n")
+    for path in files:
+        universe.publish("HK.00700")
+        with at(path) as client:
+            client.sync(["HK.00700"])
+    done = console("cache", "import", str(theirs), **asked)
+    assert (done.returncode, done.stdout) == (3, f"{theirs}: 0 records taken, 1 known, 1 left out\n")
+    assert done.stderr.startswith("HK.00700 short_interest is left out:")
+    assert console("cache", "delete", "US.AAPL", **asked).stdout == "1 record deleted\n"
+    gone = console("cache", "delete", "US.AAPL", **asked)
+    assert gone.returncode == 3
+    assert "US.AAPL" in gone.stderr

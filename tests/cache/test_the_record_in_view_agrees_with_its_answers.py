@@ -1,0 +1,136 @@
+"""What `recorded` and `cache list` say of a symbol is what its history answers, and what the file holds."""
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.simulator import Simulator, Universe
+from tests.processes import Run
+
+WHOLE = ["HK.00001", "HK.00700", "US.AAPL", "US.GME"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "pages.sqlite3"
+
+
+def record(face: ModuleType, opend: Simulator, universe: Universe, cache: Path) -> None:
+    """Whole histories of both kinds, one that grew and was revised, one of which only the beginning is there."""
+    with face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=0) as client:
+        assert client.sync(WHOLE).ok
+        assert client.sync(["US.AAPL"], kind="daily_short_volume").ok
+        for place in range(3):
+            universe.publish("US.AAPL", 4)
+            if place == 1:
+                universe.revise("US.AAPL", 9, sharesShort=1)
+            assert client.sync(["US.AAPL"]).ok
+        client.get_page("US.TSLA", num=7)
+
+
+@pytest.fixture
+def held(face: ModuleType, start: Callable[..., Simulator], cache: Path) -> pd.DataFrame:
+    universe = Universe(most_rows=130)
+    record(face, start(universe=universe), universe, cache)
+    with face.Client(mode="offline", cache=cache) as client:
+        frame: pd.DataFrame = client.recorded()
+    return frame
+
+
+def test_the_counts_are_those_of_the_histories(face: ModuleType, held: pd.DataFrame, cache: Path) -> None:
+    assert list(zip(held.symbol, held.kind, strict=True)) == [
+        ("HK.00001", "short_interest"),
+        ("HK.00700", "short_interest"),
+        ("US.AAPL", "daily_short_volume"),
+        ("US.AAPL", "short_interest"),
+        ("US.GME", "short_interest"),
+        ("US.TSLA", "short_interest"),
+    ]
+    with face.Client(mode="offline", cache=cache) as client:
+        for one in held.itertuples():
+            start = None if one.complete else one.first
+            history = client.history(one.symbol, start=start, kind=one.kind)
+            assert (len(history), history.index[0], history.index[-1]) == (one.rows, one.first, one.last)
+            if not one.complete:
+                with pytest.raises(CacheMiss):
+                    client.history(one.symbol, kind=one.kind)
+        assert held.complete.tolist() == [True] * 5 + [False]
+        assert client.recorded(kind="daily_short_volume").symbol.tolist() == ["US.AAPL"]
+    assert set(held.market) == {"HK", "US"}
+
+
+def test_versions_and_moments_are_those_of_the_file(held: pd.DataFrame, cache: Path) -> None:
+    with closing(sqlite3.connect(cache)) as connection:
+        for one in held.itertuples():
+            kind = str(one.kind)
+            protocol = {"short_interest": 3249, "daily_short_volume": 3248}[kind]
+            place = protocol, one.symbol
+            where = "WHERE protocol = ? AND symbol = ?"
+            (present, asked), (left,) = (
+                connection.execute(f"SELECT {what} {where}", place).fetchone()
+                for what in ("count(*), max(checked_at) FROM page", "coalesce(sum(entries), 0) FROM past")
+            )
+            assert one.versions == present + left
+            assert one.asked_at == pd.Timestamp(asked, unit="ms", tz="UTC")
+
+
+def test_what_is_lost_is_not_counted_as_there(face: ModuleType, held: pd.DataFrame, cache: Path) -> None:
+    del held
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        connection.execute("DELETE FROM page WHERE symbol = 'US.GME' AND next_key != ''")
+    with face.Client(mode="offline", cache=cache) as client:
+        frame = client.recorded().set_index("symbol")
+    assert not frame.complete["US.GME"]
+    assert frame.complete["HK.00700"]
+
+
+def test_no_record_is_an_error_and_an_empty_one_is_none(face: ModuleType, tmp_path: Path) -> None:
+    with face.Client(mode="offline", cache=tmp_path / "none.sqlite3") as client, pytest.raises(CacheMiss, match="none"):
+        client.recorded()
+    with face.Client(mode="bypass") as client, pytest.raises(InvalidArgument, match="bypass"):
+        client.recorded()
+    with face.Client(mode="offline") as client, pytest.raises(InvalidArgument, match="kind"):
+        client.recorded(kind="weekly")
+
+
+def test_the_console_prints_the_same(console: Run, held: pd.DataFrame, cache: Path) -> None:
+    asked = {"OPEND_SI_CACHE": str(cache)}
+    told = json.loads(console("cache", "list", "--json", **asked).stdout)
+    cells = list(csv.DictReader(io.StringIO(console("cache", "list", "--csv", **asked).stdout)))
+    for one, as_json, as_csv in zip(held.itertuples(), told, cells, strict=True):
+        days = [str(day)[:10] for day in (one.first, one.last)]
+        assert [as_json[name] for name in ("symbol", "kind", "first", "last")] == [one.symbol, one.kind, *days]
+        assert [as_json[name] for name in ("rows", "complete", "versions")] == [one.rows, one.complete, one.versions]
+        assert [as_csv[name] for name in ("symbol", "rows", "first", "asked_at")] == [
+            one.symbol,
+            str(one.rows),
+            days[0],
+            as_json["asked_at"],
+        ]
+    table = console("cache", "list", **asked).stdout
+    assert f"down to {held.iloc[-1]['first']:%Y-%m-%d}" in table.splitlines()[-1]
+
+
+def test_sums_and_steps_are_there_for_programs(console: Run, held: pd.DataFrame, cache: Path) -> None:
+    told = json.loads(console("cache", "info", "--json", OPEND_SI_CACHE=str(cache)).stdout)
+    assert (told["path"], told["symbols"]) == (str(cache), held.symbol.nunique())
+    assert (told["versions"], told["rows"]) == (held.versions.sum(), held.rows.sum())
+    assert told["oldest"] <= told["newest"]
+    assert told["newest"].endswith("Z")
+    with Simulator() as opend:
+        port = str(opend.port)
+        doctor = console("doctor", "--json", "--port", port)
+    assert doctor.returncode == 0
+    assert all(step["ok"] for step in json.loads(doctor.stdout))
+    gone = console("doctor", "--json", "--port", port)
+    assert [step["ok"] for step in json.loads(gone.stdout)] == [False]
+    assert gone.returncode == console("doctor", "--port", port).returncode != 0
