@@ -2,7 +2,7 @@
 
     demo            the main job on the embedded simulator
     test            the tests; arguments are pytest's
-    check           ruff, mypy --strict, rendered code, guide
+    check           ruff, mypy --strict, rendered code, what the wheel holds, guide
     docs            the guide, in site/html
     interop         the examples in all languages whose tools are here
     matrix          the wheel on every Python that is here, at the lowest and the newest versions of what it needs
@@ -11,6 +11,10 @@
     bench           measures, three minutes; `--write` keeps the figures and writes them into the pages
     bench-compare   measures, and compares with the figures that were kept
     fuzz            feeds spoiled bytes; `replies --count 1000000` feeds one target
+    clocks          random programs under clocks that jump, against a model; `--programs 3000`
+    walks           processes that walk one record while rows are published and revised; `--minutes 30`
+    signals         Ctrl-C at any moment; `--count 10000`
+    forks           forks under busy threads; `--count 1000`
     build           the wheel and the sdist, in dist/, and whether an index would take them
     lock            resolves anew what continuous integration installs (.ci/lock.txt)
     clean           removes what the other tasks have set up
@@ -38,6 +42,8 @@ LOCK = os.environ.get("LOCK")
 PROTOBUFS = ROOT / "tests/protobuf-releases.txt"
 # Releases of grpcio-tools, of which the first is used that has a wheel for this Python: there is no compiler.
 PROTOCS = ("1.71", "1.75", "1.84")
+# Builds a wheel and an sdist, and installs them: `test` and `check` both run it, continuous integration once.
+WHEEL = "tests/package/test_the_wheel_is_what_users_get.py"
 # A link, a heading or a name that is not there is an error.
 SPHINX = ("sphinx", "--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "docs", "site/html")
 
@@ -122,6 +128,7 @@ def check(*words: str) -> None:
     module("ruff", "format", "--check", ".")
     module("mypy")
     module("codegen", "--check")
+    module("pytest", "-q", WHEEL)
     module(*SPHINX, *words)
 
 
@@ -187,6 +194,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "bench": with_module("benchmarks"),
     "bench-compare": with_module("benchmarks", "--compare"),
     "fuzz": with_module("tests.stress.fuzz"),
+    **{name: with_module(f"tests.stress.{name}") for name in ("clocks", "walks", "signals", "forks")},
     "build": build,
     "lock": lock,
     "clean": clean,

@@ -1,4 +1,15 @@
-"""Fuzzing what reads bytes of others: `python -m tests.stress.fuzz [target …] [--count N]`; `make fuzz`.
+"""What runs long, or at random. Each file says how it is run; `make help` lists them.
+
+chaos       calls through an OpenD that spoils its replies
+clocks      random programs under clocks that jump
+damage      damaged copies of a record
+forks       forks under busy threads
+fuzz        bytes that are nearly right, to all that reads bytes of others
+signals     Ctrl-C at any moment
+together    processes that begin at the same moment
+walks       processes that walk one record while rows are published and revised
+
+Of `fuzz`:
 
 mutate      bytes that are nearly right
 targets     what is fed with them, and the law that has to hold
