@@ -31,6 +31,13 @@ SYSTEM_HAS = {
 }
 
 
+def compat(name: str) -> Path:
+    """The folder of a release that is not the installed one, for `PYTHONPATH`."""
+    folder = Path(sys.prefix, "compat", name)
+    assert folder.is_dir(), f"{folder} is missing: run make test, which installs it there"
+    return folder
+
+
 def need(*what: str) -> None:
     """Skip the test that runs where this system lacks something."""
     if missing := [each for each in what if not SYSTEM_HAS[each]]:

@@ -36,7 +36,7 @@ from opend_si.simulator import Simulator
 from tests.codegen import test_all_packages_or_none as codegen
 from tests.codegen.test_all_packages_or_none import BINDING, PROTO, SCHEMA, Scratch, python
 from tests.conftest import FACES
-from tests.processes import ROOT
+from tests.processes import ROOT, compat
 
 DISTRIBUTIONS = {"futu-api": "futu", "moomoo-api": "moomoo"}
 PROTOS = ROOT / "codegen/protos"
@@ -1017,12 +1017,6 @@ for folder in map(Path, sys.argv[1:]):
 """
 
 PROTOBUFS = (ROOT / "tests/protobuf-releases.txt").read_text(encoding="utf-8").split()
-
-
-def compat(name: str) -> Path:
-    folder = Path(sys.prefix, "compat", name)
-    assert folder.is_dir(), f"{folder} is missing: run make test, which installs it there"
-    return folder
 
 
 def sets(tmp_path: Path, *path: Path, implementation: str = "upb") -> tuple[list[str], list[str]]:

@@ -20,7 +20,7 @@ import pytest
 
 from opend_si.simulator import Simulator
 from tests.conftest import FACES
-from tests.processes import ROOT
+from tests.processes import ROOT, compat
 
 # Seconds until a process counts as stuck.
 LIMIT = 60
@@ -164,9 +164,7 @@ for name in arguments:
 def test_every_supported_protobuf_gives_the_same_schema_and_pages(
     opend: Simulator, monkeypatch: pytest.MonkeyPatch, release: str, implementation: str
 ) -> None:
-    folder = Path(sys.prefix, "compat", f"protobuf-{release}")
-    assert folder.is_dir(), f"{folder} is missing: run make test, which installs the releases of protobuf there"
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(compat(f"protobuf-{release}")))
     monkeypatch.setenv("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", implementation)
     right_one = """
 release, implementation = arguments
