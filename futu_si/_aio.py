@@ -227,7 +227,8 @@ class AsyncClient(AsyncioClient):
             A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
             the market, `published_by` (datetime, midnight without a time zone): the day, in the market's time zone, by whose
             end the row was public by the exchange's rule; and `known_at` (datetime, UTC): when this value was first seen here,
-            NaT where the clock of this machine was wrong. `attrs` name symbol, market, kind, source and the columns' units.
+            NaT where the clock of this machine was wrong. `attrs` name symbol, market, kind, source and the columns'
+            units, and `checked_at`, when OpenD last sent the newest page as it is: a text such as `2026-05-05T08:00:00.000Z`.
 
         Warns:
             ShortInterestWarning: OpenD could not be asked and the record answers, or pages cannot be recorded.

@@ -136,7 +136,8 @@ def get_short_interest(
 
     Returns:
         `(RET_OK, us_df, hk_df)`: two DataFrames, of which the one of the other market is empty. Rows are sorted by
-        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end.
+        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end. Their
+        `attrs` also say what the rows are: `symbol`, `market`, `kind`, `units`, `source` (`opend` or `cache`), `checked_at`.
 
         `(RET_ERROR, text, None)` when the page did not come: an argument is wrong (no request was spent), OpenD cannot
         be reached or refused. The text says what to do. Nothing is raised for any of these.
@@ -190,7 +191,8 @@ def get_daily_short_volume(
 
     Returns:
         `(RET_OK, us_df, hk_df)`: two DataFrames, of which the one of the other market is empty. Rows are sorted by
-        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end.
+        date, newest first. Both have `attrs["next_key"]`: the cursor of the page after this one, `"-1"` at the end. Their
+        `attrs` also say what the rows are: `symbol`, `market`, `kind`, `units`, `source` (`opend` or `cache`), `checked_at`.
 
         `(RET_ERROR, text, None)` when the page did not come: an argument is wrong (no request was spent), OpenD cannot
         be reached or refused. The text says what to do. Nothing is raised for any of these.

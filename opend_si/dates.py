@@ -52,6 +52,11 @@ def moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
+def moment_text(moment: datetime) -> str:
+    """A moment as `attrs` have it: `2026-05-05T08:00:00.000Z`."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+
+
 def milliseconds(moment: datetime) -> int:
     """A user's moment, as the record keeps it."""
     return round(moment.timestamp() * 1000)

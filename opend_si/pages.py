@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from opend_si.dates import milliseconds, moment
+from opend_si.dates import milliseconds, moment, moment_text
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.replies import read_reply, read_text
 from opend_si.symbols import Symbol
-from opend_si.tables import Columns, copy_frame, make_frame, make_records, read_columns
+from opend_si.tables import Columns, copy_frame, describe, make_frame, make_records, read_columns
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table
 from opend_si_schema.records import Record
@@ -283,13 +283,24 @@ class Page(Generic[RecordT]):
 
     @property
     def us(self) -> pd.DataFrame:
-        """The US rows; empty for a HK symbol. A new frame each time, the caller's to change."""
-        return self.content.frame("US")
+        """The US rows; empty for a HK symbol. A new frame each time, the caller's to change.
+
+        Its `attrs` have `next_key` and what OpenD sent beside the rows, as the published client's; and they say what the
+        rows are: `symbol`, `market`, `kind`, `units`, `source`, and `checked_at`, a text such as `2026-05-05T08:00:00.000Z`.
+        """
+        return self._frame("US")
 
     @property
     def hk(self) -> pd.DataFrame:
-        """The HK rows; empty for a US symbol. A new frame each time, the caller's to change."""
-        return self.content.frame("HK")
+        """The HK rows; empty for a US symbol. Else as `us`."""
+        return self._frame("HK")
+
+    def _frame(self, market: str) -> pd.DataFrame:
+        frame = self.content.frame(market)
+        table = next((table for table in self._call.tables if table.market.prefix == market), None)
+        said = {} if table is None else describe(self._call, table)
+        frame.attrs.update(said, symbol=self.symbol, source=self.source, checked_at=moment_text(self.checked_at))
+        return frame
 
     @property
     def records(self) -> tuple[RecordT, ...]:

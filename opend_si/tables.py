@@ -119,7 +119,10 @@ def _empty_frame(table: Table) -> pd.DataFrame:
 
 
 def describe(call: Call, table: Table) -> dict[str, Any]:
-    """What a frame's `attrs` say of its rows: market, kind, source, and the unit of each column that has one."""
+    """What a frame's `attrs` say of its rows: market, kind, source, and the unit of each column that has one.
+
+    All of `attrs` is what JSON has: pandas and pyarrow write it into files.
+    """
     columns = (*table.columns, *table.attrs)
     return {
         "market": table.market.prefix,

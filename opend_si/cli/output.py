@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 
 from opend_si.cli.tables import Rows, lay_out
+from opend_si.dates import moment_text
 from opend_si.pages import Page
 from opend_si.symbols import call_of
 from opend_si.texts import csv_text, one_line
@@ -106,7 +107,7 @@ def plain(value: Any) -> Any:
 def _plain_moment(value: Any) -> Any:
     """A day as `YYYY-MM-DD`, a moment with milliseconds and `Z`, anything else as it is."""
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+        return moment_text(value)
     return f"{value:%Y-%m-%d}" if isinstance(value, date) else value
 
 

@@ -15,7 +15,7 @@ from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
-from opend_si.dates import AsOf, Since, When, day_of, moment, read_day, read_midnight
+from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files, user_path
 from opend_si.history.frames import make_history, make_recorded, make_revisions
@@ -77,7 +77,7 @@ class Questions:
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
         found = yield from self.history_rows(call, code, start, end, as_of)
         frame = make_history(found.table, found.rows, found.known_at)
-        checked = None if found.checked_at is None else moment(found.checked_at)
+        checked = None if found.checked_at is None else moment_text(moment(found.checked_at))
         frame.attrs.update(symbol=found.symbol, **describe(call, found.table), checked_at=checked)
         return frame
 

@@ -157,5 +157,6 @@ def test_frames_say_what_they_are(client: Any, one_face: ModuleType) -> None:
     assert (attrs["symbol"], attrs["market"], attrs["kind"]) == ("US.AAPL", "US", "short_interest")
     assert attrs["units"]["days_to_cover"] == "days"
     assert attrs["source"] == "OpenD protocol 3249"
+    assert pd.Timestamp(attrs["checked_at"]) <= pd.Timestamp.now("UTC")
     panel = client.panel(market="HK").attrs
     assert (panel["market"], panel["kind"], panel["units"]["close_price"]) == ("HK", "short_interest", "HKD")

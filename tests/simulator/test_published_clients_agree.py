@@ -159,9 +159,18 @@ def ask(face: ModuleType, opend: Simulator, call: Callable[..., Any], **argument
         return call(context, **arguments)
 
 
+# What frames of ours say besides; the rest of `attrs` is the published client's.
+SAID = ("symbol", "market", "kind", "units", "source", "checked_at")
+
+
 def values(answer: Answer) -> Answer:
-    """All of an answer but its dtypes."""
-    return {part: value for part, value in answer.items() if part != "dtypes"}
+    """All of an answer but its dtypes, and what its frames say of themselves."""
+    found = {part: value for part, value in answer.items() if part != "dtypes"}
+    for market in COLUMNS:
+        if market in found:
+            attrs = {name: value for name, value in found[market]["attrs"].items() if name not in SAID}
+            found[market] = {**found[market], "attrs": attrs}
+    return found
 
 
 def all_values(answers: list[Answer]) -> list[Answer]:

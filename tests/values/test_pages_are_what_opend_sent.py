@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -74,8 +75,42 @@ def test_both_frames_are_typed_whatever_they_hold(client: Any, code: str) -> Non
     assert dtypes(page.us) == DTYPES["us"]
     assert dtypes(page.hk) == DTYPES["hk"]
     for frame in (page.us, page.hk):
-        assert frame.attrs == {"next_key": page.next or "-1"}
+        assert frame.attrs["next_key"] == (page.next or "-1")
         assert list(frame.index) == list(range(len(frame)))
+
+
+def test_frames_say_what_they_are(face: ModuleType, opend: Simulator, tmp_path: Path) -> None:
+    """In words that JSON has: pandas and pyarrow write them into files."""
+    at = {"mode": "online", "cache": tmp_path / "pages.sqlite3"}
+    with face.OpenQuoteContext(opend.host, opend.port, **at) as context:
+        for source in ("opend", "cache"):
+            for code, kind in (("HK.00700", "short_interest"), ("US.AAPL", "daily_short_volume")):
+                call = getattr(context, f"get_{kind}")
+                before = pd.Timestamp.now("UTC")
+                ret, *frames = call(code)
+                assert ret == face.RET_OK
+                for market, frame in zip(("US", "HK"), frames, strict=True):
+                    said = frame.attrs
+                    told = (said["symbol"], said["market"], said["kind"], said["source"])
+                    assert told == (code, market, kind, source)
+                    assert said["units"]["close_price"] == {"US": "USD", "HK": "HKD"}[market]
+                    assert {*said["units"]} <= {
+                        *frame.columns,
+                        "aggregated_short",
+                        "aggregated_short_ratio",
+                        "new_time_str",
+                    }
+                    since = pd.Timestamp(said["checked_at"]) - before.floor("ms")
+                    assert (since >= pd.Timedelta(0)) == (source == "opend")
+                    assert json.loads(json.dumps(said)) == said
+                    frame.to_parquet(tmp_path / "frame.parquet")
+                    assert pd.read_parquet(tmp_path / "frame.parquet").attrs == said
+                frames[0].attrs["units"]["close_price"] = "shells"
+                assert call(code)[1].attrs["units"]["close_price"] == "USD"
+    with face.Client(opend.host, opend.port, **at) as client:
+        history = client.history("US.AAPL")
+        history.to_parquet(tmp_path / "history.parquet")
+        assert pd.read_parquet(tmp_path / "history.parquet").attrs == history.attrs
 
 
 def test_a_missing_number_makes_its_column_nullable_and_loses_no_digit(client: Any, opend: Simulator) -> None:
