@@ -89,9 +89,9 @@ def ours(host: str, port: int) -> dict[str, Call]:
         with futu_si.Client(host, port, cache=cache, max_age=None) as client:
             history(client)
 
-    def sync() -> None:
-        report = refreshing_client.sync([CODE])
-        if not report.ok or report.requests != 1:
+    def sync(code: str) -> None:
+        report = refreshing_client.sync([code])
+        if not report.ok or not report.requests:
             raise RuntimeError(report)
 
     def one_panel() -> None:
@@ -121,7 +121,8 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "refresh": lambda: history(refreshing_client),
         "fetched-page": lambda: page(recorded, 50, next(others)),
         "fetched-walk": lambda: history(recorded_client, next(others)),
-        "sync": sync,
+        "sync": lambda: sync(CODE),
+        "sync-next": lambda: sync(next(others)),
         "panel": one_panel,
         "loop": loop,
     }
@@ -165,7 +166,7 @@ def floor(host: str, port: int) -> dict[str, Call]:
     def own_record() -> sqlite3.Connection:
         connection = sqlite3.connect(Path(os.environ["HOME"], FLOOR_CACHE), isolation_level=None)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE page (body BLOB)")
+        connection.execute("CREATE TABLE IF NOT EXISTS page (body BLOB)")
         return connection
 
     def keep(body: bytes) -> bytes:

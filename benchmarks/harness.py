@@ -25,6 +25,13 @@ def surroundings() -> Iterator[dict[str, str]]:
         yield {**kept, "HOME": home, "OPEND_SI_HOME": home, "OPEND_SI_RATE": "off"}
 
 
+@contextmanager
+def new_home(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The same with another home, where nothing is recorded yet."""
+    with tempfile.TemporaryDirectory() as home:
+        yield {**environ, "HOME": home, "OPEND_SI_HOME": home}
+
+
 class Contender:
     """A running contender: a process of its own. `under` is the command that it runs under, such as strace's."""
 
