@@ -23,8 +23,8 @@ import click
 import futu_si
 from benchmarks import budget, panel
 from benchmarks.contenders import CODE
-from benchmarks.figures import COMMITTED, Figure, Run, compare, table, written
-from benchmarks.harness import Contender, process_seconds, surroundings, take_turns
+from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, written
+from benchmarks.harness import Contender, calls_in_turns, contenders, process_seconds, surroundings, take_turns
 from opend_si.cache import upkeep
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
@@ -116,7 +116,7 @@ def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
 
     cases = {"": "", "published": "import futu", "ours": "import futu_si", "floor": _IMPORT_FLOOR}
     found = take_turns({name: imports(code) for name, code in cases.items()}, _STARTS)
-    yield _times("import", *(found[name] - found[""] for name in ("published", "ours", "floor")))
+    yield times("import", *(found[name] - found[""] for name in ("published", "ours", "floor")))
 
     at = (opend.host, str(opend.port))
     codes = {
@@ -125,63 +125,53 @@ def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
     }
     measures = {name: (lambda code=code: [process_seconds(code, environ, *at)]) for name, code in codes.items()}
     found = take_turns({**measures, "floor": lambda: [process_seconds(_FIRST_FLOOR, environ, *at)]}, _STARTS)
-    yield _times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
+    yield times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
 
 
 @contextmanager
 def _contenders(opend: Simulator, environ: Mapping[str, str]) -> Iterator[dict[str, Contender]]:
-    made: dict[str, Contender] = {}
-    try:
-        for name in ("published", "ours", "floor"):
-            made[name] = Contender(name, opend.host, opend.port, environ)
-            if name == "ours":
-                made[name].seconds("recorded-walk", 1)  # what the floor reads, too
-        yield made
-    finally:
-        for contender in made.values():
-            contender.close()
+    with contenders(("published", "ours", "floor"), opend.host, opend.port, environ) as running:
+        running["ours"].seconds("recorded-walk", 1)  # what the floor reads, too
+        yield running
 
 
 def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
     rows = len(opend.universe.rows(CODE) or ())
-    with _contenders(opend, environ) as contenders:
+    with _contenders(opend, environ) as running:
 
-        def turns(cases: Mapping[str, str], rounds: int, calls: int) -> list[float | None]:
-            def measure(name: str, case: str) -> Callable[[], list[float]]:
-                return lambda: contenders[name].seconds(case, calls)
-
-            found = take_turns({name: measure(name, case) for name, case in cases.items()}, rounds)
-            return [found.get(name) for name in ("published", "ours", "floor")]
+        def turns(cases: Mapping[str, str], rounds: int, calls: int) -> list[float]:
+            found = calls_in_turns(running, cases, rounds, calls)
+            return [found[name] for name in ("published", "ours", "floor")]
 
         for num in (10, 50):
             case = f"page-{num}"
-            cases = dict.fromkeys(contenders, case)
-            yield _times(f"live page of {num} rows", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
+            cases = dict.fromkeys(running, case)
+            yield times(f"live page of {num} rows", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
         for name, case, least in (
             ("", "recorded-page", "recorded-page"),
             (", anew", "recorded-page-anew", "recorded-walk"),
         ):
             cases = {"published": "page-50", "ours": case, "floor": least}
-            yield _times(f"recorded page of 50 rows{name}", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
-        cases = dict.fromkeys(contenders, "walk")
-        yield _times(f"live history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+            yield times(f"recorded page of 50 rows{name}", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
+        cases = dict.fromkeys(running, "walk")
+        yield times(f"live history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
         cases = {"published": "walk", "ours": "recorded-walk", "floor": "recorded-walk"}
-        yield _times(f"recorded history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+        yield times(f"recorded history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
 
         def refresh(name: str, case: str) -> Callable[[], list[float]]:
             def measure() -> list[float]:
                 opend.universe.publish(CODE)
-                return contenders[name].seconds(case, 1)
+                return running[name].seconds(case, 1)
 
             return measure
 
-        measures = {name: refresh(name, "walk" if name == "published" else "refresh") for name in contenders}
+        measures = {name: refresh(name, "walk" if name == "published" else "refresh") for name in running}
         found = take_turns(measures, _WALK_ROUNDS)
-        yield _times("history after one new row", found["published"], found["ours"], found["floor"])
+        yield times("history after one new row", found["published"], found["ours"], found["floor"])
 
         def requests(name: str, case: str) -> int:
             opend.requests.clear()
-            contenders[name].seconds(case, 1)
+            running[name].seconds(case, 1)
             return len(opend.requests)
 
         opend.universe.publish(CODE)
@@ -195,10 +185,10 @@ def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
 
 
 def _memory(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
-    with _contenders(opend, environ) as contenders:
-        for contender in contenders.values():
+    with _contenders(opend, environ) as running:
+        for contender in running.values():
             contender.seconds("walk", _WALK_CALLS)
-        peaks = (contenders[name].peak() for name in ("published", "ours", "floor"))
+        peaks = (running[name].peak() for name in ("published", "ours", "floor"))
         yield Figure("most memory, live histories", "MiB", *peaks)
 
 
@@ -240,12 +230,6 @@ def _limits(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
     notes.append(
         f"At OpenD's limit ({rate.requests} in {rate.seconds:g} s) windows of a sync took these requests: {', '.join(told)}."
     )
-
-
-def _times(name: str, published: float | None, ours: float | None, floor: float | None) -> Figure:
-    assert ours is not None
-    shown = [None if seconds is None else seconds * 1e3 for seconds in (published, floor)]
-    return Figure(name, "ms", shown[0], ours * 1e3, shown[1])
 
 
 if __name__ == "__main__":

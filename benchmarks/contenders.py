@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 CODE = "HK.00700"
-# The cache that `ours` records and `floor` reads.
-CACHE = "bench.sqlite3"
+# Symbols that nobody has asked for yet: each is asked for once.
+OTHERS = tuple(f"HK.{number:05d}" for number in range(1001, 1401))
+# The cache that `ours` records and `floor` reads, and the one that `floor` writes.
+CACHE, FLOOR_CACHE = "bench.sqlite3", "floor.sqlite3"
 
 Call = Callable[[], Any]
 
@@ -67,9 +69,10 @@ def ours(host: str, port: int) -> dict[str, Call]:
     live_client = futu_si.Client(host, port, mode="bypass")
     recorded_client = futu_si.Client(host, port, cache=cache, max_age=None)
     refreshing_client = futu_si.Client(host, port, cache=cache, max_age=0)
+    others = iter(OTHERS)
 
-    def page(context: futu_si.OpenQuoteContext, num: int) -> None:
-        ret, _, frame = context.get_short_interest(CODE, num=num)
+    def page(context: futu_si.OpenQuoteContext, num: int, code: str = CODE) -> None:
+        ret, _, frame = context.get_short_interest(code, num=num)
         if ret != futu_si.RET_OK or frame is None or len(frame) != num:
             raise RuntimeError(frame)
 
@@ -78,8 +81,21 @@ def ours(host: str, port: int) -> dict[str, Call]:
         with futu_si.OpenQuoteContext(host, port, cache=cache, max_age=None) as context:
             page(context, 50)
 
-    def history(client: futu_si.Client) -> None:
-        if client.history(CODE).empty:
+    def history(client: futu_si.Client, code: str = CODE) -> None:
+        if client.history(code).empty:
+            raise RuntimeError(code)
+
+    def history_anew() -> None:
+        with futu_si.Client(host, port, cache=cache, max_age=None) as client:
+            history(client)
+
+    def sync(code: str) -> None:
+        report = refreshing_client.sync([code])
+        if not report.ok or not report.requests:
+            raise RuntimeError(report)
+
+    def one_panel() -> None:
+        if recorded_client.panel([CODE]).empty:
             raise RuntimeError(CODE)
 
     def loop() -> None:
@@ -101,7 +117,13 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "recorded-page-anew": anew,
         "walk": lambda: history(live_client),
         "recorded-walk": lambda: history(recorded_client),
+        "recorded-walk-anew": history_anew,
         "refresh": lambda: history(refreshing_client),
+        "fetched-page": lambda: page(recorded, 50, next(others)),
+        "fetched-walk": lambda: history(recorded_client, next(others)),
+        "sync": lambda: sync(CODE),
+        "sync-next": lambda: sync(next(others)),
+        "panel": one_panel,
         "loop": loop,
     }
 
@@ -123,6 +145,7 @@ def floor(host: str, port: int) -> dict[str, Call]:
     )
     select_all = "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0"
     owner = (SHORT_INTEREST.proto_id, CODE)
+    others = iter(OTHERS)
 
     def exchange(request: bytes) -> bytes:
         link.sendall(request)
@@ -131,13 +154,24 @@ def floor(host: str, port: int) -> dict[str, Call]:
             reply += link.recv(1 << 16)
         return reply[HEADER.size :]
 
-    def ask(num: int, cursor: str | None = None) -> bytes:
-        key = PageKey.check(SHORT_INTEREST, CODE, cursor, num)
+    def ask(num: int, cursor: str | None = None, code: str = CODE) -> bytes:
+        key = PageKey.check(SHORT_INTEREST, code, cursor, num)
         return exchange(encode_frame(Frame(SHORT_INTEREST.proto_id, 2, key.request())))
 
     @functools.cache
     def record() -> sqlite3.Connection:
         return sqlite3.connect(f"file:{Path(os.environ['HOME'], CACHE)}?mode=ro", uri=True, isolation_level=None)
+
+    @functools.cache
+    def own_record() -> sqlite3.Connection:
+        connection = sqlite3.connect(Path(os.environ["HOME"], FLOOR_CACHE), isolation_level=None)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("CREATE TABLE IF NOT EXISTS page (body BLOB)")
+        return connection
+
+    def keep(body: bytes) -> bytes:
+        own_record().execute("INSERT INTO page VALUES (?)", (body,))  # a transaction
+        return body
 
     def build(bodies: Sequence[bytes]) -> str:
         items: list[Any] = []
@@ -147,10 +181,10 @@ def floor(host: str, port: int) -> dict[str, Call]:
         pd.DataFrame({column.name: [getattr(item, column.field) for item in items] for column in table.columns})
         return str(s2c.nextKey)
 
-    def walk() -> None:
+    def walk(code: str = CODE, done: Callable[[bytes], bytes] = bytes) -> None:
         bodies, cursor = [], None
         while cursor != "-1":
-            bodies.append(ask(50, cursor))
+            bodies.append(done(ask(50, cursor, code)))
             cursor = SHORT_INTEREST.response.FromString(bodies[-1]).s2c.nextKey
         build(bodies)
 
@@ -160,6 +194,8 @@ def floor(host: str, port: int) -> dict[str, Call]:
         "page-50": lambda: build([ask(50)]),
         "recorded-page": lambda: build([record().execute(select_page, owner).fetchone()[0]]),
         "walk": walk,
+        "fetched-page": lambda: build([keep(ask(50, code=next(others)))]),
+        "fetched-walk": lambda: walk(next(others), keep),
         "recorded-walk": lambda: build([body for (body,) in record().execute(select_all, owner)]),
         "refresh": lambda: build([ask(50), *(body for (body,) in record().execute(select_all, owner))]),
     }

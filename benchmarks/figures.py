@@ -45,6 +45,13 @@ class Figure:
         return [self.name, *shown[:2], shares[0], shown[2], shares[1]]
 
 
+def times(name: str, published: float | None, ours: float, floor: float | None) -> Figure:
+    """A row of seconds, in milliseconds."""
+    shown = [None if seconds is None else seconds * 1e3 for seconds in (published, ours, floor)]
+    assert shown[1] is not None
+    return Figure(name, "ms", shown[0], shown[1], shown[2])
+
+
 @dataclass(frozen=True)
 class Run:
     """Figures of one run, and where and when it was."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -25,14 +25,23 @@ def surroundings() -> Iterator[dict[str, str]]:
         yield {**kept, "HOME": home, "OPEND_SI_HOME": home, "OPEND_SI_RATE": "off"}
 
 
-class Contender:
-    """A running contender: a process of its own."""
+@contextmanager
+def new_home(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The same with another home, where nothing is recorded yet."""
+    with tempfile.TemporaryDirectory() as home:
+        yield {**environ, "HOME": home, "OPEND_SI_HOME": home}
 
-    def __init__(self, name: str, host: str, port: int, environ: Mapping[str, str]) -> None:
+
+class Contender:
+    """A running contender: a process of its own. `under` is the command that it runs under, such as strace's."""
+
+    def __init__(
+        self, name: str, host: str, port: int, environ: Mapping[str, str], *, under: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self._log = Path(environ["HOME"], f"{name}.log")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contenders", name, host, str(port)],
+            [*under, sys.executable, "-m", "benchmarks.contenders", name, host, str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("w"),
@@ -78,11 +87,46 @@ def take_turns(measures: Mapping[_T, Callable[[], list[float]]], rounds: int) ->
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+@contextmanager
+def contenders(
+    names: Sequence[str],
+    host: str,
+    port: int,
+    environ: Mapping[str, str],
+    under: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[dict[str, Contender]]:
+    """Running contenders by their names, closed at the end."""
+    made: dict[str, Contender] = {}
+    try:
+        for name in names:
+            made[name] = Contender(name, host, port, environ, under=(under or {}).get(name, ()))
+        yield made
+    finally:
+        for contender in made.values():
+            contender.close()
+
+
+def calls_in_turns(
+    running: Mapping[str, Contender], cases: Mapping[str, str], rounds: int, calls: int
+) -> dict[str, float]:
+    """The median of a call of each contender, as its case names it."""
+
+    def measure(name: str, case: str) -> Callable[[], list[float]]:
+        return lambda: running[name].seconds(case, calls)
+
+    return take_turns({name: measure(name, case) for name, case in cases.items()}, rounds)
+
+
 def process_seconds(code: str, environ: Mapping[str, str], *arguments: str) -> float:
     """Wall seconds of an interpreter that runs some code."""
+    return python_seconds(environ, "-c", code, *arguments)
+
+
+def python_seconds(environ: Mapping[str, str], *arguments: str) -> float:
+    """Wall seconds of an interpreter with these arguments."""
     begin = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, *arguments],
         check=True,
         env=dict(environ),
         stdout=subprocess.DEVNULL,
