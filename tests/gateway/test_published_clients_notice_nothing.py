@@ -54,7 +54,7 @@ class Published:
 
 
 @contextmanager
-def process(brand: str, home: Path, protobuf: str) -> Iterator[Published]:
+def process(brand: str, home: Path, protobuf: str = "") -> Iterator[Published]:
     home.mkdir(exist_ok=True)
     log = home / f"{brand}.log"
     environ = {**os.environ, "HOME": str(home)}
