@@ -482,10 +482,12 @@ def _read_past(
 def _leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
     """Move versions from the present to the past; each is made from the version of its page that is current."""
     owner = leaving[0].protocol, leaving[0].symbol
+    gone = {(version.identity, version.version) for version in leaving}
     entries = []
     for version in leaving:
         base = _current(connection, version.identity)
-        entries.append(past.pack(version, event, base if base is not None and base.is_sound else None))
+        is_base = base is not None and base.is_sound and (base.identity, base.version) not in gone
+        entries.append(past.pack(version, event, base if is_base else None))
         connection.execute(_DELETE_VERSION, (*version.identity, version.version))
     number, kept = 0, list[Entry]()
     last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
-from opend_si.cache.versions import Clock, Event, Version
+from opend_si.cache.versions import GATEWAY, SIMULATOR, Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.freshness import Freshness, age_of
@@ -46,6 +46,9 @@ from opend_si_schema.definitions import Call
 
 _T = TypeVar("_T")
 
+# Rows of a history that is long: that most of so many are revised is worth a warning.
+_LONG = 20
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -55,6 +58,8 @@ class History:
     known_at: list[int | None]
     is_kept: bool = True
     checked_at: int | None = None  # when OpenD last sent the newest page as it is
+    origin: str | None = None  # who sent the rows
+    is_asked: bool = False  # whether a page was fetched for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ class Answers:
         self._settings = settings
         self._fetcher = Fetcher(settings)
         self._meets_gateway = False
-        self._has_warned = False
+        self._has_warned = self._has_named_origin = False
+        # Who answered last at the address; None: not known yet.
+        self._origin: str | None = None
         self._record: Record | None = None
         if settings.mode is not Mode.BYPASS:
             store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
@@ -109,6 +116,53 @@ class Answers:
         asked = self.asked()
         return (yield from self.page_after(key, asked, self._fresh(key, asked), 0))
 
+    def _standing(self, key: PageKey, record: Record) -> SymbolRecord:
+        """What is recorded of a symbol, as far as it answers for who is asked."""
+        return record.symbol(key).of(None if self._settings.mode is Mode.OFFLINE else self._origin)
+
+    def _meet(self, key: PageKey, held: str | None, *, is_needed: bool = False) -> Steps[None]:
+        """Learn who is asked, where what is `held` of a symbol depends on it: made-up rows never answer for OpenD.
+
+        Nothing of OpenD's waits for this: where its rows are recorded, they answer without a connection.
+        """
+        if held is None or self._settings.mode is Mode.OFFLINE:
+            return
+        if held != SIMULATOR and self._origin in (None, held) and not is_needed:
+            return
+        try:
+            origin = yield from self._fetcher.origin()
+        except (ConnectionFailed, RequestTimeout):
+            if held == SIMULATOR and self._origin is None and not self._has_named_origin:
+                self._has_named_origin = True
+                warn(
+                    f"{key} is recorded from a simulator, and nobody answers at {self._settings.address}: its rows are made up."
+                )
+        else:
+            self._note_origin(key, held, origin)
+
+    def meet_for_walk(self, key: PageKey) -> Steps[None]:
+        """Learn who is asked, where a walk of pages may have to ask: its first page has to be of the same origin."""
+        if self._record is not None:
+            recorded = self._record.symbol(key)
+            head = recorded.ledger.head()
+            is_short = head is None or not recorded.ledger.reaches(head, BOTTOM)
+            yield from self._meet(key, recorded.origin, is_needed=is_short)
+
+    def origin_of(self, key: PageKey) -> str | None:
+        """Who sent what answers for a symbol."""
+        return None if self._record is None else self._standing(key, self._record).origin
+
+    def _note_origin(self, key: PageKey, held: str | None, origin: str) -> None:
+        self._origin = origin
+        if held in (None, origin) or origin == GATEWAY or self._has_named_origin:
+            return
+        self._has_named_origin = True
+        here, there = ("a simulator", "an OpenD") if held == SIMULATOR else ("an OpenD", "a simulator")
+        warn(
+            f"{key} is recorded from {here}, and {self._settings.address} is {there}. What is recorded does not answer for it, "
+            "and is replaced by what it sends. `cache list` names where each symbol is from."
+        )
+
     def pages(self, key: PageKey) -> PageWalk:
         """A walk from the newest page to the end; `key` is that of the newest."""
         return PageWalk(self, key)
@@ -122,7 +176,8 @@ class Answers:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
-        recorded = record.symbol(key)
+        yield from self._meet(key, record.symbol(key).origin)
+        recorded = self._standing(key, record)
         if (page := recorded.page(key, fresh, after)) is not None:
             return page
         if self._settings.mode is Mode.OFFLINE:
@@ -133,6 +188,8 @@ class Answers:
         try:
             if (yield Account()) is None:
                 return (yield from self._from_gateway(key, record, asked)).page()
+            self._note_origin(key, record.symbol(key).origin, (yield from self._fetcher.origin()))
+            recorded = self._standing(key, record)
             return (yield from self._fetch_page(key, record, recorded.trusted, asked, fresh, after))
         except (ConnectionFailed, RequestTimeout) as error:
             page = _replayed(key, recorded, after)
@@ -147,7 +204,7 @@ class Answers:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
 
         def look() -> Page | None:
-            return record.symbol(key).page(key, fresh, after)
+            return self._standing(key, record).page(key, fresh, after)
 
         longest, style = key.call.page_size.maximum, ledger.is_anchored
         # A cursor behind no row that is known is asked for as it is: nothing tells what it leads to.
@@ -173,8 +230,9 @@ class Answers:
     def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
+        origin = yield from self._fetcher.origin()
         body, content = yield from self._fetcher.fetch(key, None, sent.note)
-        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono)
+        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
 
     def _once(
@@ -189,6 +247,7 @@ class Answers:
             sent = _Sent(record.asked)
             origin = yield from self._fetcher.origin()
             body, content = yield from self._fetcher.fetch(key, claim, sent.note)
+            self._note_origin(key, record.symbol(key).origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
 
         return once(self._claims, key, self._settings.timeout, look, fetch)
@@ -219,7 +278,8 @@ class Answers:
             return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
         if as_of is not None:
             return self._history_as_of(key, record, down_to, as_of)
-        recorded = record.symbol(key)
+        yield from self._meet(key, record.symbol(key).origin)
+        recorded = self._standing(key, record)
         if self._settings.mode is Mode.OFFLINE:
             return self._recorded_history(key, record, recorded, down_to, asked)
         try:
@@ -228,7 +288,7 @@ class Answers:
             if self._settings.mode is not Mode.ONLINE:
                 raise
             try:
-                recorded = record.symbol(key)
+                recorded = self._standing(key, record)
                 found = self._recorded_history(key, record, recorded, down_to, asked)
             except CacheError:
                 raise error from None
@@ -240,9 +300,13 @@ class Answers:
         """Bring a symbol's whole history up to date, and tell what that changed."""
         asked, record = self.asked(), self._record
         assert record is not None
-        if (rows := self._up_to_date(key, record, asked)) is not None:
+        noted = json.loads(record.store.summary(key.call.proto_id, str(key.symbol)) or "{}")
+        held = noted["origin"] if noted else record.symbol(key).origin
+        yield from self._meet(key, held)
+        if noted and self._origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:
             return Synced(rows)
-        recorded = record.symbol(key)
+        yield from self._meet(key, held, is_needed=True)  # what is new is so beside rows of the same origin
+        recorded = self._standing(key, record)
         before = recorded.ledger.known()
         found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
         if not found.is_kept and not self._meets_gateway:
@@ -251,18 +315,14 @@ class Answers:
         revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
         return Synced(len(found.rows), known.count(None), revised)
 
-    def _up_to_date(self, key: PageKey, record: Record, asked: Asked) -> int | None:
+    def _up_to_date(self, noted: dict[str, Any], record: Record, asked: Asked) -> int | None:
         """How many rows a symbol's history has, if what is noted of it says that it is whole and fresh."""
         if self._settings.mode is not Mode.ONLINE or self._settings.max_age == PUBLICATION:
             return None
-        noted = record.store.summary(key.call.proto_id, str(key.symbol))
-        if not noted:
-            return None
-        summary = json.loads(noted)
-        _, checked_seq, checked_at, sent = summary["head"]
+        _, checked_seq, checked_at, sent = noted["head"]
         head = Statement("", 0, 0, (), None, checked_seq=checked_seq, checked_at=checked_at, sent=sent)
         is_fresh = Freshness(Mode.ONLINE, asked, self._settings.max_age, record.clock())
-        return summary["joined"] if summary["complete"] and is_fresh(head) else None
+        return noted["joined"] if noted["complete"] and is_fresh(head) else None
 
     def need_record(self) -> None:
         """`CacheError` where nothing that is fetched could be kept."""
@@ -284,19 +344,54 @@ class Answers:
         if recorded.odd is not None and self._settings.mode is Mode.ONLINE:
             # The newest page is fit for no history: what stands below it may not be joined to another one.
             fresh = Freshness(Mode.REFRESH, asked, None, fresh.clock)
-        return (yield from self._walk(key, recorded.trusted, down_to, asked, fresh))
+        for _ in range(MAX_RESTARTS):
+            try:
+                found = yield from self._walk(key, recorded.trusted, down_to, asked, fresh, recorded.origin)
+            except _OtherServer:
+                recorded = self._standing(key, self._record) if self._record is not None else recorded
+                continue
+            self._tell_rewritten(key, recorded.ledger, found)
+            return found
+        raise ConnectionFailed(f"{key}: at {self._settings.address} an OpenD and a simulator answer in turn.")
 
-    def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked: Asked, fresh: Freshness) -> Steps[History]:
-        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger."""
+    def _tell_rewritten(self, key: PageKey, before: Ledger, found: History) -> None:
+        """Warn where most of a long history is other than it was: that is no correction of a value."""
+        if not found.is_asked or len(before.statements) == 0:
+            return
+        known = before.known()
+        old = [(known[row.at], row) for row in found.rows if row.at in known]
+        revised = sum(one.values != row.values for one, row in old)
+        if len(old) >= _LONG and 2 * revised > len(old):
+            warn(
+                f"{key}: {revised:,} of {len(old):,} recorded rows are other than OpenD sent them before. Was another server "
+                "asked then, or was the share split? `revisions` lists what changed."
+            )
+
+    def _walk(
+        self,
+        key: PageKey,
+        ledger: Ledger,
+        down_to: float,
+        asked: Asked,
+        fresh: Freshness,
+        origin: str | None = None,
+    ) -> Steps[History]:
+        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger.
+
+        `origin` is that of the ledger; `_OtherServer` if another one answers.
+        """
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
         ledger = Ledger() if is_own else ledger
+        origin, is_asked = None if is_own else origin, False
         try:
             step = next(plan)
             while True:
-                reply = yield from self._fetch(
-                    replace(key, next_key=step.next_key), asked, step, is_own=is_own, fresh=fresh
-                )
+                page = replace(key, next_key=step.next_key)
+                reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
+                if origin is not None and not _may_join(reply.version.origin, origin):
+                    raise _OtherServer
+                origin, is_asked = reply.version.origin, True
                 said = reply.statement(step.after)
                 if not reply.is_kept:
                     is_kept, is_own = False, True
@@ -313,20 +408,25 @@ class Answers:
             raise _naming(key, error) from None
         known, clock = found.ledger.statements, Clock()
         if self._record is not None:
-            known, clock = (*self._record.symbol(key).ledger.statements, *known), self._record.clock()
+            known, clock = (*self._standing(key, self._record).ledger.statements, *known), self._record.clock()
         head = found.ledger.head()
         seen = known_at(known, found.rows, clock, max(now(), asked.at))
-        return History(found.rows, seen, is_kept, head.checked_at if head else None)
+        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked)
 
-    def _fetch(self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness) -> Steps[Reply]:
+    def _fetch(
+        self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness, origin: str | None
+    ) -> Steps[Reply]:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked))
         if (yield Account()) is None:
             return (yield from self._from_gateway(key, record, asked))
+        self._note_origin(key, record.symbol(key).origin, (yield from self._fetcher.origin()))
+        if origin is not None and self._origin is not None and not _may_join(self._origin, origin):
+            raise _OtherServer  # before a request is spent
 
         def look() -> Reply | None:
-            standing = record.symbol(key)
+            standing = self._standing(key, record)
             said = standing.ledger.recorded(key.next_key, key.num)
             if said is None or not said.is_trusted or said.after != step.after or not step.fit(said):
                 return None
@@ -354,7 +454,7 @@ class Answers:
             raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
         seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
         head = recorded.ledger.head()
-        return History(found.rows, seen, checked_at=head.checked_at if head else None)
+        return History(found.rows, seen, checked_at=head.checked_at if head else None, origin=recorded.origin)
 
     def _history_as_of(self, key: PageKey, record: Record, down_to: float, moment: int) -> History:
         recorded, clock = record.as_of(key, moment)
@@ -378,7 +478,7 @@ class Answers:
 
     def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
-        head = self._record.symbol(key).ledger.head() if self._record is not None else None
+        head = self._standing(key, self._record).ledger.head() if self._record is not None else None
         if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
             return False
         table = key.table
@@ -396,6 +496,15 @@ class Answers:
         warn(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
 
 
+class _OtherServer(Exception):
+    """Another answers than the one whose rows a walk stands on: a simulator in OpenD's place, or OpenD in its."""
+
+
+def _may_join(origin: str, other: str) -> bool:
+    """Whether rows of two origins may stand in one history: a gateway's own record may stand before its replies."""
+    return origin == other or SIMULATOR not in (origin, other)
+
+
 class PageWalk:
     """The pages of a symbol one after the other. Every row comes once, also while rows are published.
 
@@ -406,6 +515,7 @@ class PageWalk:
         self._source, self._key = source, key
         self._asked: Asked | None = None
         self._behind: float = TOP
+        self._origin: str | None = None
         self._cursors = Cursors()
         self._is_over = False
 
@@ -420,6 +530,9 @@ class PageWalk:
         passed_by = 0
         while not self._is_over:
             page = yield from self._next()
+            before, self._origin = self._origin, self._source.origin_of(self._key)
+            if before is not None and self._origin is not None and not _may_join(before, self._origin):
+                raise ConnectionFailed(f"{self._key}: another server answers than the one whose pages came before.")
             rows = page.content.rows(self._key.table)
             check_page(rows, page.next, str(self._key))
             left = without_rows_from(page, self._key, self._behind)
@@ -437,6 +550,7 @@ class PageWalk:
     def _next(self) -> Steps[Page]:
         if self._asked is None:
             self._asked = self._source.asked()
+            yield from self._source.meet_for_walk(self._key)
             return (yield from self._source.page(self._key))
         # What is recorded below the newest page is as good as a walk would give; to refresh is to ask again.
         fresh = self._source.lasting(self._asked)

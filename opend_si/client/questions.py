@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opend_si.cache.versions import SIMULATOR
 from opend_si.calendars import published_by
 from opend_si.client.answers import Answers, PageWalk, Synced
 from opend_si.client.status import Status
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 class HistoryRows(NamedTuple):
     """What a history is made of: its rows, newest first, and when each value was known, in milliseconds.
 
-    `checked_at`: when OpenD last sent the newest page as it is; None where there is none.
+    `checked_at`: when OpenD last sent the newest page as it is; None where there is none. `origin`: who sent the rows.
     """
 
     symbol: str
@@ -45,6 +46,7 @@ class HistoryRows(NamedTuple):
     rows: list[Row]
     known_at: list[int | None]
     checked_at: int | None
+    origin: str | None
 
 
 class Questions:
@@ -72,7 +74,7 @@ class Questions:
         found = yield from self.history_rows(call, code, start, end, as_of)
         frame = make_history(found.table, found.rows, found.known_at)
         checked = None if found.checked_at is None else moment(found.checked_at)
-        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), checked_at=checked)
+        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), origin=found.origin, checked_at=checked)
         return frame
 
     def history_rows(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[HistoryRows]:
@@ -91,7 +93,7 @@ class Questions:
             if row.at <= up_to and (public is None or published_by(table, day_of(row.at, market)) <= public)
         ]
         rows, known_at = [row for row, _ in chosen], [known for _, known in chosen]
-        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at)
+        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at, found.origin)
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart
@@ -100,7 +102,8 @@ class Questions:
         key = _longest(call, code)
         chart.drawn_columns(key.table)
         frame = yield from self.history(call, code, start, end, as_of)
-        return chart.draw(frame, key.table, str(key.symbol), source=source)
+        whose = SIMULATOR if frame.attrs["origin"] == SIMULATOR else source
+        return chart.draw(frame, key.table, str(key.symbol), source=whose)
 
     def symbols(self, codes: Iterable[str]) -> list[object]:
         """What a sync goes through: each symbol once, in the order they are given."""

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.cache.store import Ruling
-from opend_si.cache.versions import Seal, Version, Versions
+from opend_si.cache.versions import GATEWAY, OPEND, Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.history.ledger import Fit, Ledger, anything, judged
+from opend_si.history.ledger import Fit, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
-    TOP,
     Cut,
     Runs,
     Statement,
@@ -174,7 +173,7 @@ class SymbolRecord:
         for row in ruling.changed:
             held[row.first_seq] = row.signed() if seal else row, held[row.first_seq][1]
         for row in ruling.leaving:
-            del held[row.first_seq]
+            held.pop(row.first_seq, None)  # what was of another origin is not there
         held[ruling.version.first_seq] = ruling.version, content
         statements = []
         touched = {row.first_seq for row in ruling.changed} | {ruling.version.first_seq}
@@ -195,6 +194,35 @@ class SymbolRecord:
                 odd = None
             statements.append(said)
         return SymbolRecord(held, Ledger(statements, is_whole=self.is_whole), seal, is_whole=self.is_whole, odd=odd)
+
+    @cached_property
+    def origin(self) -> str | None:
+        """Who sent it: an OpenD or a simulator; None where nothing is recorded."""
+        newest = max((version for version, _ in self._held.values()), key=lambda one: one.first_seq, default=None)
+        return None if newest is None else newest.origin
+
+    def of(self, origin: str | None) -> SymbolRecord:
+        """It, as far as it answers for who is asked (None: not known): what is of another origin is not there.
+
+        What stands behind a gateway is not known; what is made up does not answer for it.
+        """
+        held = self.origin
+        if held is None or origin in (None, held) or (origin, held) == (GATEWAY, OPEND):
+            return self
+        return SymbolRecord({}, Ledger(), self.seal, is_whole=True)
+
+    def replaced(self, event: Event) -> tuple[Version, ...]:
+        """Its versions as they leave when another origin takes their place."""
+        gone = []
+        for row, _ in self._held.values():
+            superseded = event if row.is_current else Event(row.superseded_seq, row.superseded_at)
+            void = Event(row.void_seq, row.void_at) if row.is_void else event
+            gone.append(
+                row._replace(
+                    superseded_seq=superseded.seq, superseded_at=superseded.at, void_seq=void.seq, void_at=void.at
+                )
+            )
+        return tuple(gone)
 
     def _may_stay(self, newest: Version) -> bool:
         """Whether a version that OpenD sent again is only checked again: what is void comes back as a new one."""
@@ -250,7 +278,7 @@ class SymbolRecord:
         told = {
             "rows": ledger.count_rows(),
             "joined": len(rows),
-            "complete": ledger.frontier(TOP, anything) == BOTTOM,
+            "complete": ledger.reaches(head, BOTTOM),
             "newest": rows[0].at if rows else None,
             "oldest": rows[-1].at if rows else None,
             "anchored": ledger.is_anchored,
