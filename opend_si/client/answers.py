@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
-from opend_si.cache.versions import GATEWAY, SIMULATOR, Clock, Event, Version
+from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.freshness import Freshness, age_of
+from opend_si.client.origins import OtherServer, Peer, may_join
+from opend_si.client.pagewalk import PageWalk, naming
 from opend_si.client.status import Status
 from opend_si.client.steps import Account, Steps
 from opend_si.dates import day_of, may_have_news, milliseconds, now
@@ -36,10 +38,10 @@ from opend_si.errors import (
 )
 from opend_si.history.ledger import Ledger, anything
 from opend_si.history.record import Asked, Record
-from opend_si.history.statements import BOTTOM, TOP, Change, Statement, check_page, is_timestamp
-from opend_si.history.symbol import Reply, SymbolRecord, page_of, without_rows_from
+from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp
+from opend_si.history.symbol import Reply, SymbolRecord, page_of
 from opend_si.history.vintages import changes, known_at
-from opend_si.history.walk import MAX_RESTARTS, Cursors, Fetch, Told, Walk, recorded_walk, walk
+from opend_si.history.walk import MAX_RESTARTS, Fetch, Told, Walk, recorded_walk, walk
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
 from opend_si_schema.definitions import Call
@@ -78,9 +80,8 @@ class Answers:
         self._settings = settings
         self._fetcher = Fetcher(settings)
         self._meets_gateway = False
-        self._has_warned = self._has_named_origin = False
-        # Who answered last at the address; None: not known yet.
-        self._origin: str | None = None
+        self._has_warned = False
+        self._peer = Peer(settings, self._fetcher)
         self._record: Record | None = None
         if settings.mode is not Mode.BYPASS:
             store = Store(settings.cache, may_write=settings.mode is not Mode.OFFLINE)
@@ -116,29 +117,9 @@ class Answers:
         asked = self.asked()
         return (yield from self.page_after(key, asked, self._fresh(key, asked), 0))
 
-    def _standing(self, key: PageKey, record: Record) -> SymbolRecord:
-        """What is recorded of a symbol, as far as it answers for who is asked."""
-        return record.symbol(key).of(None if self._settings.mode is Mode.OFFLINE else self._origin)
-
-    def _meet(self, key: PageKey, held: str | None, *, is_needed: bool = False) -> Steps[None]:
-        """Learn who is asked, where what is `held` of a symbol depends on it: made-up rows never answer for OpenD.
-
-        Nothing of OpenD's waits for this: where its rows are recorded, they answer without a connection.
-        """
-        if held is None or self._settings.mode is Mode.OFFLINE:
-            return
-        if held != SIMULATOR and self._origin in (None, held) and not is_needed:
-            return
-        try:
-            origin = yield from self._fetcher.origin()
-        except (ConnectionFailed, RequestTimeout):
-            if held == SIMULATOR and self._origin is None and not self._has_named_origin:
-                self._has_named_origin = True
-                warn(
-                    f"{key} is recorded from a simulator, and nobody answers at {self._settings.address}: its rows are made up."
-                )
-        else:
-            self._note_origin(key, held, origin)
+    def pages(self, key: PageKey) -> PageWalk:
+        """A walk from the newest page to the end; `key` is that of the newest."""
+        return PageWalk(self, key)
 
     def meet_for_walk(self, key: PageKey) -> Steps[None]:
         """Learn who is asked, where a walk of pages may have to ask: its first page has to be of the same origin."""
@@ -146,26 +127,11 @@ class Answers:
             recorded = self._record.symbol(key)
             head = recorded.ledger.head()
             is_short = head is None or not recorded.ledger.reaches(head, BOTTOM)
-            yield from self._meet(key, recorded.origin, is_needed=is_short)
+            yield from self._peer.meet(key, recorded.origin, is_needed=is_short)
 
     def origin_of(self, key: PageKey) -> str | None:
         """Who sent what answers for a symbol."""
-        return None if self._record is None else self._standing(key, self._record).origin
-
-    def _note_origin(self, key: PageKey, held: str | None, origin: str) -> None:
-        self._origin = origin
-        if held in (None, origin) or origin == GATEWAY or self._has_named_origin:
-            return
-        self._has_named_origin = True
-        here, there = ("a simulator", "an OpenD") if held == SIMULATOR else ("an OpenD", "a simulator")
-        warn(
-            f"{key} is recorded from {here}, and {self._settings.address} is {there}. What is recorded does not answer for it, "
-            "and is replaced by what it sends. `cache list` names where each symbol is from."
-        )
-
-    def pages(self, key: PageKey) -> PageWalk:
-        """A walk from the newest page to the end; `key` is that of the newest."""
-        return PageWalk(self, key)
+        return None if self._record is None else self._peer.standing(key, self._record).origin
 
     def asked(self) -> Asked:
         """Now, as a question's beginning."""
@@ -176,8 +142,8 @@ class Answers:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
-        yield from self._meet(key, record.symbol(key).origin)
-        recorded = self._standing(key, record)
+        yield from self._peer.meet(key, record.symbol(key).origin)
+        recorded = self._peer.standing(key, record)
         if (page := recorded.page(key, fresh, after)) is not None:
             return page
         if self._settings.mode is Mode.OFFLINE:
@@ -188,8 +154,8 @@ class Answers:
         try:
             if (yield Account()) is None:
                 return (yield from self._from_gateway(key, record, asked)).page()
-            self._note_origin(key, record.symbol(key).origin, (yield from self._fetcher.origin()))
-            recorded = self._standing(key, record)
+            yield from self._peer.ask(key, record)
+            recorded = self._peer.standing(key, record)
             return (yield from self._fetch_page(key, record, recorded.trusted, asked, fresh, after))
         except (ConnectionFailed, RequestTimeout) as error:
             page = _replayed(key, recorded, after)
@@ -204,7 +170,7 @@ class Answers:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
 
         def look() -> Page | None:
-            return self._standing(key, record).page(key, fresh, after)
+            return self._peer.standing(key, record).page(key, fresh, after)
 
         longest, style = key.call.page_size.maximum, ledger.is_anchored
         # A cursor behind no row that is known is asked for as it is: nothing tells what it leads to.
@@ -247,7 +213,7 @@ class Answers:
             sent = _Sent(record.asked)
             origin = yield from self._fetcher.origin()
             body, content = yield from self._fetcher.fetch(key, claim, sent.note)
-            self._note_origin(key, record.symbol(key).origin, origin)
+            self._peer.note(key, record.symbol(key).origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
 
         return once(self._claims, key, self._settings.timeout, look, fetch)
@@ -278,8 +244,8 @@ class Answers:
             return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
         if as_of is not None:
             return self._history_as_of(key, record, down_to, as_of)
-        yield from self._meet(key, record.symbol(key).origin)
-        recorded = self._standing(key, record)
+        yield from self._peer.meet(key, record.symbol(key).origin)
+        recorded = self._peer.standing(key, record)
         if self._settings.mode is Mode.OFFLINE:
             return self._recorded_history(key, record, recorded, down_to, asked)
         try:
@@ -288,7 +254,7 @@ class Answers:
             if self._settings.mode is not Mode.ONLINE:
                 raise
             try:
-                recorded = self._standing(key, record)
+                recorded = self._peer.standing(key, record)
                 found = self._recorded_history(key, record, recorded, down_to, asked)
             except CacheError:
                 raise error from None
@@ -302,11 +268,11 @@ class Answers:
         assert record is not None
         noted = json.loads(record.store.summary(key.call.proto_id, str(key.symbol)) or "{}")
         held = noted["origin"] if noted else record.symbol(key).origin
-        yield from self._meet(key, held)
-        if noted and self._origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:
+        yield from self._peer.meet(key, held)
+        if noted and self._peer.origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:
             return Synced(rows)
-        yield from self._meet(key, held, is_needed=True)  # what is new is so beside rows of the same origin
-        recorded = self._standing(key, record)
+        yield from self._peer.meet(key, held, is_needed=True)  # what is new is so beside rows of the same origin
+        recorded = self._peer.standing(key, record)
         before = recorded.ledger.known()
         found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
         if not found.is_kept and not self._meets_gateway:
@@ -347,8 +313,8 @@ class Answers:
         for _ in range(MAX_RESTARTS):
             try:
                 found = yield from self._walk(key, recorded.trusted, down_to, asked, fresh, recorded.origin)
-            except _OtherServer:
-                recorded = self._standing(key, self._record) if self._record is not None else recorded
+            except OtherServer:
+                recorded = self._peer.standing(key, self._record) if self._record is not None else recorded
                 continue
             self._tell_rewritten(key, recorded.ledger, found)
             return found
@@ -356,9 +322,7 @@ class Answers:
 
     def _tell_rewritten(self, key: PageKey, before: Ledger, found: History) -> None:
         """Warn where most of a long history is other than it was: that is no correction of a value."""
-        if not found.is_asked or len(before.statements) == 0:
-            return
-        known = before.known()
+        known = before.known() if found.is_asked else {}
         old = [(known[row.at], row) for row in found.rows if row.at in known]
         revised = sum(one.values != row.values for one, row in old)
         if len(old) >= _LONG and 2 * revised > len(old):
@@ -378,7 +342,7 @@ class Answers:
     ) -> Steps[History]:
         """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger.
 
-        `origin` is that of the ledger; `_OtherServer` if another one answers.
+        `origin` is that of the ledger; `OtherServer` if another one answers.
         """
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
@@ -389,8 +353,8 @@ class Answers:
             while True:
                 page = replace(key, next_key=step.next_key)
                 reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
-                if origin is not None and not _may_join(reply.version.origin, origin):
-                    raise _OtherServer
+                if not may_join(reply.version.origin, origin):
+                    raise OtherServer
                 origin, is_asked = reply.version.origin, True
                 said = reply.statement(step.after)
                 if not reply.is_kept:
@@ -405,10 +369,10 @@ class Answers:
         except StopIteration as done:
             found: Walk = done.value
         except ProtocolError as error:
-            raise _naming(key, error) from None
+            raise naming(key, error) from None
         known, clock = found.ledger.statements, Clock()
         if self._record is not None:
-            known, clock = (*self._standing(key, self._record).ledger.statements, *known), self._record.clock()
+            known, clock = (*self._peer.standing(key, self._record).ledger.statements, *known), self._record.clock()
         head = found.ledger.head()
         seen = known_at(known, found.rows, clock, max(now(), asked.at))
         return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked)
@@ -421,12 +385,12 @@ class Answers:
             return (yield from self._unrecorded(key, asked))
         if (yield Account()) is None:
             return (yield from self._from_gateway(key, record, asked))
-        self._note_origin(key, record.symbol(key).origin, (yield from self._fetcher.origin()))
-        if origin is not None and self._origin is not None and not _may_join(self._origin, origin):
-            raise _OtherServer  # before a request is spent
+        yield from self._peer.ask(key, record)
+        if not may_join(self._peer.origin, origin):
+            raise OtherServer  # before a request is spent
 
         def look() -> Reply | None:
-            standing = self._standing(key, record)
+            standing = self._peer.standing(key, record)
             said = standing.ledger.recorded(key.next_key, key.num)
             if said is None or not said.is_trusted or said.after != step.after or not step.fit(said):
                 return None
@@ -478,7 +442,7 @@ class Answers:
 
     def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
-        head = self._standing(key, self._record).ledger.head() if self._record is not None else None
+        head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
         if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
             return False
         table = key.table
@@ -494,76 +458,6 @@ class Answers:
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
         age = _age(now() - checked_at)
         warn(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
-
-
-class _OtherServer(Exception):
-    """Another answers than the one whose rows a walk stands on: a simulator in OpenD's place, or OpenD in its."""
-
-
-def _may_join(origin: str, other: str) -> bool:
-    """Whether rows of two origins may stand in one history: a gateway's own record may stand before its replies."""
-    return origin == other or SIMULATOR not in (origin, other)
-
-
-class PageWalk:
-    """The pages of a symbol one after the other. Every row comes once, also while rows are published.
-
-    The newest page is as fresh as the mode asks for; what is recorded below it is as good as a walk would give.
-    """
-
-    def __init__(self, source: Answers, key: PageKey) -> None:
-        self._source, self._key = source, key
-        self._asked: Asked | None = None
-        self._behind: float = TOP
-        self._origin: str | None = None
-        self._cursors = Cursors()
-        self._is_over = False
-
-    def advance(self) -> Steps[Page | None]:
-        """The next page; None at the end."""
-        try:
-            return (yield from self._advance())
-        except ProtocolError as error:
-            raise _naming(self._key, error) from None
-
-    def _advance(self) -> Steps[Page | None]:
-        passed_by = 0
-        while not self._is_over:
-            page = yield from self._next()
-            before, self._origin = self._origin, self._source.origin_of(self._key)
-            if before is not None and self._origin is not None and not _may_join(before, self._origin):
-                raise ConnectionFailed(f"{self._key}: another server answers than the one whose pages came before.")
-            rows = page.content.rows(self._key.table)
-            check_page(rows, page.next, str(self._key))
-            left = without_rows_from(page, self._key, self._behind)
-            self._behind = min(self._behind, rows[-1].at if rows else BOTTOM)
-            self._turn_to(page)
-            # Every row of it has come before: a whole page was published since the one before it.
-            if len(page) and not len(left) and page.next is not None:
-                passed_by += 1
-                if passed_by > MAX_RESTARTS:
-                    raise ProtocolError("the cursors do not lead further; the walk would not end")
-                continue
-            return left
-        return None
-
-    def _next(self) -> Steps[Page]:
-        if self._asked is None:
-            self._asked = self._source.asked()
-            yield from self._source.meet_for_walk(self._key)
-            return (yield from self._source.page(self._key))
-        # What is recorded below the newest page is as good as a walk would give; to refresh is to ask again.
-        fresh = self._source.lasting(self._asked)
-        return (yield from self._source.page_after(self._key, self._asked, fresh, int(self._behind)))
-
-    def _turn_to(self, page: Page) -> None:
-        """The next page is the one behind this."""
-        if page.next is None:
-            self._is_over = True
-            return
-        if page.source == "opend":
-            self._cursors.follow(page.next)
-        self._key = replace(self._key, next_key=page.next)
 
 
 class _Sent:
@@ -592,11 +486,6 @@ def _recorded(cache: Path | None, call: Call) -> int:
         return 0
     with closing(Store(cache, may_write=False)) as store:
         return sum(store.count_symbols(call.proto_id, table.market.prefix) for table in call.tables)
-
-
-def _naming(key: PageKey, error: ProtocolError) -> ProtocolError:
-    """The error; one that does not know its symbol is told with it."""
-    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")
 
 
 def _age(milliseconds: int) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.cache.versions import SIMULATOR
 from opend_si.calendars import published_by
-from opend_si.client.answers import Answers, PageWalk, Synced
+from opend_si.client.answers import Answers, Synced
+from opend_si.client.pagewalk import PageWalk
 from opend_si.client.status import Status
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
