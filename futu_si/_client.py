@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, overload
 
 from opend_si.client.blocking import BlockingClient, Default
-from opend_si.client.status import Status
+from opend_si.client.doctor import Status
 from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import AsOf, PointInTime, Since, When
 from opend_si.files import Files

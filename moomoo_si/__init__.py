@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from moomoo_si._quote import OpenQuoteContext as OpenQuoteContext
     from moomoo_si._quote import get_daily_short_volume as get_daily_short_volume
     from moomoo_si._quote import get_short_interest as get_short_interest
+    from opend_si.client.doctor import Status as Status
     from opend_si.client.dropin import RET_ERROR as RET_ERROR
     from opend_si.client.dropin import RET_OK as RET_OK
-    from opend_si.client.status import Status as Status
     from opend_si.client.sync import SymbolReport as SymbolReport
     from opend_si.client.sync import SyncReport as SyncReport
     from opend_si.errors import CacheBusy as CacheBusy
@@ -114,7 +114,7 @@ _HOMES = {
     "get_daily_short_volume": "moomoo_si._quote",
     "RET_ERROR": "opend_si.client.dropin",
     "RET_OK": "opend_si.client.dropin",
-    "Status": "opend_si.client.status",
+    "Status": "opend_si.client.doctor",
     "SymbolReport": "opend_si.client.sync",
     "SyncReport": "opend_si.client.sync",
     "CacheBusy": "opend_si.errors",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from opend_si.cache.store import Store
-from opend_si.cache.versions import PastVersion, Version, Versions
+from opend_si.cache.versions import SIMULATOR, PastVersion, Version, Versions
 from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.files import new_file
@@ -45,6 +45,7 @@ class CacheInfo:
         versions: How many versions there are in all.
         rows: How many different rows (symbol and date) they hold.
         body_bytes: Size of all replies as received.
+        simulated: How many of the symbols have made-up rows, of a simulator.
         oldest, newest: When the first and the last version came; None for an empty cache.
 
     """
@@ -56,6 +57,7 @@ class CacheInfo:
     versions: int
     rows: int
     body_bytes: int
+    simulated: int
     oldest: datetime | None
     newest: datetime | None
 
@@ -67,6 +69,7 @@ def info(path: Path) -> CacheInfo:
     """
     pages = versions = rows = body_bytes = 0
     names: set[str] = set()
+    simulated: set[str] = set()
     oldest: int | None = None
     newest: int | None = None
     with opened(path) as store:
@@ -77,6 +80,8 @@ def info(path: Path) -> CacheInfo:
                 body_bytes += len(row.body)
                 oldest = row.fetched_at if oldest is None else min(oldest, row.fetched_at)
                 newest = row.fetched_at if newest is None else max(newest, row.fetched_at)
+            if any(row.origin == SIMULATOR for row in found.record.rows):
+                simulated.add(found.symbol)
             current = sum(row.is_current for row in found.record.rows)
             pages += current
             if current:
@@ -90,6 +95,7 @@ def info(path: Path) -> CacheInfo:
         versions=versions,
         rows=rows,
         body_bytes=body_bytes,
+        simulated=len(simulated),
         oldest=None if oldest is None else moment(oldest),
         newest=None if newest is None else moment(newest),
     )

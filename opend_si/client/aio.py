@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from opend_si.client.answers import PageWalk
+from opend_si.client.pagewalk import PageWalk
 from opend_si.client.questions import Questions
 from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
 from opend_si.client.sync import Patience, Progress, SyncReport

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
+from opend_si.client.doctor import Status
 from opend_si.client.fetcher import Fetcher
-from opend_si.client.freshness import Freshness, age_of
-from opend_si.client.status import Status
+from opend_si.client.pagewalk import PageWalk, naming
+from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
 from opend_si.client.steps import Account, Steps
 from opend_si.dates import day_of, may_have_news, milliseconds, now
 from opend_si.dates import moment as dates_moment
@@ -34,15 +35,18 @@ from opend_si.errors import (
 )
 from opend_si.history.ledger import Ledger, anything
 from opend_si.history.record import Asked, Record, Shared
-from opend_si.history.statements import BOTTOM, TOP, Change, Statement, check_page, is_timestamp
-from opend_si.history.symbol import Reply, SymbolRecord, page_of, without_rows_from
+from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp
+from opend_si.history.symbol import Reply, SymbolRecord, page_of
 from opend_si.history.vintages import changes, known_at
-from opend_si.history.walk import MAX_RESTARTS, Cursors, Fetch, Told, Walk, recorded_walk, walk
+from opend_si.history.walk import MAX_RESTARTS, Fetch, Told, Walk, recorded_walk, walk
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
 from opend_si_schema.definitions import Call
 
 _T = TypeVar("_T")
+
+# Rows of a history that is long: that most of so many are revised is worth a warning.
+_LONG = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class History:
     known_at: list[int | None]
     is_kept: bool = True
     checked_at: int | None = None  # when OpenD last sent the newest page as it is
+    origin: str | None = None  # who sent the rows
+    is_asked: bool = False  # whether a page was fetched for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Answers:
         self._fetcher = Fetcher(settings, shared.budget)
         self._meets_gateway = False
         self._has_warned = False
+        self._peer = Peer(settings, self._fetcher)
         self._record = shared.record(settings.mode)
         self._claims = shared.claims
 
@@ -101,6 +108,18 @@ class Answers:
         """A walk from the newest page to the end; `key` is that of the newest."""
         return PageWalk(self, key)
 
+    def meet_for_walk(self, key: PageKey) -> Steps[None]:
+        """Learn who is asked, where a walk of pages may have to ask: its first page has to be of the same origin."""
+        if self._record is not None:
+            recorded = self._record.symbol(key)
+            head = recorded.ledger.head()
+            is_short = head is None or not recorded.ledger.reaches(head, BOTTOM)
+            yield from self._peer.meet(key, recorded.origin, is_needed=is_short)
+
+    def origin_of(self, key: PageKey) -> str | None:
+        """Who sent what answers for a symbol."""
+        return None if self._record is None else self._peer.standing(key, self._record).origin
+
     def asked(self) -> Asked:
         """Now, as a question's beginning."""
         return Asked(0, now(), time.monotonic_ns()) if self._record is None else self._record.asked()
@@ -110,9 +129,14 @@ class Answers:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
-        if not after and (page := record.glance(key, fresh)) is not None:
-            return page
-        recorded = record.symbol(key)
+        if not after and (glanced := record.glance(key, fresh)) is not None:
+            found, origin = glanced
+            yield from self._peer.meet(key, origin)
+            if self._peer.takes(origin):
+                return found
+        held = record.symbol(key)
+        yield from self._peer.meet(key, held.origin)
+        recorded = self._peer.seen(held)
         if (page := recorded.page(key, fresh, after)) is not None:
             return page
         if self._settings.mode is Mode.OFFLINE:
@@ -123,6 +147,8 @@ class Answers:
         try:
             if (yield Account()) is None:
                 return (yield from self._from_gateway(key, record, asked)).page()
+            yield from self._peer.ask(key, record)
+            recorded = self._peer.standing(key, record)
             return (yield from self._fetch_page(key, record, recorded.trusted, asked, fresh, after))
         except (ConnectionFailed, RequestTimeout) as error:
             page = _replayed(key, recorded, after)
@@ -137,7 +163,7 @@ class Answers:
         """Fetch a page; where cursors are anchored the longest one, from which this and later ones are cut."""
 
         def look() -> Page | None:
-            return record.symbol(key).page(key, fresh, after)
+            return self._peer.standing(key, record).page(key, fresh, after)
 
         longest, style = key.call.page_size.maximum, ledger.is_anchored
         # A cursor behind no row that is known is asked for as it is: nothing tells what it leads to.
@@ -163,8 +189,9 @@ class Answers:
     def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
+        origin = yield from self._fetcher.origin()
         body, content = yield from self._fetcher.fetch(key, None, sent.note)
-        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono)
+        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
 
     def _once(
@@ -179,6 +206,7 @@ class Answers:
             sent = _Sent(record.asked)
             origin = yield from self._fetcher.origin()
             body, content = yield from self._fetcher.fetch(key, claim, sent.note)
+            self._peer.note(key, record.symbol(key).origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
 
         return once(self._claims, key, self._settings.timeout, look, fetch)
@@ -209,7 +237,9 @@ class Answers:
             return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
         if as_of is not None:
             return self._history_as_of(key, record, down_to, as_of)
-        recorded = record.symbol(key)
+        held = record.symbol(key)
+        yield from self._peer.meet(key, held.origin)
+        recorded = self._peer.seen(held)
         if self._settings.mode is Mode.OFFLINE:
             return self._recorded_history(key, record, recorded, down_to, asked)
         try:
@@ -218,7 +248,7 @@ class Answers:
             if self._settings.mode is not Mode.ONLINE:
                 raise
             try:
-                recorded = record.symbol(key)
+                recorded = self._peer.standing(key, record)
                 found = self._recorded_history(key, record, recorded, down_to, asked)
             except CacheError:
                 raise error from None
@@ -230,9 +260,13 @@ class Answers:
         """Bring a symbol's whole history up to date, and tell what that changed."""
         asked, record = self.asked(), self._record
         assert record is not None
-        if (rows := self._up_to_date(key, record, asked)) is not None:
+        noted = json.loads(record.store.summary(key.call.proto_id, str(key.symbol)) or "{}")
+        held = noted["origin"] if noted else record.symbol(key).origin
+        yield from self._peer.meet(key, held)
+        if noted and self._peer.origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:
             return Synced(rows)
-        recorded = record.symbol(key)
+        yield from self._peer.meet(key, held, is_needed=True)  # what is new is so beside rows of the same origin
+        recorded = self._peer.standing(key, record)
         before = recorded.ledger.known()
         found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
         if not found.is_kept and not self._meets_gateway:
@@ -241,20 +275,16 @@ class Answers:
         revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
         return Synced(len(found.rows), known.count(None), revised)
 
-    def _up_to_date(self, key: PageKey, record: Record, asked: Asked) -> int | None:
+    def _up_to_date(self, noted: dict[str, Any], record: Record, asked: Asked) -> int | None:
         """How many rows a symbol's history has, if what is noted of it says that it is whole and fresh."""
         if self._settings.mode is not Mode.ONLINE or self._settings.max_age == PUBLICATION:
             return None
-        noted = record.store.summary(key.call.proto_id, str(key.symbol))
-        if not noted:
+        if not noted["complete"]:
             return None
-        summary = json.loads(noted)
-        if not summary["complete"]:
-            return None
-        _, checked_seq, checked_at, sent = summary["head"]
+        _, checked_seq, checked_at, sent = noted["head"]
         head = Statement("", 0, 0, (), None, checked_seq=checked_seq, checked_at=checked_at, sent=sent)
         is_fresh = Freshness(Mode.ONLINE, asked, self._settings.max_age, record.clock())
-        return int(summary["joined"]) if is_fresh(head) else None
+        return int(noted["joined"]) if is_fresh(head) else None
 
     def need_record(self) -> None:
         """`CacheError` where nothing that is fetched could be kept."""
@@ -276,19 +306,52 @@ class Answers:
         if recorded.odd is not None and self._settings.mode is Mode.ONLINE:
             # The newest page is fit for no history: what stands below it may not be joined to another one.
             fresh = Freshness(Mode.REFRESH, asked, None, fresh.clock)
-        return (yield from self._walk(key, recorded.trusted, down_to, asked, fresh))
+        for _ in range(MAX_RESTARTS):
+            try:
+                found = yield from self._walk(key, recorded.trusted, down_to, asked, fresh, recorded.origin)
+            except OtherServer:
+                recorded = self._peer.standing(key, self._record) if self._record is not None else recorded
+                continue
+            self._tell_rewritten(key, recorded.ledger, found)
+            return found
+        raise ConnectionFailed(f"{key}: at {self._settings.address} an OpenD and a simulator answer in turn.")
 
-    def _walk(self, key: PageKey, ledger: Ledger, down_to: float, asked: Asked, fresh: Freshness) -> Steps[History]:
-        """Carry out a walk. One that may not use the record, or whose replies cannot be kept, has its own ledger."""
+    def _tell_rewritten(self, key: PageKey, before: Ledger, found: History) -> None:
+        """Warn where most of a long history is other than it was: that is no correction of a value."""
+        known = before.known() if found.is_asked else {}
+        old = [(known[row.at], row) for row in found.rows if row.at in known]
+        revised = sum(one.values != row.values for one, row in old)
+        if len(old) >= _LONG and 2 * revised > len(old):
+            warn(
+                f"{key}: {revised:,} of {len(old):,} recorded rows are other than OpenD sent them before. Was another server "
+                "asked then, or was the share split? `revisions` lists what changed."
+            )
+
+    def _walk(
+        self,
+        key: PageKey,
+        ledger: Ledger,
+        down_to: float,
+        asked: Asked,
+        fresh: Freshness,
+        origin: str | None = None,
+    ) -> Steps[History]:
+        """Carry out a walk. One that may not use what is recorded, or whose replies cannot be kept, has its own ledger.
+
+        `origin` is that of the ledger; `OtherServer` if another one answers.
+        """
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
         ledger = Ledger() if is_own else ledger
+        origin, is_asked = None if is_own else origin, False
         try:
             step = next(plan)
             while True:
-                reply = yield from self._fetch(
-                    replace(key, next_key=step.next_key), asked, step, is_own=is_own, fresh=fresh
-                )
+                page = replace(key, next_key=step.next_key)
+                reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
+                if not may_join(reply.version.origin, origin):
+                    raise OtherServer
+                origin, is_asked = reply.version.origin, True
                 said = reply.statement(step.after)
                 if not reply.is_kept:
                     is_kept, is_own = False, True
@@ -302,23 +365,28 @@ class Answers:
         except StopIteration as done:
             found: Walk = done.value
         except ProtocolError as error:
-            raise _naming(key, error) from None
+            raise naming(key, error) from None
         known, clock = found.ledger.statements, Clock()
         if self._record is not None:
-            known, clock = (*self._record.symbol(key).ledger.statements, *known), self._record.clock()
+            known, clock = (*self._peer.standing(key, self._record).ledger.statements, *known), self._record.clock()
         head = found.ledger.head()
         seen = known_at(known, found.rows, clock, max(now(), asked.at))
-        return History(found.rows, seen, is_kept, head.checked_at if head else None)
+        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked)
 
-    def _fetch(self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness) -> Steps[Reply]:
+    def _fetch(
+        self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness, origin: str | None
+    ) -> Steps[Reply]:
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked))
         if (yield Account()) is None:
             return (yield from self._from_gateway(key, record, asked))
+        yield from self._peer.ask(key, record)
+        if not may_join(self._peer.origin, origin):
+            raise OtherServer  # before a request is spent
 
         def look() -> Reply | None:
-            standing = record.symbol(key)
+            standing = self._peer.standing(key, record)
             said = standing.ledger.recorded(key.next_key, key.num)
             if said is None or not said.is_trusted or said.after != step.after or not step.fit(said):
                 return None
@@ -346,7 +414,7 @@ class Answers:
             raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
         seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
         head = recorded.ledger.head()
-        return History(found.rows, seen, checked_at=head.checked_at if head else None)
+        return History(found.rows, seen, checked_at=head.checked_at if head else None, origin=recorded.origin)
 
     def _history_as_of(self, key: PageKey, record: Record, down_to: float, moment: int) -> History:
         recorded, clock = record.as_of(key, moment)
@@ -370,7 +438,7 @@ class Answers:
 
     def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
-        head = self._record.symbol(key).ledger.head() if self._record is not None else None
+        head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
         if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
             return False
         table = key.table
@@ -386,62 +454,6 @@ class Answers:
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
         age = _age(now() - checked_at)
         warn(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
-
-
-class PageWalk:
-    """The pages of a symbol one after the other. Every row comes once, also while rows are published.
-
-    The newest page is as fresh as the mode asks for; what is recorded below it is as good as a walk would give.
-    """
-
-    def __init__(self, source: Answers, key: PageKey) -> None:
-        self._source, self._key = source, key
-        self._asked: Asked | None = None
-        self._behind: float = TOP
-        self._cursors = Cursors()
-        self._is_over = False
-
-    def advance(self) -> Steps[Page | None]:
-        """The next page; None at the end."""
-        try:
-            return (yield from self._advance())
-        except ProtocolError as error:
-            raise _naming(self._key, error) from None
-
-    def _advance(self) -> Steps[Page | None]:
-        passed_by = 0
-        while not self._is_over:
-            page = yield from self._next()
-            rows = page.content.rows(self._key.table)
-            check_page(rows, page.next, str(self._key))
-            left = without_rows_from(page, self._key, self._behind)
-            self._behind = min(self._behind, rows[-1].at if rows else BOTTOM)
-            self._turn_to(page)
-            # Every row of it has come before: a whole page was published since the one before it.
-            if len(page) and not len(left) and page.next is not None:
-                passed_by += 1
-                if passed_by > MAX_RESTARTS:
-                    raise ProtocolError("the cursors do not lead further; the walk would not end")
-                continue
-            return left
-        return None
-
-    def _next(self) -> Steps[Page]:
-        if self._asked is None:
-            self._asked = self._source.asked()
-            return (yield from self._source.page(self._key))
-        # What is recorded below the newest page is as good as a walk would give; to refresh is to ask again.
-        fresh = self._source.lasting(self._asked)
-        return (yield from self._source.page_after(self._key, self._asked, fresh, int(self._behind)))
-
-    def _turn_to(self, page: Page) -> None:
-        """The next page is the one behind this."""
-        if page.next is None:
-            self._is_over = True
-            return
-        if page.source == "opend":
-            self._cursors.follow(page.next)
-        self._key = replace(self._key, next_key=page.next)
 
 
 class _Sent:
@@ -470,11 +482,6 @@ def _recorded(cache: Path | None, call: Call) -> int:
         return 0
     with closing(Store(cache, may_write=False)) as store:
         return sum(store.count_symbols(call.proto_id, table.market.prefix) for table in call.tables)
-
-
-def _naming(key: PageKey, error: ProtocolError) -> ProtocolError:
-    """The error; one that does not know its symbol is told with it."""
-    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")
 
 
 def _age(milliseconds: int) -> str:

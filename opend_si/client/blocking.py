@@ -18,7 +18,7 @@ from opend_si.wire.errors import TooLate
 from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
-    from opend_si.client.answers import PageWalk
+    from opend_si.client.pagewalk import PageWalk
     from opend_si.client.questions import HistoryRows
 
 _P = ParamSpec("_P")

@@ -1,10 +1,11 @@
-"""Whether OpenD is there and fit for a call: each step of the way, and what to do where it ends."""
+"""Where a client stands, and whether OpenD is there and fit for a call: each step of the way, and what to do where it ends."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
@@ -14,6 +15,33 @@ from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.session import GATEWAY_STATUS, GET_GLOBAL_STATE, version_text
 from opend_si_schema import common, get_global_state
 from opend_si_schema.definitions import Call
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a client stands.
+
+    Attributes:
+        address: `host:port` of the OpenD that it asks.
+        mode: How the page cache is used.
+        cache: The page cache's file; None in mode bypass.
+        symbols: Of how many symbols something is recorded.
+        is_connected: Whether OpenD answers. Offline it is not asked.
+        requests_left: How many requests the rate budget of this machine has left now; None where that is not known
+            (offline, or OpenD does not answer) or not limited.
+        wait: Seconds until the next request may be sent, 0.0 while there are some left; None as `requests_left`.
+        error: Why OpenD could not be asked; None if it could, and offline.
+
+    """
+
+    address: str
+    mode: str
+    cache: Path | None
+    symbols: int
+    is_connected: bool = False
+    requests_left: int | None = None
+    wait: float | None = None
+    error: ShortInterestError | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from opend_si.cache.budget import Allowance, Budget, Slot
-from opend_si.cache.versions import OPEND, SIMULATOR
+from opend_si.cache.versions import GATEWAY, OPEND, SIMULATOR
 from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.errors import CacheError, RateLimited
@@ -44,8 +44,10 @@ class Fetcher:
         return self._budget.allowance(call)
 
     def origin(self) -> Steps[str]:
-        """Who answers: an OpenD, or a simulator, which is known by its account."""
+        """Who answers: an OpenD, a simulator, which is known by its account, or a gateway."""
         account = yield Account()
+        if account is None:
+            return GATEWAY
         return SIMULATOR if account == SIMULATED_ACCOUNT else OPEND
 
     def fetch(self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]) -> Steps[tuple[bytes, Content]]:

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opend_si.cache.versions import SIMULATOR
 from opend_si.calendars import published_by
-from opend_si.client.answers import Answers, PageWalk, Synced
-from opend_si.client.status import Status
+from opend_si.client.answers import Answers, Synced
+from opend_si.client.doctor import Status
+from opend_si.client.pagewalk import PageWalk
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
 from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 class HistoryRows(NamedTuple):
     """What a history is made of: its rows, newest first, and when each value was known, in milliseconds.
 
-    `checked_at`: when OpenD last sent the newest page as it is; None where there is none.
+    `checked_at`: when OpenD last sent the newest page as it is; None where there is none. `origin`: who sent the rows.
     """
 
     symbol: str
@@ -46,6 +48,7 @@ class HistoryRows(NamedTuple):
     rows: list[Row]
     known_at: list[int | None]
     checked_at: int | None
+    origin: str | None
 
 
 class Questions:
@@ -78,7 +81,7 @@ class Questions:
         found = yield from self.history_rows(call, code, start, end, as_of)
         frame = make_history(found.table, found.rows, found.known_at)
         checked = None if found.checked_at is None else moment_text(moment(found.checked_at))
-        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), checked_at=checked)
+        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), origin=found.origin, checked_at=checked)
         return frame
 
     def history_rows(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[HistoryRows]:
@@ -97,7 +100,7 @@ class Questions:
             if row.at <= up_to and (public is None or published_by(table, day_of(row.at, market)) <= public)
         ]
         rows, known_at = [row for row, _ in chosen], [known for _, known in chosen]
-        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at)
+        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at, found.origin)
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart
@@ -111,7 +114,8 @@ class Questions:
         else:  # what was not public yet is drawn, too, and as such
             last = public if end is None else min(public, read_day("end", end, key.symbol.market))
             frame = yield from self.history(call, code, start, last, AsOf())
-        return chart.draw(frame, key.table, str(key.symbol), source=source, public=public)
+        whose = SIMULATOR if frame.attrs["origin"] == SIMULATOR else source
+        return chart.draw(frame, key.table, str(key.symbol), source=whose, public=public)
 
     def symbols(self, codes: Iterable[str]) -> list[object]:
         """What a sync goes through: each symbol once, in the order they are given."""

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakSet
 
 from opend_si.client.aio import AsyncioClient
-from opend_si.client.status import Status
+from opend_si.client.doctor import Status
 from opend_si.client.steps import Exchange, Sleep, Step
 from opend_si.errors import (
     CacheMiss,

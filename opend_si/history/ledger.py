@@ -230,6 +230,18 @@ class Ledger:
         first = bisect_right(rows, -down_to, key=lambda row: -row.at) if down_to != BOTTOM else len(rows)
         return tuple(rows[:first])
 
+    def reaches(self, top: Statement, down_to: float) -> bool:
+        """Whether the rows from a statement on are held without a gap down to a timestamp."""
+        lo = top.lo
+        while lo > down_to and (said := self.below(lo)) is not None:
+            lo = said.lo
+        return lo <= down_to
+
+    def holds(self, said: Statement) -> bool:
+        """Whether it is a statement of this ledger, or others hold its rows."""
+        is_here = any(other.first_seq == said.first_seq for other in self.statements)
+        return is_here or all(self._has_row(row.at) for row in said.rows)
+
     def end_of_generation(self, said: Statement) -> Statement:
         """The last of the pages that were walked one behind the other from `said` on, while nothing was published."""
         while (following := self._following(said)) is not None:

@@ -88,8 +88,8 @@ class Record:
         self._remember(name, record, stamp)
         return record
 
-    def glance(self, key: PageKey, fit: Fit) -> Page | None:
-        """A page by itself, where the seal tells that it answers, and nothing was asked of its symbol before.
+    def glance(self, key: PageKey, fit: Fit) -> tuple[Page, str] | None:
+        """A page by itself and its origin, where the seal tells that it answers, and nothing was asked of its symbol before.
 
         What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages need
         not be read. None: they have to be.
@@ -107,9 +107,10 @@ class Record:
         return self._symbols.read(key, as_of(versions, past, clock, moment)), clock.up_to(moment)
 
     def everything(self, key: PageKey) -> SymbolRecord:
-        """All that was ever recorded of a symbol, the past too."""
+        """All that was ever recorded of a symbol, the past too; nothing of another origin than it has now."""
         versions, past, _ = self.store.symbol_and_past(*_name(key))
-        rows = (*versions.rows, *(version for version, _ in past))
+        origins = {row.origin for row in versions.rows}
+        rows = (*versions.rows, *(version for version, _ in past if version.origin in origins))
         return self._symbols.read(key, Versions(rows, versions.damaged, versions.seal, versions.is_whole))
 
     def record(
@@ -130,16 +131,18 @@ class Record:
             checked_at = event.at if late < 1000 else event.at - late  # it waited for its turn
             reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
             reply = reply._replace(version=number, checked_at=checked_at)
-            if known is not None or standing is None:
-                stood.append(self._symbols.read(key, known or Versions()))
-            else:
-                stood.append(standing)
-            return stood[-1].ruling(key, reply, content, asked.seq, sent.seq)
+            is_read = known is not None or standing is None
+            all_of_it = self._symbols.read(key, known or Versions()) if is_read or standing is None else standing
+            stood.append(all_of_it.of(origin))
+            ruling = stood[-1].ruling(key, reply, content, asked.seq, sent.seq)
+            if stood[-1] is all_of_it:
+                return ruling
+            return ruling._replace(leaving=all_of_it.replaced(event))  # made up, or what something made up stood for
 
         result = self.store.record((*name, key.next_key, key.num), None if standing is None else standing.seal, judge)
         if result is None:
             # It could not be kept: it stands for this question alone.
-            before = standing or self.symbol(key)
+            before = (standing or self.symbol(key)).of(origin)
             event = Event(max(asked.seq, before.ledger.seq) + 1, now())
             reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
             ruling = before.ruling(key, reply, content, asked.seq, sent.seq)

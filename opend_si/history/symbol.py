@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.cache.store import Ruling
-from opend_si.cache.versions import Seal, Version, Versions
+from opend_si.cache.versions import GATEWAY, OPEND, Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
 from opend_si.history.ledger import Fit, Ledger, judged
@@ -71,8 +71,8 @@ class Symbols:
             held.append((version, self._content(asked, version)))
         return SymbolRecord.read(key, held, versions.seal, is_whole=versions.is_whole)
 
-    def glance(self, key: PageKey, seal: Seal, version: Version, fit: Fit) -> Page | None:
-        """The page of a version, if what is noted beside the seal tells that it is the answer."""
+    def glance(self, key: PageKey, seal: Seal, version: Version, fit: Fit) -> tuple[Page, str] | None:
+        """The page of a version and its origin, if what is noted beside the seal tells that it is the answer."""
         noted = json.loads(seal.summary) if seal.summary and seal.is_judged else {}
         if "head" not in noted or version.is_void or version.first_seq <= seal.floor or not fit(_bare(version)):
             return None
@@ -82,7 +82,7 @@ class Symbols:
         else:
             rows = content.rows(key.table)
             is_answer = (rows[0].at if rows else None) == noted["newest"]
-        return _page(key, content, version, "cache") if is_answer else None
+        return (_page(key, content, version, "cache"), version.origin) if is_answer else None
 
     def _content(self, key: PageKey, version: Version) -> Content:
         content = self._contents.get(version.checksum) if version.checksum else None
@@ -91,6 +91,14 @@ class Symbols:
             if version.checksum:
                 self._contents.keep(version.checksum, content)
         return content
+
+
+def answers_for(held: str, origin: str | None) -> bool:
+    """Whether what is held of an origin answers for who is asked (None: not known).
+
+    What stands behind a gateway is not known; what is made up does not answer for it.
+    """
+    return origin in (None, held) or (origin, held) == (GATEWAY, OPEND)
 
 
 class SymbolRecord:
@@ -189,7 +197,7 @@ class SymbolRecord:
         for row in ruling.changed:
             held[row.first_seq] = row.signed() if seal else row, held[row.first_seq][1]
         for row in ruling.leaving:
-            del held[row.first_seq]
+            held.pop(row.first_seq, None)  # what was of another origin is not there
         held[ruling.version.first_seq] = ruling.version, content
         statements = []
         touched = {row.first_seq for row in ruling.changed} | {ruling.version.first_seq}
@@ -213,6 +221,33 @@ class SymbolRecord:
         epoch = seq if any(row.void_seq == seq for row in (*ruling.changed, *ruling.leaving, ruling.version)) else 0
         ledger = Ledger(statements, is_whole=self.is_whole, epoch=max(epoch, self.ledger.epoch))
         return SymbolRecord(held, ledger, seal, is_whole=self.is_whole, odd=odd)
+
+    @cached_property
+    def origin(self) -> str | None:
+        """Who sent it: an OpenD or a simulator; None where nothing is recorded."""
+        newest = max((version for version, _ in self._held.values()), key=lambda one: one.first_seq, default=None)
+        return None if newest is None else newest.origin
+
+    def of(self, origin: str | None) -> SymbolRecord:
+        """It, as far as it answers for who is asked: what is of another origin is not there."""
+        return self if self.origin is None or answers_for(self.origin, origin) else self.nothing()
+
+    def nothing(self) -> SymbolRecord:
+        """It, as if nothing of the symbol were recorded."""
+        return SymbolRecord({}, Ledger(), self.seal, is_whole=True)
+
+    def replaced(self, event: Event) -> tuple[Version, ...]:
+        """Its versions as they leave when another origin takes their place."""
+        gone = []
+        for row, _ in self._held.values():
+            superseded = event if row.is_current else Event(row.superseded_seq, row.superseded_at)
+            void = Event(row.void_seq, row.void_at) if row.is_void else event
+            gone.append(
+                row._replace(
+                    superseded_seq=superseded.seq, superseded_at=superseded.at, void_seq=void.seq, void_at=void.at
+                )
+            )
+        return tuple(gone)
 
     def _may_stay(self, newest: Version) -> bool:
         """Whether a version that OpenD sent again is only checked again: what is void comes back as a new one."""
@@ -263,7 +298,7 @@ class SymbolRecord:
         """What is noted beside the seal, for questions that need no page."""
         head = ledger.head()
         if head is None:
-            return json.dumps({"epoch": ledger.epoch, "rows": ledger.count_rows(), "complete": False})
+            return json.dumps({"epoch": ledger.epoch, "rows": ledger.count_rows(), "complete": False, "origin": origin})
         rows = ledger.rows_down_to(head, BOTTOM)
         told = {
             "epoch": ledger.epoch,

@@ -124,6 +124,8 @@ def _walk_once(ledger: Ledger, fit: Fit, down_to: float) -> Plan[Walk]:
             if reply.rows[-1].at >= after:  # a whole page was published since the one before it
                 raise _Changed(ledger, head.checked_seq)
         trail = reply
+    if not (ledger.reaches(head, down_to) and ledger.holds(head)):  # what it stands on was taken away under it
+        raise _Changed(ledger)
     return Walk(ledger.rows_down_to(head, down_to), ledger)
 
 

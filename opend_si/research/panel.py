@@ -13,7 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import Store
-from opend_si.cache.versions import BODY, Clock, RawVersion, Versions
+from opend_si.cache.versions import BODY, Clock, RawVersion, Version, Versions
 from opend_si.cache.versions import as_of as versions_as_of
 from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 _PAGES, _FIRST = 3500, 25
 # A moment that is not known, as NumPy and Arrow write it.
 _NOT_KNOWN = -(2**63)
+# Where a version has its origin.
+_ORIGIN = Version._fields.index("origin")
+# How many symbols a text names.
+_SHOWN = 5
 
 
 def arrow_table(
@@ -108,6 +112,7 @@ def to_frame(table: ArrowTable) -> pd.DataFrame:
     for name, numbers in apart.items():
         frame.insert(names.index(name), name, numbers)
     frame.attrs[MARKET] = metadata[b"market"].decode()
+    frame.attrs["origin"] = metadata[b"origin"].decode()
     return frame
 
 
@@ -182,6 +187,7 @@ class _Build:
         self._symbols = Symbols()
         self._names: list[str] = []
         self._chunks: list[ArrowTable] = []
+        self._origins: set[str] = set()
         self.incomplete: list[str] = []
 
     def add(self, names: Sequence[str], records: Sequence[Versions]) -> None:
@@ -192,6 +198,7 @@ class _Build:
         pages: list[RawVersion] = []
         owners: list[int] = []
         for number, record in enumerate(records):
+            self._origins.update(page[_ORIGIN] for page in record.sound)
             # Otherwise not all that is left is trusted, or nobody has judged yet.
             if record.is_whole and not record.seal.floor and record.seal.is_judged:
                 pages += record.sound
@@ -217,6 +224,7 @@ class _Build:
         import pyarrow as pa
 
         schema = table_schema(self._table, call=self._call)
+        schema = schema.with_metadata({**schema.metadata, b"origin": ", ".join(sorted(self._origins)).encode()})
         symbols = pa.array(self._names, type=pa.string())
         tables = []
         for columns in self._chunks:

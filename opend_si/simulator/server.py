@@ -102,6 +102,9 @@ class Simulator(Listener):
 
     """
 
+    # Who is logged in. Made-up rows are known by it; a subclass with another one passes for an OpenD.
+    account = _USER
+
     def __init__(
         self,
         universe: Universe | None = None,
@@ -133,7 +136,7 @@ class Simulator(Listener):
         self._windows = {call.proto_id: SlidingWindow(rate) for call in CALLS} if rate else {}
 
     async def converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        greeting = Greeting(self.version, number, _USER, KEEP_ALIVE_SECONDS)
+        greeting = Greeting(self.version, number, self.account, KEEP_ALIVE_SECONDS)
         speaker = _Speaker(self, Conversation(greeting, self.key, self.algorithms), reader, writer)
         self._speaking.add(speaker)
         try:

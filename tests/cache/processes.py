@@ -27,6 +27,12 @@ OpenClient = Callable[..., Any]
 PATIENCE = 60
 
 
+class OpenD(Simulator):
+    """An OpenD to whoever asks it: no account of a simulator is logged in."""
+
+    account = 7_654_321
+
+
 class Process:
     """A forked process that does `work(link, *arguments)` and tells things over `link`. With the `with` it is gone."""
 

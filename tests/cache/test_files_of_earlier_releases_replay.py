@@ -15,7 +15,7 @@ import futu_si
 from opend_si.cache import upkeep
 from opend_si.cache.store import Store
 from opend_si.simulator import Simulator
-from tests.cache.processes import ask, assert_sound, beside
+from tests.cache.processes import OpenD, ask, assert_sound, beside
 from tests.processes import ROOT
 
 SAMPLE, SAMPLE_2 = (ROOT / "tests/data/cache" / f"pages-v{version}.sqlite3" for version in (1, 2))
@@ -99,9 +99,10 @@ def test_a_file_of_schema_1_replays_in_place_and_is_left_as_it_is(face: ModuleTy
     assert beside(SAMPLE) == []
 
 
-def test_a_file_of_schema_1_is_recorded_into(face: ModuleType, opend: Simulator, cache: Path) -> None:
+def test_a_file_of_schema_1_is_recorded_into(face: ModuleType, cache: Path) -> None:
     shutil.copyfile(SAMPLE, cache)
-    with face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
+    # Who sent what such a file holds was not written down: it is taken for OpenD's.
+    with OpenD() as opend, face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client:
         assert [ask(client, opend, code) for code in ("HK.00700", "US.GME")] == ["opend", "opend"]
     assert_sound(cache)
     with closing(Store(cache)) as store:

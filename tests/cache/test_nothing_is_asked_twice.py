@@ -236,6 +236,7 @@ def test_an_expired_page_is_asked_for_again(face: ModuleType, opend: Simulator, 
         assert len(opend.requests) == requests, max_age
 
 
+@pytest.mark.filterwarnings("ignore:.*its rows are made up")
 def test_when_opend_is_gone_an_expired_page_answers_with_its_age(
     face: ModuleType, opend: Simulator, recording: Any, cache: Path
 ) -> None:

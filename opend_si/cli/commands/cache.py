@@ -63,7 +63,10 @@ def info(file: Path, /, as_json: bool) -> None:
     for name, value in (
         ("path", told.path),
         ("size", f"{told.bytes:,} bytes ({told.body_bytes:,} of them replies as received)"),
-        ("symbols", f"{told.symbols:,}"),
+        (
+            "symbols",
+            f"{told.symbols:,}{f' ({told.simulated:,} of them made up, by a simulator)' if told.simulated else ''}",
+        ),
         ("pages", f"{told.pages:,}"),
         ("versions", f"{told.versions:,}"),
         ("rows", f"{told.rows:,}"),

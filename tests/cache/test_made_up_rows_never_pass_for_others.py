@@ -1,0 +1,198 @@
+"""What a simulator sent never answers for OpenD, nor is it joined with OpenD's rows; nor the other way round.
+
+OpenD is played by a simulator that is logged in with another account: that is what the two are told apart by.
+"""
+
+import asyncio
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+import futu_si
+from opend_si.cache import upkeep
+from opend_si.errors import ConnectionFailed, ProtocolError, ShortInterestWarning
+from opend_si.simulator import Simulator, Universe
+from tests.cache.processes import OpenD
+from tests.processes import Run
+
+CODES = ["HK.00700", "US.AAPL"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "pages.sqlite3"
+
+
+KINDS = {"simulator": Simulator, "opend": OpenD}
+
+
+class Server:
+    """One of either kind, and clients of it."""
+
+    def __init__(self, origin: str, universe: Universe) -> None:
+        self.origin, self.universe, self.opend = origin, universe, KINDS[origin](universe)
+
+    def client(self, cache: Path, **settings: Any) -> Any:
+        return futu_si.Client(self.opend.host, self.opend.port, **{"mode": "online", "cache": cache, **settings})
+
+
+def truth(server: Server, code: str = "US.AAPL") -> pd.DataFrame:
+    with server.client(Path(), mode="bypass") as client:
+        frame: pd.DataFrame = client.history(code)
+    return frame
+
+
+def values(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns="known_at")
+
+
+@pytest.fixture(params=["simulator", "opend"])
+def servers(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Server]]:
+    """Who is recorded, and who is asked then: of other values, at the same dates."""
+    origins = ["simulator", "opend"]
+    if request.param == "opend":
+        origins.reverse()
+    first, second = (Server(origin, Universe(seed, most_rows=130)) for seed, origin in enumerate(origins))
+    with first.opend, second.opend:
+        yield first, second
+
+
+def test_a_walk_gives_the_rows_of_who_is_asked(servers: tuple[Server, Server], cache: Path) -> None:
+    first, second = servers
+    expected = {server.origin: truth(server) for server in servers}
+    assert not values(expected["opend"]).equals(values(expected["simulator"]))
+    with first.client(cache) as client:
+        client.sync(CODES)
+    with second.client(cache, max_age=0) as client:
+        with pytest.warns(ShortInterestWarning, match="does not answer for it"):
+            frame = client.history("US.AAPL")
+        assert_frame_equal(values(frame), values(expected[second.origin]))
+        assert frame.attrs["origin"] == second.origin
+        assert client.sync(["US.AAPL"]).revised_rows == 0  # it is told once
+        assert client.revisions("US.AAPL").empty
+        held = client.recorded().set_index("symbol")
+        assert held.origin.to_dict() == {"HK.00700": first.origin, "US.AAPL": second.origin}
+        assert held.rows.tolist() == [130, 130]
+    assert list(upkeep.verify(cache)) == []
+
+
+def test_a_fresh_record_of_a_simulator_does_not_answer_for_opend(servers: tuple[Server, Server], cache: Path) -> None:
+    first, second = servers
+    expected = truth(second)
+    with first.client(cache) as client:
+        client.sync(CODES)
+    with second.client(cache) as client, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if first.origin == "simulator":
+            assert_frame_equal(values(client.history("US.AAPL")), values(expected))
+        else:  # who is asked is not known before it is asked
+            client.get_page("US.GME")
+            assert_frame_equal(values(client.history("US.AAPL")), values(expected))
+        assert client.get_page("US.AAPL", num=5).records[0].shares_short == expected.shares_short.iloc[-1]
+        assert client.sync(CODES).new_rows == 130
+    assert ["does not answer for it" in str(one.message) for one in caught] == [True]
+
+
+def test_a_page_that_is_missing_is_not_joined_to_the_others_rows(servers: tuple[Server, Server], cache: Path) -> None:
+    first, second = servers
+    expected = truth(second)
+    with first.client(cache) as client:
+        client.get_page("US.AAPL", num=50)  # the newest, which is fresh
+    with second.client(cache) as client:
+        with pytest.warns(ShortInterestWarning, match="does not answer for it"):
+            frame = client.history("US.AAPL")
+        assert_frame_equal(values(frame), values(expected))
+    with first.client(cache) as client:
+        client.get_page("US.GME", num=50)
+    with second.client(cache) as client, pytest.warns(ShortInterestWarning, match="does not answer for it"):
+        rows = [record for page in client.pages("US.GME") for record in page.records]
+    assert [row.shares_short for row in rows] == truth(second, "US.GME").shares_short.tolist()[::-1]
+
+
+def test_what_stood_before_is_in_the_past(servers: tuple[Server, Server], cache: Path) -> None:
+    first, second = servers
+    with first.client(cache) as client:
+        client.sync(["US.AAPL"])
+        before = client.history("US.AAPL")
+    moment = before.known_at.max().to_pydatetime()
+    with second.client(cache, max_age=0) as client, pytest.warns(ShortInterestWarning, match="does not answer"):
+        client.sync(["US.AAPL"])
+    with futu_si.Client(mode="offline", cache=cache) as client:
+        assert len(client.history("US.AAPL")) == 130
+        then = client.history("US.AAPL", as_of=moment)
+        assert_frame_equal(then, before)
+        assert then.attrs["origin"] == first.origin
+    with first.client(cache, max_age=0) as client:
+        with pytest.warns(ShortInterestWarning, match="does not answer"):
+            assert client.sync(["US.AAPL"]).new_rows == 130
+        assert_frame_equal(values(client.history("US.AAPL")), values(before))
+    assert list(upkeep.verify(cache)) == []
+
+
+def test_both_ask_at_the_same_time(servers: tuple[Server, Server], cache: Path) -> None:
+    truths = {server.origin: truth(server) for server in servers}
+
+    async def ask(server: Server) -> None:
+        async with futu_si.AsyncClient(
+            server.opend.host, server.opend.port, mode="online", cache=cache, max_age=0
+        ) as client:
+            for _ in range(5):
+                try:
+                    frame = await client.history("US.AAPL")
+                except ProtocolError:  # its rows were taken away again and again
+                    continue
+                assert_frame_equal(values(frame), values(truths[server.origin]))
+
+    async def both() -> None:
+        await asyncio.gather(*map(ask, servers))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(both())
+    assert list(upkeep.verify(cache)) == []
+
+
+def test_opend_gone_is_no_reason_to_answer_with_made_up_rows(cache: Path) -> None:
+    made_up, real = (Server(origin, Universe(1, most_rows=60)) for origin in ("simulator", "opend"))
+    with made_up.opend, made_up.client(cache) as client:
+        client.sync(["US.AAPL"])
+    with real.opend:
+        client = real.client(cache)
+        client.get_page("US.GME", num=2)
+    with client, pytest.raises(ConnectionFailed):
+        client.history("US.AAPL")
+    with real.client(cache) as client, pytest.warns(ShortInterestWarning, match="made up"):
+        client.history("US.AAPL")  # who is asked was never known
+
+
+def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("matplotlib")
+    made_up = Server("simulator", Universe(most_rows=60))
+    with made_up.opend, made_up.client(cache) as client:
+        client.sync(["US.AAPL"])
+        assert client.history("US.AAPL").attrs["origin"] == "simulator"
+    with futu_si.Client(mode="offline", cache=cache) as client:
+        assert client.panel().attrs["origin"] == client.history("US.AAPL").attrs["origin"] == "simulator"
+        texts = [text.get_text() for text in client.plot("US.AAPL").findobj() if hasattr(text, "get_text")]
+    assert any(text.startswith("Source: simulator") for text in texts)
+    assert "1 of them made up" in console("cache", "info", OPEND_SI_CACHE=str(cache)).stdout
+    told = json.loads(console("cache", "list", "--json", OPEND_SI_CACHE=str(cache)).stdout)
+    assert [one["origin"] for one in told] == ["simulator"]
+
+
+def test_a_history_that_was_rewritten_is_told(cache: Path) -> None:
+    one, other = (Server("opend", Universe(seed, most_rows=130)) for seed in (0, 1))
+    with one.opend, one.client(cache) as client:
+        client.sync(["US.AAPL"])
+    with other.opend, other.client(cache, max_age=0) as client:
+        with pytest.warns(ShortInterestWarning, match="130 of 130 recorded rows are other"):
+            client.sync(["US.AAPL"])
+        other.universe.revise("US.AAPL", 3, sharesShort=1)
+        assert client.sync(["US.AAPL"]).revised_rows == 1
