@@ -7,7 +7,9 @@ whose slot was taken last. The other slots were then in flight or settled after 
 taken, and L would not have got one.
 
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
-those of the monotonic clock, which all processes share and no clock change moves.
+those of the monotonic clock, which no clock change moves. All processes of a system share it; a container, a virtual
+machine or another Python on the same folder may have one of its own. So a slot carries the wall clock's time, too: what
+both showed together tells whose clock it was, and a slot of another clock is free when both clocks say so.
 
 A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
 inside, and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that
@@ -18,9 +20,12 @@ window used up; any other damaged file is an error, for somebody may have slots 
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt
@@ -46,18 +51,55 @@ LAYOUT = Layout(
         CREATE TABLE file (name BLOB NOT NULL, used_at REAL NOT NULL, used_until REAL NOT NULL) STRICT;
         INSERT INTO file (name, used_at, used_until) VALUES (randomblob(16), 0, 0)
         """,
+        """
+        ALTER TABLE slot ADD COLUMN wall REAL NOT NULL DEFAULT 0;
+        ALTER TABLE file ADD COLUMN wall REAL NOT NULL DEFAULT 0
+        """,
     ),
     synchronous="OFF",
     if_damaged=" Remove it half a minute after the last request: it holds the times of those alone.",
 )
 
-_SELECT_FILE = "SELECT name, used_at, used_until FROM file"
+_SELECT_SLOTS = "SELECT id, taken_at, free_at, wall FROM slot WHERE bucket = ?"
+_INSERT = "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at, wall) VALUES (?, ?, ?, ?, ?)"
+_SELECT_FILE = "SELECT name, used_at, used_until, wall FROM file"
 # What a file without its one row in `file` is taken for: none that anybody has used.
-_NO_FILE = (b"", 0.0, 0.0)
+_NO_FILE = (b"", 0.0, 0.0, 0.0)
+# Seconds by which the clocks of one machine may drift from each other.
+_DRIFT = 2.0
 # Seconds by which a file must be older than the start of the machine, for nobody to have a slot in it.
 _BOOT_MARGIN = 60.0
 # The name of the file that this process has used at each path. Clients come and go; the process is what sends.
 _NAMES: dict[str, bytes] = {}
+
+
+if sys.platform == "win32":
+    _MONOTONIC, _WALL = time.monotonic, time.time
+else:
+    # The system's own: a library that freezes time for tests replaces Python's, and would empty the budget of all.
+    _MONOTONIC = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    _WALL = partial(time.clock_gettime, time.CLOCK_REALTIME)
+
+
+class _Moment(NamedTuple):
+    """What both clocks show at once."""
+
+    mono: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> _Moment:
+        return cls(_MONOTONIC(), _WALL())
+
+    def left(self, taken_at: float, free_at: float, wall: float) -> float:
+        """Seconds until what was taken then is free; 0 if it is."""
+        lasts = free_at - taken_at
+        by_mono = free_at - self.mono if taken_at <= self.mono else 0.0  # it began anew with the machine, or is another
+        if abs((wall - taken_at) - (self.wall - self.mono)) <= _DRIFT:
+            return max(by_mono, 0.0)
+        # Another clock, or a wall clock that was set. One that shows it far in the future was set back: it tells nothing.
+        by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else 0.0
+        return max(by_mono, by_wall, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +137,24 @@ class Budget:
         path = str(self._database.path)
 
         def take(connection: sqlite3.Connection) -> tuple[Slot | float, bytes]:
-            now = time.monotonic()
-            longest = now + timeout + rate.seconds
-            name, used_at, used_until = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
+            now = _Moment.now()
+            longest = now.mono + timeout + rate.seconds
+            name, *used = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
             if _NAMES.get(path, name) != name:  # not the file that this process has used so far
-                used_at, used_until = now, longest
-                connection.execute("UPDATE file SET used_at = ?, used_until = ?", (used_at, used_until))
-            # After a restart of the machine the clock begins anew: what was taken later than now is not in force.
-            connection.execute(
-                "DELETE FROM slot WHERE bucket = ? AND (free_at < ? OR taken_at > ?)", (bucket, now, now)
+                used = [now.mono, longest, now.wall]
+                connection.execute("UPDATE file SET used_at = ?, used_until = ?, wall = ?", used)
+            left = _left(connection, bucket, now)
+            connection.executemany(
+                "DELETE FROM slot WHERE id = ?", [(slot,) for slot, wait in left.items() if not wait]
             )
-            taken, first = connection.execute(
-                "SELECT count(*), min(free_at) FROM slot WHERE bucket = ?", (bucket,)
-            ).fetchone()
+            waits = sorted(filter(None, left.values()))
             found: Slot | float
-            if used_at <= now < used_until:
-                found = float(used_until - now)
-            elif taken >= rate.requests:
-                found = float(max(first - now, 0.0))
+            if until_unused := now.left(*used):
+                found = until_unused
+            elif len(waits) >= rate.requests:
+                found = waits[0]
             else:
-                cursor = connection.execute(
-                    "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", (bucket, now, longest)
-                )
+                cursor = connection.execute(_INSERT, (None, bucket, now.mono, longest, now.wall))
                 assert cursor.lastrowid is not None
                 found = Slot(cursor.lastrowid, bucket)
             return found, name
@@ -142,11 +180,9 @@ class Budget:
         """The reply has come, or never will: the slot is free a window from now."""
 
         def free_later(connection: sqlite3.Connection) -> None:
-            now = time.monotonic()
-            connection.execute(
-                "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at) VALUES (?, ?, ?, ?)",  # it may have lapsed
-                (slot.id, slot.bucket, now, now + rate.seconds),
-            )
+            now = _Moment.now()
+            # It may have lapsed.
+            connection.execute(_INSERT, (slot.id, slot.bucket, now.mono, now.mono + rate.seconds, now.wall))
 
         self._database.write(free_later)
 
@@ -158,15 +194,12 @@ class Budget:
         """OpenD says that the limit is used up, by other programs too: nothing is free before a full window has passed."""
 
         def take_all(connection: sqlite3.Connection) -> None:
-            now = time.monotonic()
-            free_at = now + rate.seconds
+            now = _Moment.now()
+            taken = {slot: wait for slot, wait in _left(connection, bucket, now).items() if wait}
             # Slots in flight stay their holders': they are only kept for longer.
-            connection.execute("UPDATE slot SET free_at = max(free_at, ?) WHERE bucket = ?", (free_at, bucket))
-            taken = connection.execute("SELECT count(*) FROM slot WHERE bucket = ?", (bucket,)).fetchone()[0]
-            connection.executemany(
-                "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)",
-                [(bucket, now, free_at)] * max(rate.requests - taken, 0),
-            )
+            waits = [*taken.items(), *[(None, 0.0)] * (rate.requests - len(taken))]
+            free = [(slot, bucket, now.mono, now.mono + max(wait, rate.seconds), now.wall) for slot, wait in waits]
+            connection.executemany(_INSERT, free)
 
         self._database.write(take_all)
 
@@ -174,18 +207,20 @@ class Budget:
         """What may be sent now. Nothing is taken for it."""
 
         def look(connection: sqlite3.Connection) -> Allowance:
-            now = time.monotonic()
-            _, used_at, used_until = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
-            if used_at <= now < used_until:
-                return Allowance(0, used_until - now)
-            taken, first = connection.execute(
-                "SELECT count(*), min(free_at) FROM slot WHERE bucket = ? AND free_at >= ? AND taken_at <= ?",
-                (bucket, now, now),
-            ).fetchone()
-            left = max(rate.requests - int(taken), 0)
-            return Allowance(left, 0.0 if left else float(first - now))
+            now = _Moment.now()
+            _, *used = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
+            if until_unused := now.left(*used):
+                return Allowance(0, until_unused)
+            waits = sorted(filter(None, _left(connection, bucket, now).values()))
+            left = max(rate.requests - len(waits), 0)
+            return Allowance(left, 0.0 if left else waits[0])
 
         return self._database.read(look)
 
     def close(self) -> None:
         self._database.close()
+
+
+def _left(connection: sqlite3.Connection, bucket: str, now: _Moment) -> dict[int, float]:
+    """Of each slot, how many seconds it is still taken."""
+    return {slot: now.left(*times) for slot, *times in connection.execute(_SELECT_SLOTS, (bucket,)).fetchall()}

@@ -1,10 +1,12 @@
 """Threads and processes together: one request per page per machine, one rate budget, whoever dies."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -176,6 +178,98 @@ def test_after_a_restart_of_the_machine_old_slots_are_not_in_force(tmp_path: Pat
     insert = "INSERT INTO slot (bucket, taken_at, free_at) VALUES (?, ?, ?)", [("a", later, later + 30)] * 2
     budget._database.write(lambda connection: connection.executemany(*insert))
     assert isinstance(budget.reserve("a", rate, timeout=12.0), Slot)
+    budget.close()
+
+
+WINDOW, LASTS = 30.0, 10.0
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    clocks=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3),
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("reserve"), st.integers(0, 2)),
+            st.tuples(st.just("settle"), st.integers(0, 2)),
+            st.tuples(st.just("pass"), st.floats(0, 25)),
+            st.tuples(st.just("set the clock"), st.floats(-1e5, 1e5)),
+        ),
+        max_size=40,
+    ),
+)
+def test_processes_with_clocks_of_their_own_keep_one_limit(
+    tmp_path_factory: pytest.TempPathFactory, clocks: list[float], steps: list[tuple[str, Any]]
+) -> None:
+    """Containers, virtual machines, two Pythons: monotonic clocks that differ by a constant. Or one, and a wall clock
+    that is set: where it is set while others have another clock, nothing tells how long a slot of theirs has lasted.
+    """
+    budget, rate = Budget(tmp_path_factory.mktemp("budget") / "budget.sqlite3"), Rate(3, WINDOW)
+    at, wall, whose = 1e6, 1e9, clocks[0]
+    out: list[Slot] = []
+    taken: dict[int, float] = {}  # until when, by the clock of the test
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("opend_si.cache.budget._MONOTONIC", lambda: at + whose)
+        patch.setattr("opend_si.cache.budget._WALL", lambda: at + wall)
+        try:
+            for step, value in steps:
+                if step == "pass":
+                    at += value
+                elif step == "set the clock":
+                    wall += value if len(clocks) == 1 else 0
+                elif step == "settle":
+                    whose = clocks[value % len(clocks)]
+                    if out:
+                        slot = out.pop(0)
+                        budget.settle(slot, rate)
+                        taken[slot.id] = at + WINDOW
+                else:
+                    whose = clocks[value % len(clocks)]
+                    found = budget.reserve("a", rate, timeout=LASTS)
+                    if isinstance(found, Slot):
+                        assert sum(until > at for until in taken.values()) < rate.requests
+                        out.append(found)
+                        taken[found.id] = at + WINDOW + LASTS
+            at += 3 * (WINDOW + LASTS)  # nothing is taken for ever, whatever the clocks showed
+            for whose in clocks:  # noqa: B007
+                assert budget.allowance("a", rate).requests > 0
+        finally:
+            budget.close()
+
+
+RESERVES = """
+import sys
+from pathlib import Path
+from opend_si.cache.budget import Budget, Slot
+from opend_si_schema.definitions import Rate
+budget = Budget(Path(sys.argv[1]))
+print(sum(isinstance(budget.reserve("a", Rate(5, 60.0), timeout=10.0), Slot) for _ in range(5)))
+"""
+
+
+def test_a_container_with_a_clock_of_its_own_takes_no_more(tmp_path: Path) -> None:
+    def reserve(*before: str) -> int:
+        command = [*before, sys.executable, "-c", RESERVES, str(tmp_path / "budget.sqlite3")]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        if before and done.returncode:
+            pytest.skip(f"no time namespaces here: {done.stderr.strip()[-200:]}")
+        return int(done.stdout)
+
+    other = ("unshare", "--time", "--fork", "--monotonic")
+    if shutil.which("unshare") is None:
+        pytest.skip("no time namespaces here: unshare is missing")
+    assert [reserve(), reserve(*other, "100000"), reserve(*other, "-10"), reserve()] == [5, 0, 0, 0]
+
+
+def test_a_program_that_freezes_pythons_time_empties_nobodys_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, rate = Budget(tmp_path / "budget.sqlite3"), Rate(2, 30.0)
+    for frozen in (None, 0.0, 1.6e9, 4e9):
+        if frozen is not None:
+            monkeypatch.setattr(time, "monotonic", lambda frozen=frozen: frozen)
+            monkeypatch.setattr(time, "time", lambda frozen=frozen: frozen)
+        found = [budget.reserve("a", rate, timeout=12.0) for _ in range(2)]
+        assert [isinstance(one, Slot) for one in found] == [frozen is None] * 2
     budget.close()
 
 
