@@ -224,11 +224,13 @@ class Client(BlockingClient):
             A DataFrame by `date` (ascending, midnight without a time zone), with the columns that `get_page` lists for
             the market, `published_by` (datetime, midnight without a time zone): the day, in the market's time zone, by whose
             end the row was public by the exchange's rule; and `known_at` (datetime, UTC): when this value was first seen here,
-            NaT where the clock of this machine was wrong. `attrs` name symbol, market, kind, source and the columns'
-            units, and `checked_at`, when OpenD last sent the newest page as it is: a text such as `2026-05-05T08:00:00.000Z`.
+            NaT where the clock of this machine was wrong. `attrs` name symbol, market, kind, source, the columns' units,
+            the `origin`: `opend`, `simulator` (the rows are made up), or `gateway`; and `checked_at`, when OpenD last sent
+            the newest page as it is: a text such as `2026-05-05T08:00:00.000Z`.
 
         Warns:
-            ShortInterestWarning: OpenD could not be asked and the record answers, or pages cannot be recorded.
+            ShortInterestWarning: OpenD could not be asked and the record answers, pages cannot be recorded, what is recorded
+                was sent by a simulator and an OpenD is asked (or the other way round), or most of the history was revised.
 
         Raises:
             CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
@@ -495,7 +497,7 @@ class Client(BlockingClient):
         Returns:
             A DataFrame, sorted by symbol and date: `symbol` (text), `date` (datetime, midnight without a time zone), the
             columns that `get_page` lists for the market, `published_by` and `known_at` as in `history`. The rows of a symbol
-            are those of its `history`. `attrs` name market, kind, source and the columns' units.
+            are those of its `history`. `attrs` name market, kind, source, the columns' units and the `origin`, as there.
 
         Raises:
             ShortInterestError: As `arrow_table`, and it warns as that does.

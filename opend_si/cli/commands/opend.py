@@ -83,7 +83,7 @@ def simulate(
     """Run an OpenD stand-in: the real wire, made-up data (but for the broker's ten HK.00700 rows).
 
     Prints its address on stdout when it listens, on a second line that of the WebSocket port if there is one, and runs
-    until it is interrupted or terminated. Made-up rows are best recorded apart from OpenD's: set OPEND_SI_HOME to a folder of their own for the commands that ask it.
+    until it is interrupted or terminated. The record knows its rows as made up: they never answer for an OpenD.
     """
     from opend_si.simulator import Simulator, Universe
 
