@@ -78,11 +78,32 @@ PUBLICATION: Final = "publication"
 NEVER: Final = "never"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
-WaitCallback: TypeAlias = Callable[[float], object]
 KeyFile: TypeAlias = str | os.PathLike[str]
 
 _Age: TypeAlias = float | Literal["publication"]
 _T = TypeVar("_T")
+
+
+class Wait(float):
+    """Seconds for which the rate budget makes a call wait, and whether OpenD refused before: then others use its limit."""
+
+    is_refused: bool
+
+    def __new__(cls, seconds: float, is_refused: bool = False) -> Wait:
+        wait = super().__new__(cls, seconds)
+        wait.is_refused = is_refused
+        return wait
+
+    @property
+    def why(self) -> str:
+        return (
+            "OpenD refused: programs that do not share this machine's rate budget use its limit, too"
+            if self.is_refused
+            else "the rate budget of this machine"
+        )
+
+
+WaitCallback: TypeAlias = Callable[[Wait], object]
 
 
 @dataclass(frozen=True, slots=True)
