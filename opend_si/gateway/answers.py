@@ -157,7 +157,8 @@ class _Engine(AsyncioClient):
     """The client that asks OpenD, which notes what it does."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        # Waits are no news here: the clients that wait are answered, or refused, by the gateway's own rules.
+        super().__init__(replace(settings, on_wait=settings.on_wait or bool))
         self.spent = 0
         # Tasks that the budget has made wait, and that have not sent anything since.
         self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
