@@ -85,7 +85,7 @@ _T = TypeVar("_T")
 
 
 class Wait(float):
-    """Seconds for which the rate budget makes a call wait, and whether OpenD refused before: then others use its limit."""
+    """Seconds for which the rate budget makes a call wait, and whether OpenD refused: then others use its limit."""
 
     is_refused: bool
 

@@ -50,7 +50,7 @@ class Sleep:
 
 
 class Waits:
-    """Says that the rate budget makes a call wait: to the caller's own function, or else once, by a warning. Both are logged."""
+    """Says that the rate budget makes a call wait: in the log, and to the caller's function or by one warning."""
 
     def __init__(self, on_wait: WaitCallback | None) -> None:
         self._on_wait = on_wait
@@ -68,8 +68,8 @@ class Waits:
         if is_long and self._on_wait is None and shown is None and not self._has_warned:
             self._has_warned = True
             warn(
-                f"{told}. This is said once; a function that is given as on_wait hears of each wait, and sync(…, progress=True) "
-                "shows them."
+                f"{told}. This is said once; a function that is given as on_wait hears of each wait, and "
+                "sync(…, progress=True) shows them."
             )
 
 
