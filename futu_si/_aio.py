@@ -52,7 +52,8 @@ class AsyncClient(AsyncioClient):
             that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
-            wait.
+            wait. They are a float; its `why` is a text, and `is_refused` says whether OpenD refused, since others use its
+            limit. Not given: the first wait of more than three seconds is a warning. Each such wait is logged at INFO.
 
     Raises:
         InvalidArgument: A setting is wrong. Making a client opens nothing, so no other error comes from it.
@@ -302,7 +303,7 @@ class AsyncClient(AsyncioClient):
         return await self._run(self._ask.changes_since, call_of(kind), moment, codes)
 
     async def sync(
-        self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
+        self, codes: Iterable[str], progress: Progress | bool | None = None, *, kind: Kind = "short_interest"
     ) -> SyncReport:
         """Bring the recorded histories of many symbols up to date, one after the other.
 
@@ -311,7 +312,8 @@ class AsyncClient(AsyncioClient):
 
         Args:
             codes: Symbols, as for `get_page`; doubles count once.
-            progress: Called after each symbol with its `SymbolReport`, the number of symbols done, and of all.
+            progress: True: a bar on stderr, or below the cell of a notebook. A function: called after each symbol with its
+                `SymbolReport`, the number of symbols done, and of all.
             kind: As for `get_page`.
 
         Returns:

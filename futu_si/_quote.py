@@ -39,7 +39,8 @@ class OpenQuoteContext:
             that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
-            wait.
+            wait. They are a float; its `why` is a text, and `is_refused` says whether OpenD refused, since others use its
+            limit. Not given: the first wait of more than three seconds is a warning. Each such wait is logged at INFO.
 
     Raises:
         InvalidArgument: A setting is wrong.

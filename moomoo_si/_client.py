@@ -51,7 +51,8 @@ class Client(BlockingClient):
             that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
-            wait.
+            wait. They are a float; its `why` is a text, and `is_refused` says whether OpenD refused, since others use its
+            limit. Not given: the first wait of more than three seconds is a warning. Each such wait is logged at INFO.
 
     Raises:
         InvalidArgument: A setting is wrong. Making a client opens nothing, so no other error comes from it.
@@ -299,7 +300,7 @@ class Client(BlockingClient):
         return self._run(self._ask.changes_since, call_of(kind), moment, codes)
 
     def sync(
-        self, codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest"
+        self, codes: Iterable[str], progress: Progress | bool | None = None, *, kind: Kind = "short_interest"
     ) -> SyncReport:
         """Bring the recorded histories of many symbols up to date, one after the other.
 
@@ -308,7 +309,8 @@ class Client(BlockingClient):
 
         Args:
             codes: Symbols, as for `get_page`; doubles count once.
-            progress: Called after each symbol with its `SymbolReport`, the number of symbols done, and of all.
+            progress: True: a bar on stderr, or below the cell of a notebook. A function: called after each symbol with its
+                `SymbolReport`, the number of symbols done, and of all.
             kind: As for `get_page`.
 
         Returns:
@@ -648,7 +650,8 @@ def configure(
             that a new row can exist, a week at most. Not given: `OPEND_SI_MAX_AGE` (the same texts), else 12 hours.
         timeout: Seconds that one request may take, waiting for the rate budget not counted. Not given: 12.
         on_wait: Called with the seconds that are left, about four times a second, while the rate budget makes a call
-            wait.
+            wait. They are a float; its `why` is a text, and `is_refused` says whether OpenD refused, since others use its
+            limit. Not given: the first wait of more than three seconds is a warning. Each such wait is logged at INFO.
 
     Raises:
         InvalidArgument: A setting is wrong; the settings stay as they were.
@@ -686,7 +689,7 @@ def changes_since(
     return DEFAULT.get().changes_since(moment, codes, kind=kind)
 
 
-def sync(codes: Iterable[str], progress: Progress | None = None, *, kind: Kind = "short_interest") -> SyncReport:
+def sync(codes: Iterable[str], progress: Progress | bool | None = None, *, kind: Kind = "short_interest") -> SyncReport:
     """Bring many recorded histories up to date: `Client.sync` of the client that `configure` sets up."""
     return DEFAULT.get().sync(codes, progress, kind=kind)
 

@@ -190,8 +190,8 @@ def published_by(table: Table, day: date) -> date:
 def oldest_beside(table: Table, newest: date) -> date:
     """The first day whose rows are not too old to stand beside a row of `newest`.
 
-    It is the newest day of the schedule whose row was public more than a week before that of `newest`: what is older lacks
-    a row that all others have had for a week. `newest` itself where Python's calendar has no such day.
+    It is the newest day of the schedule whose row was public more than a week before that of `newest`: what is older
+    lacks a row that all others have had for a week. `newest` itself where Python's calendar has no such day.
     """
     try:
         long_public, day = published_by(table, newest) - _WEEK, newest

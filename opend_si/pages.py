@@ -285,8 +285,9 @@ class Page(Generic[RecordT]):
     def us(self) -> pd.DataFrame:
         """The US rows; empty for a HK symbol. A new frame each time, the caller's to change.
 
-        Its `attrs` have `next_key` and what OpenD sent beside the rows, as the published client's; and they say what the
-        rows are: `symbol`, `market`, `kind`, `units`, `source`, and `checked_at`, a text such as `2026-05-05T08:00:00.000Z`.
+        Its `attrs` have `next_key` and what OpenD sent beside the rows, as the published client's; and they say what
+        the rows are: `symbol`, `market`, `kind`, `units`, `source`, and `checked_at`, a text such as
+        `2026-05-05T08:00:00.000Z`.
         """
         return self._frame("US")
 

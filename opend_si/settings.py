@@ -76,11 +76,32 @@ MaxAge: TypeAlias = float | timedelta | str | None
 PUBLICATION: Final = "publication"
 # For ever, as a text: what None is in Python.
 NEVER: Final = "never"
-WaitCallback: TypeAlias = Callable[[float], object]
 KeyFile: TypeAlias = str | os.PathLike[str]
 
 _Age: TypeAlias = float | Literal["publication"]
 _T = TypeVar("_T")
+
+
+class Wait(float):
+    """Seconds for which the rate budget makes a call wait, and whether OpenD refused: then others use its limit."""
+
+    is_refused: bool
+
+    def __new__(cls, seconds: float, is_refused: bool = False) -> Wait:
+        wait = super().__new__(cls, seconds)
+        wait.is_refused = is_refused
+        return wait
+
+    @property
+    def why(self) -> str:
+        return (
+            "OpenD refused: programs that do not share this machine's rate budget use its limit, too"
+            if self.is_refused
+            else "the rate budget of this machine"
+        )
+
+
+WaitCallback: TypeAlias = Callable[[Wait], object]
 
 
 @dataclass(frozen=True, slots=True)

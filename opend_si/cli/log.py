@@ -1,4 +1,4 @@
-"""The log on stderr: `OPEND_SI_LOG` and `--verbose`. The package logs to the tree `opend_si` of `logging`; here it is heard."""
+"""The log on stderr: `OPEND_SI_LOG` and `--verbose`. What is heard is the tree `opend_si` of `logging`."""
 
 from __future__ import annotations
 

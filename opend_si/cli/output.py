@@ -23,6 +23,7 @@ import click
 from opend_si.cli.tables import Rows, lay_out
 from opend_si.dates import moment_text
 from opend_si.pages import Page
+from opend_si.settings import Wait
 from opend_si.symbols import call_of
 from opend_si.texts import csv_text, one_line
 
@@ -159,7 +160,7 @@ class WaitNotice:
     def __init__(self) -> None:
         self._left = 0.0
 
-    def __call__(self, seconds: float) -> None:
+    def __call__(self, seconds: Wait) -> None:
         if seconds > self._left:
-            note(f"waiting {ceil(seconds)} s for the rate budget")
+            note(f"waiting {ceil(seconds)} s: {seconds.why}")
         self._left = seconds

@@ -13,10 +13,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from opend_si.client.pagewalk import PageWalk
 from opend_si.client.questions import Questions
-from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
-from opend_si.client.sync import Patience, Progress, SyncReport
+from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps, Waits
+from opend_si.client.sync import Patience, Progress, SyncReport, read_progress, watching
 from opend_si.pages import Page
-from opend_si.settings import MaxAge, NotGiven, Settings
+from opend_si.settings import MaxAge, NotGiven, Settings, WaitCallback
 from opend_si.wire.aio import AsyncioConnection
 from opend_si_schema.definitions import Call
 
@@ -32,7 +32,7 @@ class AsyncioClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._ask = Questions(settings)
+        self._ask, self._waits = Questions(settings), Waits(settings.on_wait)
         self._connection = AsyncioConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
 
     async def close(self) -> None:
@@ -62,7 +62,7 @@ class AsyncioClient:
         view = type(self).__new__(type(self))
         view._settings = self._settings.with_options(mode, timeout, max_age)
         view._ask, view._connection = self._ask.by(view._settings), self._connection
-        view._is_view = True
+        view._waits, view._is_view = self._waits, True
         return view
 
     def __repr__(self) -> str:
@@ -76,21 +76,23 @@ class AsyncioClient:
         while (page := await self._drive(walk.advance())) is not None:
             yield page
 
-    async def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
+    async def _sync(self, call: Call, codes: Iterable[str], progress: Progress | bool | None) -> SyncReport:
+        progress = read_progress(progress)
         symbols = await self._run(self._ask.symbols, codes)
         report, patience = SyncReport(cache=self._settings.cache, kind=call.name), Patience()
-        for symbol in symbols:
-            report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience)))
-            if progress is not None:
-                progress(report.symbols[-1], len(report), len(symbols))
+        with watching(progress, len(symbols)) as view:
+            for symbol in symbols:
+                report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience), view.waiting))
+                if view.advance is not None:
+                    view.advance(report.symbols[-1], len(report), len(symbols))
         return report
 
-    async def _drive(self, steps: Steps[_T]) -> _T:
-        """Carry out the steps of an answer."""
+    async def _drive(self, steps: Steps[_T], shown: WaitCallback | None = None) -> _T:
+        """Carry out the steps of an answer. `shown`: what shows waits to the user."""
         turn = await _advance(steps, partial(steps.send, None))
         while not turn.is_done:
             try:
-                result = await self._perform(turn.step)
+                result = await self._perform(turn.step, shown)
             except BaseException as error:
                 turn = await _advance(steps, partial(steps.throw, error))
             else:
@@ -98,7 +100,7 @@ class AsyncioClient:
         value: _T = turn.value
         return value
 
-    async def _perform(self, step: Step) -> object:
+    async def _perform(self, step: Step, shown: WaitCallback | None) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
                 return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
@@ -106,8 +108,8 @@ class AsyncioClient:
                 greeting = await self._connection.greeting(self._settings.timeout)
                 return None if greeting.is_gateway else greeting.user_id
             case Sleep(seconds, budget):
-                if budget is not None and self._settings.on_wait is not None:
-                    self._settings.on_wait(budget)
+                if budget is not None:
+                    self._waits.say(budget, shown)
                 await asyncio.sleep(seconds)
                 return None
 

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from opend_si import forks
-from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps
-from opend_si.client.sync import Patience, Progress, SyncReport
+from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps, Waits
+from opend_si.client.sync import Patience, Progress, SyncReport, read_progress, watching
 from opend_si.dates import AsOf
 from opend_si.pages import Page
-from opend_si.settings import MaxAge, NotGiven, Settings
+from opend_si.settings import MaxAge, NotGiven, Settings, WaitCallback
 from opend_si.wire.errors import TooLate
 from opend_si_schema.definitions import Call
 
@@ -37,7 +37,7 @@ class BlockingClient:
         from opend_si.wire.blocking import BlockingConnection
 
         self._settings = settings
-        self._ask = Questions(settings)
+        self._ask, self._waits = Questions(settings), Waits(settings.on_wait)
         self._connection = BlockingConnection(settings.host, settings.port, settings.timeout, settings.rsa_key)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class BlockingClient:
         view = type(self).__new__(type(self))
         view._settings = self._settings.with_options(mode, timeout, max_age)
         view._ask, view._connection = self._ask.by(view._settings), self._connection
-        view._is_view = True
+        view._waits, view._is_view = self._waits, True
         return view
 
     def __repr__(self) -> str:
@@ -85,22 +85,24 @@ class BlockingClient:
         while (page := self._drive(walk.advance())) is not None:
             yield page
 
-    def _sync(self, call: Call, codes: Iterable[str], progress: Progress | None) -> SyncReport:
+    def _sync(self, call: Call, codes: Iterable[str], progress: Progress | bool | None) -> SyncReport:
+        progress = read_progress(progress)
         symbols = self._ask.symbols(codes)
         report, patience = SyncReport(cache=self._settings.cache, kind=call.name), Patience()
-        for symbol in symbols:
-            report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience)))
-            if progress is not None:
-                progress(report.symbols[-1], len(report), len(symbols))
+        with watching(progress, len(symbols)) as view:
+            for symbol in symbols:
+                report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience), view.waiting))
+                if view.advance is not None:
+                    view.advance(report.symbols[-1], len(report), len(symbols))
         return report
 
-    def _drive(self, steps: Steps[_T]) -> _T:
-        """Carry out the steps of an answer."""
+    def _drive(self, steps: Steps[_T], shown: WaitCallback | None = None) -> _T:
+        """Carry out the steps of an answer. `shown`: what shows waits to the user."""
         try:
             step = next(steps)
             while True:
                 try:
-                    result = self._perform(step)
+                    result = self._perform(step, shown)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -112,7 +114,7 @@ class BlockingClient:
             # nothing refers to the traceback any more.
             steps.close()
 
-    def _perform(self, step: Step) -> object:
+    def _perform(self, step: Step, shown: WaitCallback | None) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
                 # Where no time at all is left that is an error of its own: it would be too late for ever.
@@ -123,8 +125,8 @@ class BlockingClient:
                 greeting = self._connection.greet(self._settings.timeout)
                 return None if greeting.is_gateway else greeting.user_id
             case Sleep(seconds, budget):
-                if budget is not None and self._settings.on_wait is not None:
-                    self._settings.on_wait(budget)
+                if budget is not None:
+                    self._waits.say(budget, shown)
                 time.sleep(seconds)
                 return None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 
 from opend_si.cache.budget import Allowance, Budget, Slot
 from opend_si.cache.versions import GATEWAY, OPEND, SIMULATOR
@@ -16,7 +17,7 @@ from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.errors import CacheError, RateLimited
 from opend_si.pages import Content, PageKey
-from opend_si.settings import Mode, Settings
+from opend_si.settings import Mode, Settings, Wait
 from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
 from opend_si_schema.definitions import Call, Rate
 
@@ -130,6 +131,7 @@ class _Metered(_Unmetered):
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self._budget, self._settings = budget, settings
+        self._refused_until = -inf  # of the monotonic clock: so long a wait is not of our own making
 
     def _rate(self, call: Call) -> Rate:
         rate = self._settings.rate
@@ -161,7 +163,9 @@ class _Metered(_Unmetered):
         bucket = yield from self._bucket(key.call)
         if bucket is None:
             return False
-        self._budget.exhaust(bucket, self._rate(key.call))
+        rate = self._rate(key.call)
+        self._budget.exhaust(bucket, rate)
+        self._refused_until = time.monotonic() + rate.seconds
         return True
 
     def _reserve(self, bucket: str, request: _Request, rate: Rate) -> Steps[tuple[Slot, float]]:
@@ -173,7 +177,7 @@ class _Metered(_Unmetered):
                 return slot, since
             if request.claim is not None:
                 request.claim.renew()
-            yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=slot)
+            yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=Wait(slot, since < self._refused_until))
 
     def _bucket(self, call: Call) -> Steps[str | None]:
         """OpenD counts each account and protocol by itself; None: a gateway answers, and counts what it sends."""

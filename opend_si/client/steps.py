@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, TypeAlias, TypeVar
 
+from opend_si.errors import warn
 from opend_si.pages import PageKey
+from opend_si.settings import Wait, WaitCallback
+from opend_si.wire.log import log
 
 _T = TypeVar("_T")
+# Seconds up to which a wait needs no word.
+_LONG = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,31 @@ class Sleep:
     """Wait. `budget` is how long the rate budget will make us wait in all, None for another cause."""
 
     seconds: float
-    budget: float | None = None
+    budget: Wait | None = None
+
+
+class Waits:
+    """Says that the rate budget makes a call wait: in the log, and to the caller's function or by one warning."""
+
+    def __init__(self, on_wait: WaitCallback | None) -> None:
+        self._on_wait = on_wait
+        self._left, self._has_warned = 0.0, False
+
+    def say(self, wait: Wait, shown: WaitCallback | None) -> None:
+        """Called at each look. `shown`: what shows it already."""
+        is_long, self._left = wait > max(self._left, _LONG), wait
+        told = f"waiting {ceil(wait)} s: {wait.why}"
+        if is_long:
+            log(told)
+        for callback in (self._on_wait, shown):
+            if callback is not None:
+                callback(wait)
+        if is_long and self._on_wait is None and shown is None and not self._has_warned:
+            self._has_warned = True
+            warn(
+                f"{told}. This is said once; a function that is given as on_wait hears of each wait, and "
+                "sync(…, progress=True) shows them."
+            )
 
 
 Step: TypeAlias = Account | Exchange | Sleep

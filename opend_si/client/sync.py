@@ -1,21 +1,27 @@
-"""What a sync reports: what became of each symbol, and of all of them."""
+"""What a sync reports: what became of each symbol, and of all of them; and how it is shown while it lasts."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
+from opend_si.settings import Wait, WaitCallback
 from opend_si.symbols import call_of
+from opend_si.texts import one_line
 from opend_si.wire.errors import was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from opend_si.client.answers import Synced
 
@@ -24,6 +30,8 @@ _T = TypeVar("_T")
 # Seconds that one sync waits in all for an OpenD that went away, and between its attempts: doubled up to the last.
 _PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+# Columns of a terminal in which a bar has no room for all that it can say.
+_NARROW = 80
 # Symbols that a notebook shows of a report.
 _SHOWN = 50
 
@@ -154,6 +162,116 @@ def counted(count: int, noun: str) -> str:
 
 # Called after each symbol with its report, and how many of how many symbols are done.
 Progress: TypeAlias = Callable[[SymbolReport, int, int], object]
+
+
+class View(NamedTuple):
+    """What shows a sync: a function for each symbol, and one for the waits."""
+
+    advance: Progress | None
+    waiting: WaitCallback | None
+
+
+def read_progress(progress: object) -> Any:
+    """What a user passed as `progress`. `InvalidArgument` says what is right."""
+    if progress is None or isinstance(progress, bool) or callable(progress):
+        return progress or None
+    raise InvalidArgument(f"progress is {progress!r}: it takes True for a bar, or a function of report, done and total")
+
+
+@contextmanager
+def watching(progress: Progress | bool | None, total: int) -> Iterator[View]:
+    """What shows a sync while it lasts. True: a bar."""
+    if progress is True:
+        bar = Bar(total)
+        with bar.shown:
+            yield View(bar.advance, bar.waiting)
+    else:
+        yield View(progress or None, None)
+
+
+class Bar:
+    """Progress as a bar: for people. The bar gives way where the terminal is narrow, and then the sums; nothing is cut.
+
+    It is drawn on stderr, or below the cell of a notebook. Where stderr is a file it is drawn once, at the end.
+    """
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Drawn
+
+        is_notebook = Console().is_jupyter
+        # As a notebook's own text, without colours: rich's widgets need ipywidgets, which may not be there.
+        plain: dict[str, Any] = {"force_jupyter": False, "force_terminal": False, "color_system": None}
+        console = Console(file=io.StringIO(), width=_NARROW, **plain) if is_notebook else Console(stderr=True)
+        self._drawn = Drawn(
+            TextColumn("{task.description}", markup=False),  # symbols as they were given
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            expand=True,
+        )
+        self.shown: AbstractContextManager[Any] = nullcontext() if is_notebook else self._drawn
+        self._is_narrow = console.width < _NARROW
+        self._spent = self._rows = 0
+        self._task = self._drawn.add_task("sync", total=total, state=self._sums())
+        self._cell = _Cell(console) if is_notebook else None
+
+    def waiting(self, seconds: Wait) -> None:
+        told = f"waiting {ceil(seconds)} s"
+        because = " as others use OpenD's limit" if seconds.is_refused else " for the rate budget"
+        self._update(state=told if self._is_narrow else told + because)
+
+    def advance(self, report: SymbolReport, done: int, _total: int) -> None:
+        from rich.text import Text
+
+        self._spent += report.requests
+        self._rows += report.rows
+        self._update(completed=done, description=one_line(report.symbol)[:12], state=self._sums())
+        if report.error is not None and not is_said_elsewhere(report):
+            self._drawn.console.print(Text(line_of(report), "red"))
+
+    def _update(self, **fields: Any) -> None:
+        self._drawn.update(self._task, **fields)
+        if self._cell is not None:
+            self._cell.show(self._drawn.get_renderable())
+
+    def _sums(self) -> str:
+        rows = counted(self._rows, "row")
+        return rows if self._is_narrow else f"{counted(self._spent, 'request')}  {rows}"
+
+
+class _Cell:
+    """A text below a notebook's cell that is written anew."""
+
+    def __init__(self, console: Console) -> None:
+        from IPython.display import display
+
+        self._console = console
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def show(self, drawn: Any) -> None:
+        with self._console.capture() as text:
+            self._console.print(drawn)
+        self._handle.update({"text/plain": text.get().rstrip()}, raw=True)
+
+
+def is_said_elsewhere(report: SymbolReport) -> bool:
+    """Whether its error was said before the sync, or is said once after it."""
+    return isinstance(report.error, (ConnectionFailed, InvalidArgument))
+
+
+def line_of(report: SymbolReport) -> str:
+    """A report as one line."""
+    symbol = one_line(report.symbol)
+    if report.error is not None:
+        return f"{symbol}: {report.error}"
+    return (
+        f"{symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
+        f"{counted(report.requests, 'request')}"
+    )
 
 
 class Patience:

@@ -25,7 +25,7 @@ from opend_si.gateway.recent import Recent
 from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.replies import write_refusal
 from opend_si.server.refusals import rate_text
-from opend_si.settings import Mode, Settings
+from opend_si.settings import Mode, Settings, WaitCallback
 from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
@@ -157,7 +157,8 @@ class _Engine(AsyncioClient):
     """The client that asks OpenD, which notes what it does."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        # Waits are no news here: the clients that wait are answered, or refused, by the gateway's own rules.
+        super().__init__(replace(settings, on_wait=settings.on_wait or bool))
         self.spent = 0
         # Tasks that the budget has made wait, and that have not sent anything since.
         self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
@@ -171,11 +172,11 @@ class _Engine(AsyncioClient):
     async def status(self) -> Status:
         return await self._drive(self._ask.status(CALLS[0]))
 
-    async def _perform(self, step: Step) -> object:
+    async def _perform(self, step: Step, shown: WaitCallback | None) -> object:
         task: Any = asyncio.current_task()
         if isinstance(step, Exchange):
             self.spent += 1
             self.limited.discard(task)
         elif isinstance(step, Sleep) and step.budget is not None:
             self.limited.add(task)
-        return await super()._perform(step)
+        return await super()._perform(step, shown)

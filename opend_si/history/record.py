@@ -161,7 +161,7 @@ def _name(key: PageKey) -> tuple[int, str]:
 
 
 class Shared:
-    """The files of a client, which its views (`with_options`) use: they are closed with the client, opened at the next use."""
+    """The files of a client, which its views (`with_options`) use, too. The client closes them; a use opens them."""
 
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.cache

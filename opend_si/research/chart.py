@@ -105,8 +105,8 @@ def draw(
         end: Last day drawn; None for the frame's last.
         name: The security's name, for the title. OpenD sends none with these rows.
         source: Whose data it is, for the line at the bottom. None: OpenD's, with the name of the call.
-        public: A day. The rows that were not public at its end, by the exchange's rule, are drawn hollow, and the legend says so.
-            None: all alike.
+        public: A day. The rows that were not public at its end, by the exchange's rule, are drawn hollow, and the legend
+            says so. None: all alike.
         size: Width and height in inches.
 
     Raises:

@@ -37,8 +37,8 @@ def screen(
     """The latest row of each recorded symbol of a market, with what changed since the row before; highest first.
 
     Rows without a value come last. Equal ones stay in the order of their symbols. A kind that counts nothing that is
-    short has no changes. Rows of before `since` are left out; unless it is given, those that are too old to stand beside
-    the newest row, with a warning.
+    short has no changes. Rows of before `since` are left out; unless it is given, those that are too old to stand
+    beside the newest row, with a warning.
     """
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise InvalidArgument(f"top is {top!r}: it takes how many rows, 1 or more")
@@ -80,7 +80,8 @@ def _of_one_time(latest: pd.DataFrame, table: Table, since: When | None) -> pd.D
         are = "symbol has" if is_old.sum() == 1 else "symbols have"
         warn(
             f"{is_old.sum():,} of {len(latest):,} {are} no row of {first} or later, and the newest row of all is of "
-            f"{newest}: left out are {_names(latest, is_old)}. An earlier day for since (such as 2000-01-01) ranks them, too."
+            f"{newest}: left out are {_names(latest, is_old)}. An earlier day for since (such as 2000-01-01) ranks them, "
+            "too."
         )
     return chosen
 
@@ -94,8 +95,8 @@ def _measured(latest: pd.DataFrame, table: Table, by: str) -> pd.DataFrame:
     is_more = is_more.fillna(False).astype(bool)
     if is_more.any():
         warn(
-            f"{by} of {is_more.sum():,} of {len(latest):,} symbols is no measurement (infinite, or {MOST_DAYS} days, which "
-            f"stands for all that is more): left out are {_names(latest, is_more)}."
+            f"{by} of {is_more.sum():,} of {len(latest):,} symbols is no measurement (infinite, or {MOST_DAYS} days, "
+            f"which stands for all that is more): left out are {_names(latest, is_more)}."
         )
     return latest[~is_more]
 

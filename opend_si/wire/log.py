@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import logging
 
-_DEBUG = 10  # logging.DEBUG
+_DEBUG, _INFO = 10, 20  # logging.DEBUG, logging.INFO
 _made: logging.Logger | None = None
 
 
@@ -27,14 +27,26 @@ def logged(serial: int, proto_id: int, what: str) -> Iterator[None]:
     _debug(serial, proto_id, what, begun, "ok")
 
 
+def log(text: str) -> None:
+    """Log a line at INFO."""
+    if (logger := _heard(_INFO)) is not None:
+        logger.info("%s", text)
+
+
 def _debug(serial: int, proto_id: int, what: str, begun: float, outcome: str) -> None:
-    logger = _logger()
-    # Asked of the logger without a lock: `isEnabledFor` and `getLogger` take logging's own in a way that an interrupt can
-    # split, and then every thread that logs hangs (tests.stress.signals finds it).
-    if logger is None or logger.getEffectiveLevel() > _DEBUG or logger.manager.disable >= _DEBUG:
+    if (logger := _heard(_DEBUG)) is None:
         return
     milliseconds = (time.perf_counter() - begun) * 1000
     logger.debug("serial %d, protocol %d, %s: %s in %.1f ms", serial, proto_id, what, outcome, milliseconds)
+
+
+def _heard(level: int) -> logging.Logger | None:
+    """The logger, if somebody hears what it says at a level."""
+    logger = _logger()
+    # Asked of the logger without a lock: `isEnabledFor` and `getLogger` take logging's own in a way that an interrupt can
+    # split, and then every thread that logs hangs (tests.stress.signals finds it).
+    is_heard = logger is not None and logger.getEffectiveLevel() <= level and logger.manager.disable < level
+    return logger if is_heard else None
 
 
 def _logger() -> logging.Logger | None:

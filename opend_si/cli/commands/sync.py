@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from math import ceil
 from typing import Any
 
 import click
@@ -13,15 +12,13 @@ from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options, read_codes
 from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print_rows
 from opend_si.cli.tables import Rows
-from opend_si.client.sync import SymbolReport, SyncReport, counted
+from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_said_elsewhere, line_of
 from opend_si.errors import ConnectionFailed, InvalidArgument
 from opend_si.pages import PageKey
 from opend_si.symbols import call_of
 from opend_si.texts import one_line
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
-# Columns of a terminal in which a bar has no room for all that it can say.
-_NARROW = 80
 
 
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
@@ -85,15 +82,10 @@ def _note_wrong(codes: list[str], kind: str) -> None:
             note(f"{one_line(code)}: {error}")
 
 
-def _watch(total: int, quiet: bool) -> _Lines | _Bar:
+def _watch(total: int, quiet: bool) -> _Lines | Bar:
     if not quiet and is_terminal(sys.stderr):
-        return _Bar(total)
+        return Bar(total)
     return _Lines(quiet)
-
-
-def _is_said_elsewhere(report: SymbolReport) -> bool:
-    """Whether its error was said before the sync, or is said once after it."""
-    return isinstance(report.error, (ConnectionFailed, InvalidArgument))
 
 
 class _Lines:
@@ -106,56 +98,8 @@ class _Lines:
         self.waiting = (lambda _: None) if quiet else WaitNotice()
 
     def advance(self, report: SymbolReport, done: int, total: int) -> None:
-        if not _is_said_elsewhere(report) and not (self._quiet and report.error is None):
-            note(f"{done}/{total} {_line(report)}")
-
-
-class _Bar:
-    """Progress as a bar: for people. The bar gives way where the terminal is narrow, and then the sums; nothing is cut."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.shown = Progress(
-            TextColumn("{task.description}", markup=False),  # symbols as they were given
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            expand=True,
-        )
-        self._is_narrow = self.shown.console.width < _NARROW
-        self._spent = self._rows = 0
-        self._task = self.shown.add_task("sync", total=total, state=self._sums())
-
-    def waiting(self, seconds: float) -> None:
-        told = f"waiting {ceil(seconds)} s"
-        self.shown.update(self._task, state=told if self._is_narrow else f"{told} for the rate budget")
-
-    def advance(self, report: SymbolReport, done: int, _total: int) -> None:
-        from rich.text import Text
-
-        self._spent += report.requests
-        self._rows += report.rows
-        self.shown.update(self._task, completed=done, description=one_line(report.symbol)[:12], state=self._sums())
-        if report.error is not None and not _is_said_elsewhere(report):
-            self.shown.console.print(Text(_line(report), "red"))
-
-    def _sums(self) -> str:
-        rows = counted(self._rows, "row")
-        return rows if self._is_narrow else f"{counted(self._spent, 'request')}  {rows}"
-
-
-def _line(report: SymbolReport) -> str:
-    symbol = one_line(report.symbol)
-    if report.error is not None:
-        return f"{symbol}: {report.error}"
-    return (
-        f"{symbol}: {counted(report.rows, 'row')}, {report.new_rows:,} new, {report.revised_rows:,} revised, "
-        f"{counted(report.requests, 'request')}"
-    )
+        if not is_said_elsewhere(report) and not (self._quiet and report.error is None):
+            note(f"{done}/{total} {line_of(report)}")
 
 
 def _print(report: SyncReport, form: str | None, quiet: bool) -> None:
