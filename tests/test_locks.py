@@ -30,11 +30,17 @@ MADE_OF_PYTHON = {
 def calls() -> Iterator[tuple[str, str]]:
     """What each file of the engine calls: the last part of the name."""
     for path in ENGINE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        own = {name.name for node in imports if "opend_si" in (node.module or "") for name in node.names}
+        own.update(node.name for node in nodes if isinstance(node, ast.ClassDef))
+        for node in nodes:
             if isinstance(node, ast.Call):
                 match node.func:
                     case ast.Attribute(value=ast.Name(id="asyncio")):
                         continue  # those belong to one thread
+                    case ast.Name(id=name) if name in own:
+                        continue  # a class of the engine, such as the record's Event
                     case ast.Attribute(attr=name) | ast.Name(id=name):
                         yield path.relative_to(ENGINE).as_posix(), name
 
