@@ -31,6 +31,8 @@ ROWS = 700
 # So many different histories; the rest are these with other numbers in every row.
 _DIFFERENT = 50
 _ROUNDS = 5
+# Seconds after which there is no further round.
+_ENOUGH = 10.0
 
 
 def main(symbols: int = 5000) -> int:
@@ -126,12 +128,13 @@ def _one(name: str, cache: Path, data: Path) -> None:
         client.panel([code_of(0)])  # imports are not what is measured
         with closing(Store(cache, may_write=False)) as store:
             codes = store.symbols(SHORT_INTEREST.proto_id, "HK")
-        before, times = _peak(), []
-        for round_ in range(_ROUNDS):
+        before = _peak()
+        times: list[float] = []
+        while len(times) < _ROUNDS and sum(times) < _ENOUGH:
             begun = time.perf_counter()
             result = work()
             times.append(time.perf_counter() - begun)
-            if round_ == 0:
+            if len(times) == 1:
                 peak = _peak() - before
             shape = (result.num_rows, result.nbytes) if isinstance(result, pa.Table) else (len(result), 0)
             del result
