@@ -37,6 +37,7 @@ from benchmarks.harness import (
     take_turns,
 )
 from benchmarks.market import market
+from benchmarks.peers import PEERS, figure_name, is_installed, peers
 from opend_si.cache import upkeep
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
@@ -77,6 +78,8 @@ _NOTES = (
     "*Beside a writer*: another process has written of another symbol before each look.",
     "*250 syncs*: a record that was synced weekly while a row came each week and a revision every ten weeks (*plain*: no "
     "revision). Its floor is a fresh record of the same rows.",
+    "Where a peer is named, its figure stands in the column of the floor: diskcache has the frame pickled, joblib the call, "
+    "requests-cache the page as JSON.",
     "*In turn*: histories of so many symbols, one after the other, each asked for before. The floor of a sync is a look at "
     "each seal, of a screen the newest page of each symbol, of cache info the sums of the pages in SQL.",
 )
@@ -106,10 +109,16 @@ def main(context: click.Context, write: bool, is_compared: bool) -> None:
     if is_compared:
         then = Run.load()
         print(f"\nas shares of the floor, {COMMITTED.name} of {then.day} -> now")
-        counted = [figure.name for figure in then.figures if figure.name.endswith(FSYNCS)]
-        lines = list(compare(run, then, counted if cannot_trace() else ()))
+        lines = list(compare(run, then, [*_unmeasurable(then)]))
         print("\n".join(line for line, _ in lines))
         context.exit(int(any(is_worse for _, is_worse in lines)))
+
+
+def _unmeasurable(then: Run) -> Iterator[str]:
+    """The figures that cannot be measured here: strace, or a peer, is missing."""
+    if cannot_trace():
+        yield from (figure.name for figure in then.figures if figure.name.endswith(FSYNCS))
+    yield from (figure_name(peer) for peer in PEERS if not is_installed(peer))
 
 
 def _machine() -> str:
@@ -135,7 +144,8 @@ def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
     yield from everyday(environ, notes)
     yield from growth(environ)
     yield from market(environ)
-    yield from _panel()
+    yield from _panel(notes)
+    yield from peers(environ, notes)
     yield from _bytes(notes)
     yield from _limits(environ, notes)
 
@@ -246,10 +256,14 @@ def _memory(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
         yield Figure("most memory, live histories", "MiB", *peaks)
 
 
-def _panel() -> Iterator[Figure]:
-    told = panel.measure(_SYMBOLS, ("export", "loop", "panel", "parquet"))
-    seconds = (told[name]["seconds"] * 1e3 for name in ("loop", "panel", "parquet"))
-    yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", *seconds)
+def _panel(notes: list[str]) -> Iterator[Figure]:
+    peer = ("duckdb",) if is_installed("duckdb") else ()
+    told = panel.measure(_SYMBOLS, ("export", "loop", "panel", "parquet", *peer))
+    milliseconds = {name: found["seconds"] * 1e3 for name, found in told.items()}
+    loop, ours, parquet = (milliseconds[name] for name in ("loop", "panel", "parquet"))
+    yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", loop, ours, parquet)
+    if peer:
+        notes.append(f"DuckDB reads the same panel from Parquet into a DataFrame in {milliseconds['duckdb']:,.0f} ms.")
 
 
 def _bytes(notes: list[str]) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
 """One contender: a process that makes a call as often as it is told and answers with the seconds each took.
 
 Run by `harness`, which writes `case count` lines to its standard input. `published` is the published client as its
-documentation uses it, `ours` this package, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
+documentation uses it, `ours` this package, `peers` other caches, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
 protobuf's own decoding, one DataFrame.
 """
 
@@ -281,7 +281,10 @@ def main() -> None:
     """Serve `case count` lines until the input ends."""
     name, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     answers, sys.stdout = sys.stdout, sys.stderr  # the published client prints to stdout
-    calls = {"published": published, "ours": ours, "floor": floor}[name](host, port)
+    from benchmarks import peers
+
+    makers = {"published": published, "ours": ours, "floor": floor, "peers": peers.contender}
+    calls = makers[name](host, port)
     for line in sys.stdin:
         case, count = line.split()
         seconds = []

@@ -7,6 +7,7 @@ beyond what the imports need, against the table's own size.
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import subprocess
@@ -111,6 +112,7 @@ def _one(name: str, cache: Path, data: Path) -> None:
     import pandas as pd
     import pyarrow as pa
 
+    parquet = data / "market=HK" / f"{SHORT_INTEREST.name}.parquet"
     with futu_si.Client(cache=cache, mode="offline") as client:
 
         def work() -> Any:
@@ -122,7 +124,9 @@ def _one(name: str, cache: Path, data: Path) -> None:
                 case "loop":
                     return pd.concat([client.history(code) for code in codes], keys=codes, names=["symbol"])
                 case "parquet":
-                    return pd.read_parquet(data / "market=HK" / f"{SHORT_INTEREST.name}.parquet")
+                    return pd.read_parquet(parquet)
+                case "duckdb":
+                    return importlib.import_module("duckdb").read_parquet(str(parquet)).df()
             return client.export(data)
 
         client.panel([code_of(0)])  # imports are not what is measured
