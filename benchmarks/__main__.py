@@ -2,7 +2,7 @@
 
 Prints a row a case: medians of both, our share of the published client's, the least that the answer takes (a bare socket, bare
 SQLite, protobuf's decoding and one DataFrame), and how many times that it takes here. `--write` keeps the figures and writes
-docs/performance.md and the README's; `--compare` holds them against those that were kept, as shares of the floor. Takes three
+docs/performance.md and the README's; `--compare` holds them against those that were kept, as shares of the floor. Takes four
 minutes, one of them at OpenD's real limit.
 """
 
@@ -22,9 +22,22 @@ import click
 
 import futu_si
 from benchmarks import budget, panel
-from benchmarks.contenders import CODE
+from benchmarks.contenders import CACHE, CODE
+from benchmarks.everyday import FSYNCS, cannot_trace, everyday
 from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, written
-from benchmarks.harness import Contender, calls_in_turns, contenders, process_seconds, surroundings, take_turns
+from benchmarks.growth import growth
+from benchmarks.harness import (
+    Contender,
+    calls_in_turns,
+    contenders,
+    new_home,
+    process_seconds,
+    python_seconds,
+    surroundings,
+    take_turns,
+)
+from benchmarks.market import market
+from benchmarks.peers import PEERS, figure_name, is_installed, peers
 from opend_si.cache import upkeep
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
@@ -46,15 +59,29 @@ _FIRST_FLOOR = "import os, sys; from benchmarks.contenders import floor; "
 _FIRST_FLOOR += "floor(sys.argv[1], int(sys.argv[2]))['page-10'](); os._exit(0)"
 # What speaking protobuf over a socket and keeping replies needs.
 _IMPORT_FLOOR = "import hashlib, socket, sqlite3, google.protobuf.message_factory"
+# What a command needs to read a page of the record and to print it.
+_CONSOLE_FLOOR = f"{_IMPORT_FLOOR}, click"
+_PUBLISHED_CALL = "import os, sys; from benchmarks.contenders import published; "
+_PUBLISHED_CALL += "published(sys.argv[1], int(sys.argv[2]))[sys.argv[3]](); os._exit(0)"
 _NOTES = (
     "The floor of a page or a history is a bare socket or a bare SQLite read, protobuf's decoding and one DataFrame; of an import, "
-    "protobuf, sqlite3, socket and hashlib; of requests, pages of 50 rows; of a panel, pandas reading it from Parquet; of bytes, "
+    "protobuf, sqlite3, socket and hashlib, of a command click, too; of requests, pages of 50 rows; of a panel, pandas reading it from Parquet; of bytes, "
     "the replies as they came.",
     "The published client keeps nothing: its recorded page and history are live ones, and it walks again for a new row. Its panel is "
     "a loop over the recorded histories of this package and `pandas.concat`.",
     "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
     "file, which reads all that is recorded of the symbol once, and so does its floor. A history after a new row is on the disk when "
-    "it is answered (three transactions of SQLite); its floor writes nothing.",
+    "it is answered; its floor writes nothing.",
+    "With the *budget on* there are slots as at OpenD's limit, free again at once, so that no call waits for one. The floor of a "
+    "reply that is *recorded* is the same replies in a bare SQLite file, each in a transaction of its own. fsyncs count "
+    "fdatasync, too.",
+    "*Beside a writer*: another process has written of another symbol before each look.",
+    "*250 syncs*: a record that was synced weekly while a row came each week and a revision every ten weeks (*plain*: no "
+    "revision). Its floor is a fresh record of the same rows.",
+    "Where a peer is named, its figure stands in the column of the floor: diskcache has the frame pickled, joblib the call, "
+    "requests-cache the page as JSON.",
+    "*In turn*: histories of so many symbols, one after the other, each asked for before. The floor of a sync is a look at "
+    "each seal, of a screen the newest page of each symbol, of cache info the sums of the pages in SQL.",
 )
 
 
@@ -80,10 +107,18 @@ def main(context: click.Context, write: bool, is_compared: bool) -> None:
         for path, text in written(run).items():
             path.write_text(text, encoding="utf-8")
     if is_compared:
-        print(f"\nas shares of the floor, {COMMITTED.name} of {Run.load().day} -> now")
-        lines = list(compare(run, Run.load()))
+        then = Run.load()
+        print(f"\nas shares of the floor, {COMMITTED.name} of {then.day} -> now")
+        lines = list(compare(run, then, [*_unmeasurable(then)]))
         print("\n".join(line for line, _ in lines))
         context.exit(int(any(is_worse for _, is_worse in lines)))
+
+
+def _unmeasurable(then: Run) -> Iterator[str]:
+    """The figures that cannot be measured here: strace, or a peer, is missing."""
+    if cannot_trace():
+        yield from (figure.name for figure in then.figures if figure.name.endswith(FSYNCS))
+    yield from (figure_name(peer) for peer in PEERS if not is_installed(peer))
 
 
 def _machine() -> str:
@@ -103,9 +138,14 @@ def _versions() -> str:
 def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
     with Simulator() as opend:
         yield from _starts(opend, environ)
+        yield from _console(opend, environ)
         yield from _calls(opend, environ)
         yield from _memory(opend, environ)
-    yield from _panel()
+    yield from everyday(environ, notes)
+    yield from growth(environ)
+    yield from market(environ)
+    yield from _panel(notes)
+    yield from peers(environ, notes)
     yield from _bytes(notes)
     yield from _limits(environ, notes)
 
@@ -126,6 +166,30 @@ def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
     measures = {name: (lambda code=code: [process_seconds(code, environ, *at)]) for name, code in codes.items()}
     found = take_turns({**measures, "floor": lambda: [process_seconds(_FIRST_FLOOR, environ, *at)]}, _STARTS)
     yield times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
+
+
+def _console(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+    """Commands that print what is recorded, against programs that have the published client fetch it."""
+    at = (opend.host, str(opend.port))
+    with new_home(environ) as own:
+        cache = Path(own["HOME"], CACHE)
+        with futu_si.Client(opend.host, opend.port, cache=cache) as client:
+            client.sync([CODE])
+
+        def published(case: str) -> Callable[[], list[float]]:
+            return lambda: [process_seconds(_PUBLISHED_CALL, own, *at, case)]
+
+        def ours(*command: str) -> Callable[[], list[float]]:
+            return lambda: [python_seconds(own, "-m", "futu_si", *command, CODE, "--offline", f"--cache={cache}")]
+
+        for name, case, command in (
+            ("futu-si get, of 50 recorded rows", "page-50", ("get", "--num=50")),
+            ("futu-si history, recorded", "walk", ("history",)),
+            ("futu-si history --csv, recorded", "walk", ("history", "--csv")),
+        ):
+            measures = {"published": published(case), "ours": ours(*command)}
+            found = take_turns({**measures, "floor": lambda: [process_seconds(_CONSOLE_FLOOR, own)]}, _STARTS)
+            yield times(name, found["published"], found["ours"], found["floor"])
 
 
 @contextmanager
@@ -192,10 +256,14 @@ def _memory(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
         yield Figure("most memory, live histories", "MiB", *peaks)
 
 
-def _panel() -> Iterator[Figure]:
-    told = panel.measure(_SYMBOLS, ("export", "loop", "panel", "parquet"))
-    seconds = (told[name]["seconds"] * 1e3 for name in ("loop", "panel", "parquet"))
-    yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", *seconds)
+def _panel(notes: list[str]) -> Iterator[Figure]:
+    peer = ("duckdb",) if is_installed("duckdb") else ()
+    told = panel.measure(_SYMBOLS, ("export", "loop", "panel", "parquet", *peer))
+    milliseconds = {name: found["seconds"] * 1e3 for name, found in told.items()}
+    loop, ours, parquet = (milliseconds[name] for name in ("loop", "panel", "parquet"))
+    yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", loop, ours, parquet)
+    if peer:
+        notes.append(f"DuckDB reads the same panel from Parquet into a DataFrame in {milliseconds['duckdb']:,.0f} ms.")
 
 
 def _bytes(notes: list[str]) -> Iterator[Figure]:

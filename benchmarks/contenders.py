@@ -1,13 +1,14 @@
 """One contender: a process that makes a call as often as it is told and answers with the seconds each took.
 
 Run by `harness`, which writes `case count` lines to its standard input. `published` is the published client as its
-documentation uses it, `ours` this package, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
+documentation uses it, `ours` this package, `peers` other caches, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
 protobuf's own decoding, one DataFrame.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import resource
@@ -15,13 +16,26 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import futu_si
 
 CODE = "HK.00700"
-# Symbols that nobody has asked for yet: each is asked for once.
-OTHERS = tuple(f"HK.{number:05d}" for number in range(1001, 1401))
+
+
+def code_of(number: int) -> str:
+    """The symbol of a number."""
+    return f"HK.{number:05d}"
+
+
+# Symbols of which all is recorded (`panel.make`), and such as nobody has asked for yet: each of those is asked for once.
+MANY = tuple(code_of(number) for number in range(1000))
+OTHERS = tuple(code_of(number) for number in range(1001, 1401))
+# How many of them are asked for in turn: few, and more than a client of before remembered.
+TURNS = (17, 100)
 # The cache that `ours` records and `floor` reads, and the one that `floor` writes.
 CACHE, FLOOR_CACHE = "bench.sqlite3", "floor.sqlite3"
 
@@ -125,6 +139,33 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "sync-next": lambda: sync(next(others)),
         "panel": one_panel,
         "loop": loop,
+        **_ours_of_many(recorded_client, cache),
+    }
+
+
+def _ours_of_many(client: futu_si.Client, cache: Path) -> dict[str, Call]:
+    """Calls on a record of many symbols."""
+    from opend_si.cache import upkeep
+
+    def turn(codes: Iterator[str]) -> None:
+        if client.history(next(codes)).empty:
+            raise RuntimeError("no rows")
+
+    def sync() -> None:
+        report = client.sync(MANY)
+        if not report.ok or report.requests or len(report) != len(MANY):
+            raise RuntimeError(report)
+
+    def screen() -> None:
+        if len(client.screen(market="HK", top=len(MANY))) != len(MANY):
+            raise RuntimeError("not every symbol has a latest row")
+
+    turns = {count: itertools.cycle(MANY[:count]) for count in TURNS}
+    return {
+        **{f"turn-{count}": functools.partial(turn, codes) for count, codes in turns.items()},
+        "sync-many": sync,
+        "screen": screen,
+        "info": lambda: upkeep.info(cache),
     }
 
 
@@ -198,6 +239,41 @@ def floor(host: str, port: int) -> dict[str, Call]:
         "fetched-walk": lambda: walk(next(others), keep),
         "recorded-walk": lambda: build([body for (body,) in record().execute(select_all, owner)]),
         "refresh": lambda: build([ask(50), *(body for (body,) in record().execute(select_all, owner))]),
+        **_floor_of_many(record, build),
+    }
+
+
+def _floor_of_many(
+    record: Callable[[], sqlite3.Connection], build: Callable[[Sequence[bytes]], str]
+) -> dict[str, Call]:
+    from opend_si_schema.calls import SHORT_INTEREST
+
+    select_all = "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND superseded_at = 0"
+    select_heads = "SELECT body FROM page WHERE next_key = '' AND superseded_at = 0"
+    select_seal = "SELECT digest FROM seal WHERE protocol = ? AND symbol = ?"
+    select_sums = (
+        "SELECT count(*), count(DISTINCT symbol), sum(length(body)), min(fetched_at), max(fetched_at) FROM page"
+    )
+
+    def bodies(code: str) -> list[bytes]:
+        return [body for (body,) in record().execute(select_all, (SHORT_INTEREST.proto_id, code))]
+
+    def turn(codes: Iterator[str]) -> None:
+        build(bodies(next(codes)))
+
+    def sync() -> None:
+        for code in MANY:
+            record().execute(select_seal, (SHORT_INTEREST.proto_id, code)).fetchone()
+
+    def screen() -> None:
+        build([body for (body,) in record().execute(select_heads)])
+
+    turns = {count: itertools.cycle(MANY[:count]) for count in TURNS}
+    return {
+        **{f"turn-{count}": functools.partial(turn, codes) for count, codes in turns.items()},
+        "sync-many": sync,
+        "screen": screen,
+        "info": lambda: record().execute(select_sums).fetchone(),
     }
 
 
@@ -205,7 +281,10 @@ def main() -> None:
     """Serve `case count` lines until the input ends."""
     name, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
     answers, sys.stdout = sys.stdout, sys.stderr  # the published client prints to stdout
-    calls = {"published": published, "ours": ours, "floor": floor}[name](host, port)
+    from benchmarks import peers
+
+    makers = {"published": published, "ours": ours, "floor": floor, "peers": peers.contender}
+    calls = makers[name](host, port)
     for line in sys.stdin:
         case, count = line.split()
         seconds = []

@@ -23,6 +23,8 @@ _RATE = "30/0.001"
 _PAGE_ROUNDS, _PAGE_CALLS, _WALK_ROUNDS, _WALK_CALLS = 20, 10, 10, 2
 # Symbols of which a page or a whole history is asked for once.
 _PAGE_SYMBOLS, _WALK_SYMBOLS = OTHERS, OTHERS[:30]
+# How the figures end that are counts of fsync and fdatasync.
+FSYNCS = ": fsyncs"
 _NAMES = ("published", "ours", "floor")
 _STRACE = ("strace", "--follow-forks", "--quiet=all", "--trace=fsync,fdatasync")
 
@@ -105,7 +107,7 @@ def _beside(writer: Contender, reader: Contender) -> Callable[[], list[float]]:
 
 def _syncs_of_the_disk(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
     """How often a call waits for the disk."""
-    if why := _cannot_trace():
+    if why := cannot_trace():
         notes.append(f"Calls of fsync and fdatasync are not measured: {why}.")
         return
     traces = {name: Path(environ["HOME"], f"{name}.strace") for name in ("ours", "floor")}
@@ -126,15 +128,15 @@ def _syncs_of_the_disk(environ: Mapping[str, str], notes: list[str]) -> Iterator
         opend.universe.publish(CODE)
         pages = -(-len(opend.universe.rows(OTHERS[0]) or ()) // SHORT_INTEREST.page_size.maximum)
         for title, case, least in (
-            ("live page, not recorded: fsyncs", "page-50", None),
-            ("recorded page: fsyncs", "fetched-page", "fetched-page"),
-            ("history, one new row: fsyncs", "refresh", "fetched-page"),
-            (f"history of {pages} pages: fsyncs", "fetched-walk", "fetched-walk"),
+            (f"live page, not recorded{FSYNCS}", "page-50", None),
+            (f"recorded page{FSYNCS}", "fetched-page", "fetched-page"),
+            (f"history, one new row{FSYNCS}", "refresh", "fetched-page"),
+            (f"history of {pages} pages{FSYNCS}", "fetched-walk", "fetched-walk"),
         ):
             yield Figure(title, "", None, count("ours", case), None if least is None else count("floor", least))
 
 
-def _cannot_trace() -> str:
+def cannot_trace() -> str:
     """Why system calls cannot be counted here; nothing if they can."""
     if shutil.which(_STRACE[0]) is None:
         return "strace is missing"

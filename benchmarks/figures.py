@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ COMMITTED = Path(__file__).with_name("figures.json")
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
 _BEGIN, _END = "<!-- written by python -m benchmarks --write -->", "<!-- end -->"
+# Columns of the pages' text.
+_WIDTH = 118
 # How much worse a share of the floor may be before it is called so: machines and moments differ.
 TOLERANCE = 0.25
 # What the README quotes.
@@ -78,13 +81,14 @@ class Run:
         head = ["", "published client", "this package", "ratio", "floor", "times the floor"]
         rows = [head, ["---", *["---:"] * (len(head) - 1)], *(figure.cells() for figure in self.figures)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        return f"Measured {self.day} on {self.machine}, with {self.versions}.\n\n{table}\n\n{notes}"
+        notes = "\n".join(_wrapped(f"- {note}", indent="  ") for note in self.notes)
+        measured = _wrapped(f"Measured {self.day} on {self.machine}, with {self.versions}.")
+        return f"{measured}\n\n{table}\n\n{notes}"
 
     def quotes(self) -> str:
         """The part of README.md that is written."""
         told = (f"{name} {self.figure(name).ratio:.2f}" for name in _QUOTED)
-        return (
+        return _wrapped(
             f"Time against the published client's, on the same server in the same run: {', '.join(told)} "
             "([all figures](docs/performance.md))."
         )
@@ -105,6 +109,10 @@ def written(run: Run) -> dict[Path, str]:
     return {path: _between(path.read_text(encoding="utf-8"), part) for path, part in parts.items()}
 
 
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def _between(text: str, part: str) -> str:
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -113,10 +121,10 @@ def _between(text: str, part: str) -> str:
     return f"{before}{begin}\n{part}\n{end}{after}"
 
 
-def compare(now: Run, then: Run) -> Iterator[tuple[str, bool]]:
+def compare(now: Run, then: Run, excused: Collection[str] = ()) -> Iterator[tuple[str, bool]]:
     """Each figure against the committed one, as a share of its floor: it means the same on another machine.
 
-    A line, and whether it is worse by more than `TOLERANCE`.
+    A line, and whether it is worse by more than `TOLERANCE`. `excused`: what cannot be measured here.
     """
     earlier = {figure.name: figure for figure in then.figures}
     for figure in now.figures:
@@ -129,7 +137,8 @@ def compare(now: Run, then: Run) -> Iterator[tuple[str, bool]]:
         word = "worse" if is_worse else "better" if change < 1 / (1 + TOLERANCE) else "as before"
         yield f"{figure.name:<38} {before.distance:>9.2f} -> {figure.distance:>7.2f} times the floor: {word}", is_worse
     for name in earlier:
-        yield f"{name:<38} is not measured any more", True
+        is_excused = name in excused
+        yield f"{name:<38} {'cannot be measured here' if is_excused else 'is not measured any more'}", not is_excused
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,8 @@ beyond what the imports need, against the table's own size.
 
 from __future__ import annotations
 
+import importlib
+import os
 import resource
 import subprocess
 import sys
@@ -18,9 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import futu_si
+from benchmarks.contenders import code_of
+from benchmarks.harness import surroundings
 from opend_si.cache.store import Store
-from opend_si.cache.versions import NEVER, Seal, Version, Versions
-from opend_si.pages import Content, PageKey
+from opend_si.cache.versions import Versions
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -28,11 +32,15 @@ ROWS = 700
 # So many different histories; the rest are these with other numbers in every row.
 _DIFFERENT = 50
 _ROUNDS = 5
+# Seconds after which there is no further round.
+_ENOUGH = 10.0
 
 
 def main(symbols: int = 5000) -> int:
     """Print the figures."""
-    told = measure(symbols, ("arrow", "export", "panel", "parquet"))
+    with surroundings() as environ:
+        os.environ.update(environ)
+        told = measure(symbols, ("arrow", "export", "panel", "parquet"))
     rows, table_bytes = told["arrow"]["rows"], told["arrow"]["bytes"]
     print(
         f"{symbols} symbols, {rows:,.0f} rows, {table_bytes / 1e6:.0f} MB as an Arrow table, Python {sys.version.split()[0]}"
@@ -60,41 +68,27 @@ def measure(symbols: int, names: Sequence[str]) -> dict[str, dict[str, float]]:
 
 
 def make(cache: Path, symbols: int) -> None:
-    """Record so many symbols, as a sync would have."""
-    names = [f"HK.{90000 + number:05d}" for number in range(_DIFFERENT)]
-    simulator = Simulator(Universe(symbols=names, most_rows=ROWS))
-    histories = [_pages(simulator, name) for name in names]
-    at, seq = 1_760_000_000_000, 0
+    """Record so many symbols: some are synced, the others are those under other names. No limit is to be kept."""
+    different = [code_of(number) for number in range(min(_DIFFERENT, symbols))]
+    protocol = SHORT_INTEREST.proto_id
+    with tempfile.TemporaryDirectory() as folder:
+        synced = Path(folder, "pages.sqlite3")
+        with (
+            Simulator(Universe(symbols=different, most_rows=ROWS)) as opend,
+            futu_si.Client(opend.host, opend.port, cache=synced) as client,
+        ):
+            if not (report := client.sync(different)).ok:
+                raise RuntimeError(report)
+        with closing(Store(synced, may_write=False)) as store:
+            clock, records = store.clock(), [store.symbol(protocol, name) for name in different]
     with closing(Store(cache)) as store:
         store.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
         for number in range(symbols):
-            rows = []
-            for page in histories[number % _DIFFERENT]:
-                at, seq = at + 1000, seq + 1
-                moved = page._replace(
-                    symbol=f"HK.{number:05d}",
-                    version=1,
-                    first_seq=seq,
-                    fetched_at=at,
-                    checked_seq=seq,
-                    checked_at=at,
-                    body=_renumbered(page.body, number),
-                )
-                rows.append(moved.signed())
-            store.add(Versions(tuple(rows), seal=Seal(seq, at, 0, 1, b"", "")))
-
-
-def _pages(simulator: Simulator, name: str) -> list[Version]:
-    pages, after, next_key = [], 0, None
-    while True:
-        key = PageKey.check(SHORT_INTEREST, name, next_key, SHORT_INTEREST.page_size.maximum)
-        body = bytes(simulator.answer(SHORT_INTEREST.proto_id, key.request()).SerializeToString())
-        content = Content.read(key, body)
-        pages.append(Version.reply(key, body, NEVER, after=after))
-        next_key = content.next
-        if next_key is None:
-            return pages
-        after = content.rows(key.table)[-1].at
+            record = records[number % _DIFFERENT]
+            rows = (
+                row._replace(symbol=code_of(number), body=_renumbered(row.body, number)).signed() for row in record.rows
+            )
+            store.add(Versions(tuple(rows), seal=record.seal), clock=clock)
 
 
 def _renumbered(body: bytes, number: int) -> bytes:
@@ -118,8 +112,7 @@ def _one(name: str, cache: Path, data: Path) -> None:
     import pandas as pd
     import pyarrow as pa
 
-    import futu_si
-
+    parquet = data / "market=HK" / f"{SHORT_INTEREST.name}.parquet"
     with futu_si.Client(cache=cache, mode="offline") as client:
 
         def work() -> Any:
@@ -131,18 +124,21 @@ def _one(name: str, cache: Path, data: Path) -> None:
                 case "loop":
                     return pd.concat([client.history(code) for code in codes], keys=codes, names=["symbol"])
                 case "parquet":
-                    return pd.read_parquet(data / "market=HK" / f"{SHORT_INTEREST.name}.parquet")
+                    return pd.read_parquet(parquet)
+                case "duckdb":
+                    return importlib.import_module("duckdb").read_parquet(str(parquet)).df()
             return client.export(data)
 
-        client.panel(["HK.00000"])  # imports are not what is measured
+        client.panel([code_of(0)])  # imports are not what is measured
         with closing(Store(cache, may_write=False)) as store:
             codes = store.symbols(SHORT_INTEREST.proto_id, "HK")
-        before, times = _peak(), []
-        for round_ in range(_ROUNDS):
+        before = _peak()
+        times: list[float] = []
+        while len(times) < _ROUNDS and sum(times) < _ENOUGH:
             begun = time.perf_counter()
             result = work()
             times.append(time.perf_counter() - begun)
-            if round_ == 0:
+            if len(times) == 1:
                 peak = _peak() - before
             shape = (result.num_rows, result.nbytes) if isinstance(result, pa.Table) else (len(result), 0)
             del result

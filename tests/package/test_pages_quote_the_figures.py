@@ -68,3 +68,17 @@ def test_a_table_has_one_line_a_figure() -> None:
     assert line.split() == ["a", "case", "200", "ms", "50", "ms", "0.250", "20", "ms", "2.500"]
     assert len(line) == len(head)
     assert list(table([Figure("none", "", None, 0.0, None)]))[1].split() == ["none", "0"]
+
+
+def test_what_cannot_be_measured_here_is_no_loss(run: Run) -> None:
+    name = run.figures[0].name
+    told = dict(compare(replace(run, figures=run.figures[1:]), run, [name]))
+    assert told[f"{name:<38} cannot be measured here"] is False
+    assert not any(told.values())
+
+
+def test_a_figure_of_no_earlier_run_is_no_loss(run: Run) -> None:
+    new = Figure("of a later release", "ms", None, 2.0, 1.0)
+    told = list(compare(replace(run, figures=[*run.figures, new]), run))
+    assert told[-1] == (f"{new.name:<38} {'not to be compared':>24}", False)
+    assert not any(is_worse for _, is_worse in told)
