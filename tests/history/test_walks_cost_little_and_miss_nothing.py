@@ -689,6 +689,7 @@ def test_bypass_records_nothing_and_looks_back_on_nothing(
     assert spent(opend) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*its rows are made up")
 def test_with_opend_gone_the_record_answers_with_its_age_and_a_refresh_does_not(
     ask: Open, face: ModuleType, opend: Simulator
 ) -> None:
