@@ -18,9 +18,7 @@ from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
-from opend_si.client.fetcher import Fetcher
-from opend_si.client.freshness import Freshness, age_of
-from opend_si.client.origins import OtherServer, Peer, may_join
+from opend_si.client.fetcher import Fetcher, OtherServer, Peer, may_join
 from opend_si.client.pagewalk import PageWalk, naming
 from opend_si.client.status import Status
 from opend_si.client.steps import Account, Steps
@@ -36,6 +34,7 @@ from opend_si.errors import (
     ShortInterestError,
     warn,
 )
+from opend_si.history.freshness import Freshness, age_of
 from opend_si.history.ledger import Ledger, anything
 from opend_si.history.record import Asked, Record
 from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from opend_si.client.origins import may_join
+from opend_si.client.fetcher import may_join
 from opend_si.client.steps import Steps
 from opend_si.errors import ConnectionFailed, ProtocolError
 from opend_si.history.record import Asked

@@ -3,7 +3,7 @@
 import pytest
 
 from opend_si.cache.versions import Clock, Event
-from opend_si.client.freshness import Freshness
+from opend_si.history.freshness import Freshness
 from opend_si.history.record import Asked
 from opend_si.history.statements import Statement
 from opend_si.settings import Mode
