@@ -1,7 +1,6 @@
-"""The way to OpenD: who answers there, and a request in its slot of the rate budget, sent in time or not at all, and repeated
-where that is right.
+"""The way to OpenD: who answers, and a request in its slot of the rate budget, sent in time or not at all.
 
-From the moment before a slot is reserved to the last byte sent one deadline counts: a process that was stopped in between
+A request is repeated where that is right. From the moment before a slot is reserved to the last byte sent one deadline counts: a process that was stopped in between
 sends nothing late, for its slot may have lapsed meanwhile.
 """
 
