@@ -1,7 +1,7 @@
 """The way to OpenD: who answers, and a request in its slot of the rate budget, sent in time or not at all.
 
-A request is repeated where that is right. From the moment before a slot is reserved to the last byte sent one deadline counts: a process that was stopped in between
-sends nothing late, for its slot may have lapsed meanwhile.
+A request is repeated where that is right. From the moment before a slot is reserved to the last byte sent one deadline
+counts: a process that was stopped in between sends nothing late, for its slot may have lapsed meanwhile.
 """
 
 from __future__ import annotations
