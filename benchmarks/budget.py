@@ -1,7 +1,7 @@
 """`python -m benchmarks.budget`: many processes at OpenD's strict limit, counted at the simulator's server.
 
-First 12 processes of 4 threads want the same cold page; then 8 processes sync symbols that nobody has, over four windows of
-30 seconds. Takes a little over two minutes.
+First 12 processes of 4 threads want the same cold page; then 8 processes sync symbols that nobody has, over four
+windows of 30 seconds. Takes a little over two minutes.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """One contender: a process that makes a call as often as it is told and answers with the seconds each took.
 
 Run by `harness`, which writes `case count` lines to its standard input. `published` is the published client as its
-documentation uses it, `ours` this package, `peers` other caches, `floor` the least that the same answer takes in Python: bare sockets, bare SQLite,
-protobuf's own decoding, one DataFrame.
+documentation uses it, `ours` this package, `peers` other caches, `floor` the least that the same answer takes in
+Python: bare sockets, bare SQLite, protobuf's own decoding, one DataFrame.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def code_of(number: int) -> str:
     return f"HK.{number:05d}"
 
 
-# Symbols of which all is recorded (`panel.make`), and such as nobody has asked for yet: each of those is asked for once.
+# Symbols of which all is recorded (`panel.make`), and such as nobody has asked for yet: each of those is asked for
+# once.
 MANY = tuple(code_of(number) for number in range(1000))
 OTHERS = tuple(code_of(number) for number in range(1001, 1401))
 # How many of them are asked for in turn: few, and more than a client of before remembered.

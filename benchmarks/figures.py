@@ -23,7 +23,10 @@ _QUOTED = ("import", "live page of 50 rows", "recorded history of 713 rows")
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: what was measured, of the published client, of this package, and the least that it takes; small is good."""
+    """One row: what was measured, of the published client, of this package, and the least that it takes.
+
+    Small is good.
+    """
 
     name: str
     unit: str

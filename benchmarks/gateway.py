@@ -1,8 +1,8 @@
 """`python -m benchmarks.gateway`: what a gateway costs and what it saves, against the same server in the same run.
 
 The gateways are processes of their own (`futu-si gateway`), whose processor time, memory and descriptors are read from
-/proc: it runs on Linux. The servers and the raw clients are in this process; one case has a published client, in its own.
-Each line says what was reached and what it must not exceed; the exit code is 1 if one does.
+/proc: it runs on Linux. The servers and the raw clients are in this process; one case has a published client, in its
+own. Each line says what was reached and what it must not exceed; the exit code is 1 if one does.
 """
 
 from __future__ import annotations

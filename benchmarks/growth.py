@@ -1,8 +1,10 @@
-"""`python -m benchmarks.growth [SYNCS]`: a record that was synced weekly for years, against a fresh one of the same rows.
+"""`python -m benchmarks.growth [SYNCS]`.
 
-Each week the symbol has a new row and is synced once: so the record has a superseded reply a week. *Plain* syncs meet no
-revisions; the others meet one every ten weeks. A client that syncs the same symbol at the end has the same history in its
-first replies. What stands in the column of the floor is of that fresh record.
+A record that was synced weekly for years, against a fresh one of the same rows.
+
+Each week the symbol has a new row and is synced once: so the record has a superseded reply a week. *Plain* syncs meet
+no revisions; the others meet one every ten weeks. A client that syncs the same symbol at the end has the same history
+in its first replies. What stands in the column of the floor is of that fresh record.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Many symbols in one record: histories in turn, a sync with nothing to ask for, the screen and the sums of the record."""
+"""Many symbols in one record.
+
+Histories in turn, a sync with nothing to ask for, the screen and the sums of the record.
+"""
 
 from __future__ import annotations
 

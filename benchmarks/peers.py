@@ -1,7 +1,9 @@
-"""Caches that people put in front of a call by hand, and readers of Parquet, where they are installed: none is needed here.
+"""Caches that people put in front of a call by hand, and readers of Parquet, where they are installed.
 
-A page of 50 rows from each cache, as a DataFrame, in turns with a recorded page of this package. What stands in the column
-of the floor is the peer's.
+None is needed here.
+
+A page of 50 rows from each cache, as a DataFrame, in turns with a recorded page of this package. What stands in the
+column of the floor is the peer's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`python -m benchmarks.websocket`: what the WebSocket port costs.
 
-2,000 pages of 50 rows asked for at once over one WebSocket, by a bare client and, where Node and the npm registry are, by
-npm's futu-api; the same over TCP. Then a client that does not read a flood of pushes (Linux). The simulator is a process
-of its own.
+2,000 pages of 50 rows asked for at once over one WebSocket, by a bare client and, where Node and the npm registry are,
+by npm's futu-api; the same over TCP. Then a client that does not read a flood of pushes (Linux). The simulator is a
+process of its own.
 """
 
 import asyncio

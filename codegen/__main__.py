@@ -7,8 +7,8 @@ python -m codegen --protos DIR           copy the protos that are needed from DI
 python -m codegen --protos DIR --accept  also if something that is in use is taken away or retyped
 
 DIR is a folder of .proto files, such as futu/common/pb or moomoo/common/pb in site-packages.
-Exit code 0: the tree is (now) as rendered, nothing would change; 1: it is not, something would, or an input is wrong (the
-error is on stderr and nothing was changed); 2: the command line is wrong.
+Exit code 0: the tree is (now) as rendered, nothing would change; 1: it is not, something would, or an input is wrong
+(the error is on stderr and nothing was changed); 2: the command line is wrong.
 """
 
 import argparse
@@ -94,7 +94,8 @@ class Source:
         own = read_protos_of(self.own)
         names = [file.name for file in after.file if self.is_foreign and file.name not in self.lent]
         copied = {name: (self.folder / name).read_bytes() for name in names}
-        # What the manifest knows can be had again, but for what is lent; a file that it does not know is somebody's work.
+        # What the manifest knows can be had again, but for what is lent; a file that it does not know is somebody's
+        # work.
         gone = manifest.keys() - self.lent.keys() if self.is_foreign else set()
         kept = {name: data for name, data in own.items() if name not in gone and name not in copied}
         entries = [*follow(manifest, kept), *(trace(manifest, self.folder, copied) if copied else ())]

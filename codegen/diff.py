@@ -3,9 +3,9 @@
 What lives here: finding the changes between two descriptor sets, putting them in words, and saying which of them take
 away something that is in use. Comments are not compared here; they change documentation and nothing else.
 
-Wire-compatible means: bytes that were written with the one protos can be read with the other, and what both know has the
-same value. In use is what a call that is made here has on the wire: all that Request and Response of the session's and of
-the bound protos lead to.
+Wire-compatible means: bytes that were written with the one protos can be read with the other, and what both know has
+the same value. In use is what a call that is made here has on the wire: all that Request and Response of the session's
+and of the bound protos lead to.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,8 @@ from codegen.columns import column_name, no_column
 from codegen.model import module_name
 
 _F = FieldDescriptorProto
-# Enums whose numbers travel as plain integers, so that no field leads to them, but which the engine or markets.toml names.
+# Enums whose numbers travel as plain integers, so that no field leads to them, but which the engine or markets.toml
+# names.
 NAMED_ENUMS = ("Common.RetType", "Common.PacketEncAlgo", "Common.ProgramStatusType", "Qot_Common.QotMarket")
 # Types that are read from each other's bytes: https://protobuf.dev/programming-guides/proto2/#updating
 _ALIKE = (

@@ -1,8 +1,8 @@
 """Where the protos of codegen/protos come from: the manifest that stands beside them.
 
 `python -m codegen --protos DIR` copies protos and writes down, for each, the distribution that its folder was installed
-by and its SHA-256. Without `--protos` the manifest follows the files: one that was changed by hand no longer claims to be
-a distribution's. Nothing of the machine gets in: a folder that no distribution installed is "a local folder".
+by and its SHA-256. Without `--protos` the manifest follows the files: one that was changed by hand no longer claims to
+be a distribution's. Nothing of the machine gets in: a folder that no distribution installed is "a local folder".
 """
 
 import base64

@@ -1,16 +1,16 @@
 """Business days, the days that rows speak of, and the day by whose end a row is public. Pure: rules and a table.
 
-A row's date is the day that it speaks of. Nobody knew the row on that day; `published_by` says by when the exchange's rule
-has made it public. It is a bound by rule, not an observation.
+A row's date is the day that it speaks of. Nobody knew the row on that day; `published_by` says by when the exchange's
+rule has made it public. It is a bound by rule, not an observation.
 
-A business day of a market is a weekday that is no regular holiday of its exchange. Half trading days are business days. So
-are the days on which the exchange was closed ad hoc (a typhoon, a day of mourning): the rules do not move for them.
+A business day of a market is a weekday that is no regular holiday of its exchange. Half trading days are business days.
+So are the days on which the exchange was closed ad hoc (a typhoon, a day of mourning): the rules do not move for them.
 
 - US holidays are computed, for every year: the New York Stock Exchange's, https://www.nyse.com/markets/hours-calendars.
   New Year's Day is not moved to a Friday. Columbus Day and Veterans Day are business days.
-- HK holidays are a table, rendered from codegen/calendars/HK.toml, since they follow the moon and the Government's gazette.
-  In the years that it lacks, no holiday is known, and a row counts as public three weekdays later: at most three
-  holidays can fall into the wait. So the bound is never too early there, and at most three business days late.
+- HK holidays are a table, rendered from codegen/calendars/HK.toml, since they follow the moon and the Government's
+  gazette. In the years that it lacks, no holiday is known, and a row counts as public three weekdays later: at most
+  three holidays can fall into the wait. So the bound is never too early there, and at most three business days late.
 
 Rows speak of these days, each moved back to a business day if it is none:
 
@@ -21,14 +21,15 @@ Rows speak of these days, each moved back to a business day if it is none:
 
 They are public by the end, in the market's own time zone, of the business day that follows after so many others:
 
-- semimonthly: the 7th, in the evening of New York (FINRA's schedule of publication; right on all dates of 2007 to 2027 that
-  are known)
-- weekly: the 5th, in the daytime of Hong Kong (the Securities and Futures Commission publishes one week later; for weeks
-  with holidays no date is known, and the 5th business day is the later reading)
+- semimonthly: the 7th, in the evening of New York (FINRA's schedule of publication; right on all dates of 2007 to 2027
+  that are known)
+- weekly: the 5th, in the daytime of Hong Kong (the Securities and Futures Commission publishes one week later; for
+  weeks with holidays no date is known, and the 5th business day is the later reading)
 - daily: the next, though both exchanges mean to publish in the evening of the day itself
 
-What the rule does not cover: an exchange that is late; the time that the broker takes until OpenD has the row; values that
-were revised later; holidays and rules that are yet to be made; US rows of before September 2007, when there was one a month.
+What the rule does not cover: an exchange that is late; the time that the broker takes until OpenD has the row; values
+that were revised later; holidays and rules that are yet to be made; US rows of before September 2007, when there was
+one a month.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ _WEEK: Final = timedelta(days=7)
 _MONDAY, _THURSDAY, _FRIDAY = 0, 3, 4
 # Business days between a row's date and its publication.
 _DELAY: Final[dict[Schedule, int]] = {"daily": 1, "weekly": 5, "semimonthly": 7}
-# The most holidays of a market with a table between a row's date and its publication: the new year's three days, or Good
-# Friday, Easter Monday and Ching Ming.
+# The most holidays of a market with a table between a row's date and its publication: the new year's three days, or
+# Good Friday, Easter Monday and Ching Ming.
 _MOST_HOLIDAYS: Final = 3
 
 
@@ -159,8 +160,8 @@ def _ends_period(schedule: Schedule, day: date) -> bool:
 def publication(table: Table, day: date) -> tuple[date, date]:
     """The first and the last day on which a row of `day` can become public by the rule.
 
-    They are the same wherever the market's holidays are known. A day that the schedule does not have is counted from as it
-    is; one that is no business day counts like the business day before it.
+    They are the same wherever the market's holidays are known. A day that the schedule does not have is counted from as
+    it is; one that is no business day counts like the business day before it.
 
     Raises:
         OverflowError: Python's calendar ends before.

@@ -71,7 +71,10 @@ def read_day(name: str, value: object, market: Market) -> date:
 
 
 def read_moment(name: str, value: object, market: Market) -> datetime:
-    """The moment that `value` names: a day and a text to the second mean their ends, a time without a zone is the market's."""
+    """The moment that `value` names.
+
+    A day and a text to the second mean their ends, a time without a zone is the market's.
+    """
     found = _read(name, value)
     if isinstance(value, str) and isinstance(found, datetime) and _TO_THE_SECOND.search(value):
         found = found.replace(microsecond=999_000)  # moments are printed to the second, and may be given back
@@ -99,8 +102,8 @@ def read_milliseconds(name: str, value: object, market: Market) -> int:
 class AsOf:
     """A point in time to look back from. None for `when`: now.
 
-    `by` is `record`: what had been recorded by then; or `publication`: what was public by then, by the exchange's rule, with
-    the values that are recorded now.
+    `by` is `record`: what had been recorded by then; or `publication`: what was public by then, by the exchange's rule,
+    with the values that are recorded now.
     """
 
     when: When | None = None
@@ -159,7 +162,10 @@ def read_since(name: str, value: object) -> int:
 
 
 def read_as_of(value: object, market: Market) -> int:
-    """The moment to look back from. One in the future is now, with a warning: the same question would have another answer then."""
+    """The moment to look back from.
+
+    One in the future is now, with a warning: the same question would have another answer then.
+    """
     found, present = read_milliseconds("as_of", value, market), now()
     given = _read("as_of", value)
     if not isinstance(given, datetime):

@@ -1,8 +1,8 @@
 """Files that users name: how a path is read, and how an output is written. Every path and every output goes this way.
 
 1. A path may begin with `~` and may be relative.
-2. An output is there whole or not at all: it is written beside its place, then put there. Readers find the old file or the
-   new one.
+2. An output is there whole or not at all: it is written beside its place, then put there. Readers find the old file or
+   the new one.
 3. What stands there keeps what it is. A link is followed, a file keeps its mode, and what is no file (a device, a pipe,
    /dev/stdout) is written to.
 4. What a killed process left half-written is removed by the next output to the same folder.
@@ -138,13 +138,19 @@ def _is_no_file(path: Path) -> bool:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """What is no file, open to write to. Of what this process has open already: as it is, at the place it has reached."""
+    """What is no file, open to write to.
+
+    Of what this process has open already: as it is, at the place it has reached.
+    """
     number = _descriptor(path)
     return path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
 
 
 def _descriptor(path: Path) -> int | None:
-    """The number that a name such as /dev/stdout stands for, links followed one by one: systems look right through it."""
+    """The number that a name such as /dev/stdout stands for, links followed one by one.
+
+    Systems look right through it.
+    """
     path = path.absolute()
     for _ in range(40):  # as many links as systems follow
         if found := _OPENED.fullmatch(os.path.normpath(path)):
@@ -184,7 +190,7 @@ def _put_first(half: Path, target: Path) -> None:
             raise
 
 
-# Half-written outputs ----------------------------------------------------------------------------------------------------
+# Half-written outputs -------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 A forked child has one thread, the one that forked. Three things need care:
 
-- A lock that another thread held at the fork is never given back in the child. `new_lock` makes locks that are free there.
+- A lock that another thread held at the fork is never given back in the child. `new_lock` makes locks that are free
+  there.
 - Sockets and SQLite's connections belong to the parent. `leave_in_child` registers what has to let go of them.
 - SQLite's own notes of its locks are copied, and nobody undoes them. `new_lock_for_files` makes locks that no thread
   holds while a fork is made: the fork waits for them.
@@ -10,10 +11,10 @@ A forked child has one thread, the one that forked. Three things need care:
 All of it is done before `os.fork` returns, so that no thread of the child can come between. Everything is registered
 weakly: what is no longer used is forgotten.
 
-Interrupts: a lock is taken and given back by `with` alone, on the lock itself. Its `__enter__` and `__exit__` are C, and
-Python handles signals between two of its own instructions, never inside them: either the lock is held and the `with` has
-noted it, or neither. An `__enter__` in Python, or `acquire()` before `try`, has a gap in which Ctrl-C leaves the lock
-held for ever.
+Interrupts: a lock is taken and given back by `with` alone, on the lock itself. Its `__enter__` and `__exit__` are C,
+and Python handles signals between two of its own instructions, never inside them: either the lock is held and the
+`with` has noted it, or neither. An `__enter__` in Python, or `acquire()` before `try`, has a gap in which Ctrl-C leaves
+the lock held for ever.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ else:
 END = "-1"
 # Longest cursor accepted, in characters.
 MAX_CURSOR_LENGTH = 256
-# OpenD's cursors are timestamps or offsets. Should a server give others, those that came are taken back: the last so many.
+# OpenD's cursors are timestamps or offsets. Should a server give others, those that came are taken back: the last so
+# many.
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _MAX_GIVEN = 4096
 _given: dict[str, None] = {}
@@ -209,7 +210,10 @@ class Content:
         return tuple(map(Row, times, zip(*columns, strict=True)))
 
     def frame(self, market: str) -> pd.DataFrame:
-        """The rows of one market, a new frame each time: the first is built and given away, the second kept and copied."""
+        """The rows of one market, a new frame each time.
+
+        The first is built and given away, the second kept and copied.
+        """
         frame = self._frames.get(market)
         if frame is not None:
             return copy_frame(frame)

@@ -29,7 +29,8 @@ _LONGEST_AGE = 3.2e10
 _DER, _LONG = "MII", 200
 # What the files are called, unless the user names another page cache.
 PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
-# Seconds below which a timeout can only be a mistake, such as one in other units: nothing is answered in so short a time.
+# Seconds below which a timeout can only be a mistake, such as one in other units: nothing is answered in so short a
+# time.
 MIN_TIMEOUT = 0.001
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
@@ -116,8 +117,8 @@ class Settings:
         mode: How the page cache is used (`OPEND_SI_MODE`).
         cache: The page cache's file (`OPEND_SI_CACHE`, else in the folder `OPEND_SI_HOME`).
         budget: The rate budget's file, always in the folder `OPEND_SI_HOME`: all caches share it.
-        max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever; `publication`: until the
-            market's publication rule says that a new row can exist.
+        max_age: Seconds for which a recorded page is fresh (`OPEND_SI_MAX_AGE`); None for ever; `publication`: until
+            the market's publication rule says that a new row can exist.
         rate: The limit to keep (`OPEND_SI_RATE`); None for none, NOT_GIVEN for each call's own.
         on_wait: Called with the seconds that are left while the rate budget makes a call wait.
 
@@ -155,7 +156,8 @@ class Settings:
         """Settings from arguments (None: not given), the environment and the defaults."""
         env = os.environ if environ is None else environ
         chosen = _pick(env, "mode", mode, "OPEND_SI_MODE", Mode.parse, lambda: Mode.ONLINE)
-        # What a mode does not use is not looked up for it: a variable that is wrong, or meant for something else, is no error.
+        # What a mode does not use is not looked up for it: a variable that is wrong, or meant for something else, is no
+        # error.
         of_opend = env if chosen is not Mode.OFFLINE else {}
         of_age = env if chosen is Mode.ONLINE else {}
         address = _address(of_opend) if host is None and port is None else None
@@ -284,7 +286,10 @@ def _port(name: str, value: object) -> int:
 
 
 def _address(env: Mapping[str, str]) -> tuple[str, int] | None:
-    """The address that a container platform puts into OPEND_PORT for a service called opend; OPEND_HOST goes before it."""
+    """The address that a container platform puts into OPEND_PORT for a service called opend.
+
+    OPEND_HOST goes before it.
+    """
     return None if env.get("OPEND_HOST", "").strip() else _read_link(env.get("OPEND_PORT", "").strip())
 
 

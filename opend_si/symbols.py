@@ -18,7 +18,8 @@ from opend_si_schema.definitions import Call, Market
 # Longest code accepted; the longest of the broker's equity codes have under 12 characters.
 MAX_CODE_LENGTH = 32
 _HK_DIGITS = 5
-# What a market's codes look like, and how that is said. A ticker of letters has its class behind a point: BRK.B, BAC.PRL.
+# What a market's codes look like, and how that is said. A ticker of letters has its class behind a point: BRK.B,
+# BAC.PRL.
 _SHAPES = {
     "HK": (re.compile(r"\d{5}"), "HK codes have five digits"),
     "US": (

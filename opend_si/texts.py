@@ -1,4 +1,7 @@
-"""Texts from outside on their way to people: one line, nothing that a terminal obeys, nothing that a spreadsheet runs."""
+"""Texts from outside on their way to people.
+
+One line, nothing that a terminal obeys, nothing that a spreadsheet runs.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from hypothesis import settings
 from opend_si.simulator import Simulator
 from tests.processes import COMMANDS, Run, need, run_console
 
-# How long an example takes depends on what else the machine does. What failed is printed, not kept: the tree may be read-only.
+# How long an example takes depends on what else the machine does. What failed is printed, not kept: the tree may be
+# read-only.
 settings.register_profile("shared machine", deadline=None, database=None, print_blob=True)
 settings.load_profile("shared machine")
 

@@ -1,4 +1,7 @@
-"""The house: which room may import which. The table is the map in `opend_si/__init__.py`; an arrow that is not in it fails."""
+"""The house: which room may import which.
+
+The table is the map in `opend_si/__init__.py`; an arrow that is not in it fails.
+"""
 
 import ast
 import re

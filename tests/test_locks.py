@@ -1,7 +1,7 @@
 """Locks: taken and given back by `with` on the lock itself, and made where the fork rule knows them.
 
-Whatever else takes a lock has a gap in which Ctrl-C leaves it held: `acquire` before `try`, an `__enter__` in Python, and
-the standard library's classes that are made of those.
+Whatever else takes a lock has a gap in which Ctrl-C leaves it held: `acquire` before `try`, an `__enter__` in Python,
+and the standard library's classes that are made of those.
 """
 
 import ast

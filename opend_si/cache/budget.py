@@ -97,7 +97,8 @@ class _Moment(NamedTuple):
         by_mono = free_at - self.mono if taken_at <= self.mono else 0.0  # it began anew with the machine, or is another
         if abs((wall - taken_at) - (self.wall - self.mono)) <= _DRIFT:
             return max(by_mono, 0.0)
-        # Another clock, or a wall clock that was set. One that shows it far in the future was set back: it tells nothing.
+        # Another clock, or a wall clock that was set. One that shows it far in the future was set back: it tells
+        # nothing.
         by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else 0.0
         return max(by_mono, by_wall, 0.0)
 
@@ -125,7 +126,7 @@ class Budget:
         self._database = Database(path, LAYOUT)
 
     def reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
-        """Take a slot for a request that lasts `timeout` seconds at most, or say after how many seconds to try again."""
+        """Take a slot for a request that lasts `timeout` seconds at most, or say how many seconds to wait."""
         try:
             return self._reserve(bucket, rate, timeout)
         except CacheCorrupt:
@@ -191,7 +192,10 @@ class Budget:
         self._database.write(lambda connection: connection.execute("DELETE FROM slot WHERE id = ?", (slot.id,)))
 
     def exhaust(self, bucket: str, rate: Rate) -> None:
-        """OpenD says that the limit is used up, by other programs too: nothing is free before a full window has passed."""
+        """OpenD says that the limit is used up, by other programs too.
+
+        Nothing is free before a full window has passed.
+        """
 
         def take_all(connection: sqlite3.Connection) -> None:
             now = _Moment.now()

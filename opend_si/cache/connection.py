@@ -64,7 +64,10 @@ class Connection(sqlite3.Connection):
         return self._cursor().executemany(*arguments)
 
     def stop_reading(self) -> None:
-        """End every statement. A cursor that was not read to its end holds the file, and a traceback can hold the cursor."""
+        """End every statement.
+
+        A cursor that was not read to its end holds the file, and a traceback can hold the cursor.
+        """
         for known in tuple(self._cursors):
             if (cursor := known()) is not None:
                 cursor.close()

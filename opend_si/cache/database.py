@@ -365,7 +365,10 @@ class Database:
         return copy
 
     def _check(self, connection: sqlite3.Connection) -> bool:
-        """Refuse what is not ours or from the future; bring what is old up to date. False: it is old, and may not be written."""
+        """Refuse what is not ours or from the future; bring what is old up to date.
+
+        False: it is old, and may not be written.
+        """
         with connection:
             connection.execute(_BEGIN)  # one state of the file: another process may be making it at this moment
             version = self._version(connection)

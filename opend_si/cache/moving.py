@@ -43,7 +43,9 @@ def read_whole(records: Store, protocol: int, symbol: str) -> Whole:
 
 
 def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Callable[[int], Whole]) -> bool:
-    """Put a symbol in the place of what is recorded of it; False: that is not what it was, by its seal, and nothing is done.
+    """Put a symbol in the place of what is recorded of it; False.
+
+    That is not what it was, by its seal, and nothing is done.
 
     `moved` gives it with its events numbered from behind an event of this record on.
     """

@@ -133,8 +133,8 @@ class Ruling(NamedTuple):
     summary: str = ""
 
 
-# Gives the ruling on a reply. It is given what is recorded of the symbol, None where that is what the caller knows of; the
-# event; and the number that a new version would have.
+# Gives the ruling on a reply. It is given what is recorded of the symbol, None where that is what the caller knows of;
+# the event; and the number that a new version would have.
 Judge: TypeAlias = Callable[[Versions | None, Event, int], Ruling]
 
 
@@ -147,7 +147,10 @@ class Kept:
 
 
 class Store:
-    """The pages of one file. Every method can raise `CacheError`; what that means for a caller is the guard's to say."""
+    """The pages of one file.
+
+    Every method can raise `CacheError`; what that means for a caller is the guard's to say.
+    """
 
     def __init__(self, path: Path, *, may_write: bool = True) -> None:
         self.database = Database(path, LAYOUT, may_write=may_write)
@@ -203,7 +206,7 @@ class Store:
         return self._read_at_once(read, "")
 
     def glance(self, identity: tuple[int, str, str, int]) -> tuple[Seal, Version] | None:
-        """The newest version of a page and its symbol's seal, if that fits what is there, without the other pages' bodies."""
+        """The newest version of a page and its symbol's seal, if that fits what is there. No other page is read."""
 
         def read(connection: sqlite3.Connection) -> tuple[Seal, Version] | None:
             seal, is_sealed = _read_seal(connection, *identity[:2])
@@ -391,7 +394,7 @@ def _update(connection: sqlite3.Connection, row: Version) -> None:
     connection.execute(_UPDATE, (*changed, row.void_at, row.sent, row.checksum, *row.identity, row.version))
 
 
-# Symbols ---------------------------------------------------------------------------------------------------------------
+# Symbols --------------------------------------------------------------------------------------------------------------
 
 
 def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequence[str]) -> list[Versions]:
@@ -447,7 +450,7 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
     return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
 
 
-# The sequence ----------------------------------------------------------------------------------------------------------
+# The sequence ---------------------------------------------------------------------------------------------------------
 
 
 def _read_clock(connection: sqlite3.Connection) -> Clock:

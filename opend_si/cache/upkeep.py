@@ -130,8 +130,8 @@ def verify(path: Path) -> Iterator[str]:
 def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: bool = False) -> int:
     """Write the pages of some symbols (none given: of all), every version, to a new page cache; gives how many.
 
-    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out. It is made to
-    be handed on: others of the machine may read it, as far as the umask lets them.
+    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out. It is made
+    to be handed on: others of the machine may read it, as far as the umask lets them.
 
     Raises:
         InvalidArgument: `target` exists and is not to be replaced, or is the page cache itself, or a code is no symbol.

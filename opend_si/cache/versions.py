@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, TypeAlias
 from opend_si.pages import PageKey
 
 DIGEST_BYTES = 16
-# Who sends: an OpenD, a simulator, or a gateway, which does not say what stands behind it; its replies are not recorded.
+# Who sends: an OpenD, a simulator, or a gateway, which does not say what stands behind it; its replies are not
+# recorded.
 OPEND, SIMULATOR, GATEWAY = "opend", "simulator", "gateway"
 
 

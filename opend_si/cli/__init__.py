@@ -29,7 +29,10 @@ def run(command: str, client_class: Callable[..., Any]) -> int:
 
 
 def _fill_standard_streams() -> None:
-    """Where a standard stream was closed (`2>&-`), open nothing in its place: else a file or a link of ours would be there."""
+    """Where a standard stream was closed (`2>&-`), open nothing in its place.
+
+    Else a file or a link of ours would be there.
+    """
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -58,7 +58,8 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
         return exits.INTERRUPTED
     except OSError as error:  # files have their own errors: this is the output's
         if not isinstance(error, BrokenPipeError):
-            # Without a name it is no file's: only the folder we are in can be missing, only the output cannot be written.
+            # Without a name it is no file's: only the folder we are in can be missing, only the output cannot be
+            # written.
             nameless = "the current folder" if isinstance(error, FileNotFoundError) else "the output cannot be written"
             what = f"cannot write {error.filename}" if error.filename else nameless
             note(f"{command}: {what}: {error.strerror or error}")

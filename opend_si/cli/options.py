@@ -54,7 +54,10 @@ class Number(click.FloatRange):
 
 
 def read_max_age(_context: click.Context, _option: click.Parameter, value: str | None) -> float | str | None:
-    """Seconds, or the words for an age, which the settings read: those that are wrong are refused here, with the option's name."""
+    """Seconds, or the words for an age, which the settings read.
+
+    Those that are wrong are refused here, with the option's name.
+    """
     if value is None:
         return None
     age = max_age_text("--max-age", value)
@@ -62,7 +65,10 @@ def read_max_age(_context: click.Context, _option: click.Parameter, value: str |
 
 
 def exclude_others(group: str, context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """A callback (its group filled in): of the options of a group one is given. click would take the last, and not say so."""
+    """A callback (its group filled in).
+
+    Of the options of a group one is given. click would take the last, and not say so.
+    """
     if value not in (None, False):
         before = context.meta.setdefault(f"{__name__}.{group}", option)
         if before is not option:

@@ -1,8 +1,8 @@
 """Rows as a table for people: the date once, thousands marked, missing values as a dash, nothing cut.
 
-A file or a pipe gets one line of headings, and every column. On a terminal the units stand under the headings. Where it is
-too narrow, headings are folded; where that is not enough, the columns that matter least are left out, and a line on stderr
-names them. What is shown is always whole.
+A file or a pipe gets one line of headings, and every column. On a terminal the units stand under the headings. Where it
+is too narrow, headings are folded; where that is not enough, the columns that matter least are left out, and a line on
+stderr names them. What is shown is always whole.
 """
 
 from __future__ import annotations

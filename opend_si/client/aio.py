@@ -137,7 +137,10 @@ class _Turn:
 
 
 async def _advance(steps: Steps[Any], go: Callable[[], Step]) -> _Turn:
-    """Go on to the next step, on a thread. It cannot be interrupted there: a cancelled task waits, and then tells it."""
+    """Go on to the next step, on a thread.
+
+    It cannot be interrupted there: a cancelled task waits, and then tells it.
+    """
     working = asyncio.get_running_loop().run_in_executor(None, _Turn, go)
     cancelled: asyncio.CancelledError | None = None
     while not working.done():

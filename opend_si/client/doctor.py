@@ -1,4 +1,7 @@
-"""Where a client stands, and whether OpenD is there and fit for a call: each step of the way, and what to do where it ends."""
+"""Where a client stands, and whether OpenD is there and fit for a call.
+
+Each step of the way, and what to do where it ends.
+"""
 
 from __future__ import annotations
 

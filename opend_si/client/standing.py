@@ -42,7 +42,10 @@ class Freshness:
         return age is not None and age < self.max_age * 1000
 
     def was_said_after(self, said: Statement) -> bool:
-        """Whether OpenD said it after the question was asked: its request was sent after that, and its reply recorded."""
+        """Whether OpenD said it after the question was asked.
+
+        Its request was sent after that, and its reply recorded.
+        """
         return said.checked_seq > self.asked.seq and said.sent >= self.asked.mono
 
 

@@ -275,7 +275,10 @@ def line_of(report: SymbolReport) -> str:
 
 
 class Patience:
-    """How long a sync waits for an OpenD that was there and is gone, as while it restarts: bounded over the whole sync."""
+    """How long a sync waits for an OpenD that was there and is gone, as while it restarts.
+
+    Bounded over the whole sync.
+    """
 
     def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
         self._left, self._pause = seconds, _FIRST_PAUSE

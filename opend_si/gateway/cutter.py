@@ -45,7 +45,8 @@ class Cutter:
         """Take bytes; yields what passes, and the frames that are taken, in their order.
 
         Raises:
-            ProtocolError: the stream is not one of frames, or a frame to be taken is too long. What stands before passes.
+            ProtocolError: the stream is not one of frames, or a frame to be taken is too long. What stands before
+                passes.
 
         """
         if self._held:

@@ -1,9 +1,9 @@
 """One client of a gateway, and its own link to OpenD.
 
-A link is *attached* while OpenD is there: InitConnect goes to OpenD as it came, and so does everything that is not taken.
-It is *detached* while OpenD is away: the gateway answers InitConnect itself, and what the record cannot answer is refused.
-It never turns from one into the other, because clients subscribe anew only on a new connection: an attached link ends
-with OpenD's, and a detached one ends when OpenD is back. The client then connects again.
+A link is *attached* while OpenD is there: InitConnect goes to OpenD as it came, and so does everything that is not
+taken. It is *detached* while OpenD is away: the gateway answers InitConnect itself, and what the record cannot answer
+is refused. It never turns from one into the other, because clients subscribe anew only on a new connection: an attached
+link ends with OpenD's, and a detached one ends when OpenD is back. The client then connects again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from opend_si_schema.definitions import Call
 # Seconds for a client's InitConnect to come, and for OpenD's reply to it.
 FIRST_SECONDS = 10.0
 GREETING_SECONDS = 3.0
-# Seconds that OpenD has for what it still owes to a client that says no more, and a client for what it still has to take.
+# Seconds that OpenD has for what it still owes to a client that says no more, and a client for what it still has to
+# take.
 LAST_SECONDS = 5.0
 # Seconds until a client of the WebSocket port is refused a page: the npm packages wait 5 s for a reply.
 WEBSOCKET_PATIENCE = 4.0
@@ -148,7 +149,7 @@ class Link:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._writer.drain()
 
-    # What the client sends ---------------------------------------------------------------------------------------------
+    # What the client sends --------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         while data := await self._reader.read(_CHUNK):
@@ -254,7 +255,7 @@ class Link:
         text = policy.NO_STATUS if frame.proto_id == GATEWAY_STATUS else self._trade_refusal
         return self._conversation.reply(frame, write_refusal(common.RetType.FAILED, text))
 
-    # What is answered here ---------------------------------------------------------------------------------------------
+    # What is answered here --------------------------------------------------------------------------------------------
 
     async def _answer(self, frame: Frame, answer: Callable[[Frame], Awaitable[bytes]]) -> None:
         assert self._conversation is not None

@@ -1,10 +1,11 @@
 """Replies that were given lately, for as long as the record has not changed and they are fresh: no thread, no database.
 
-The record is the truth; this only spares looking into it. Whether it has changed is seen from its file: SQLite counts its
-transactions in the file's header, and reading that takes a few microseconds and waits for no lock.
+The record is the truth; this only spares looking into it. Whether it has changed is seen from its file: SQLite counts
+its transactions in the file's header, and reading that takes a few microseconds and waits for no lock.
 
-The file's descriptor is kept until the end: to close any descriptor of a file gives up all locks that this process has on
-it, those of SQLite's in the middle of a transaction too. tests/gateway/test_recent_replies_are_never_old.py fails without.
+The file's descriptor is kept until the end: to close any descriptor of a file gives up all locks that this process has
+on it, those of SQLite's in the middle of a transaction too. tests/gateway/test_recent_replies_are_never_old.py fails
+without.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ class Gateway(Listener):
         host, port: Where it listens; port 0 takes a free one.
         patience: Seconds after which a request for a page is refused; the page is fetched and recorded all the same.
         most_clients: How many clients are served at a time; more are turned away.
-        pass_trade: Whether trade protocols pass: for clients of this machine, and for others if their link is encrypted.
+        pass_trade: Whether trade protocols pass: for clients of this machine, and for others if their link is
+        encrypted.
         websocket: A WebSocket port to be opened beside it; its `refuse` is that of the policy.
         log: Takes lines for the machine's operator.
 
@@ -108,7 +109,7 @@ class Gateway(Listener):
         finally:
             self._links.discard(link)
 
-    # What links find around them ---------------------------------------------------------------------------------------
+    # What links find around them --------------------------------------------------------------------------------------
 
     def log(self, text: str) -> None:
         """Write a line for the operator; the same line again only after a while, and not too many."""
@@ -183,7 +184,7 @@ class Gateway(Listener):
             "seconds": round(time.monotonic() - self._begun),
         }
 
-    # OpenD --------------------------------------------------------------------------------------------------------------
+    # OpenD ------------------------------------------------------------------------------------------------------------
 
     async def _meet(self) -> None:
         """The first look at OpenD: one that is there must let us in."""

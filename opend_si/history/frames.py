@@ -33,7 +33,10 @@ def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | Non
 
 
 def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
-    """One row a value that changed: `date`, `column`, `before`, `after`, `seen_at` (UTC), in the order they were seen."""
+    """One row a value that changed:
+
+    `date`, `column`, `before`, `after`, `seen_at` (UTC), in the order they were seen.
+    """
     import pandas as pd
 
     changed = [

@@ -1,15 +1,15 @@
 """One record joined into another: a colleague's symbols come with every version, moment and value, and nothing is lost.
 
-Two records number their events each by itself, and no clock orders them: where both went on from what they had, nobody can
-say which value is the older one. So a symbol is taken whole or not at all:
+Two records number their events each by itself, and no clock orders them: where both went on from what they had, nobody
+can say which value is the older one. So a symbol is taken whole or not at all:
 
 - It is not recorded here: it is taken.
 - Here is nothing that is not in the other record, and it was asked later there: the other takes its place.
 - There is nothing that is not here: nothing has to be done. So a second import of the same file changes nothing.
 - Otherwise it is left out, and named: what is recorded here stays as it is.
 
-Its events get numbers behind all of this record's, in their own order; a reply came when the other machine's clock said so.
-What its monotonic clock showed means nothing here, and is dropped.
+Its events get numbers behind all of this record's, in their own order; a reply came when the other machine's clock said
+so. What its monotonic clock showed means nothing here, and is dropped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The record in view: of each symbol how much there is, from when, and from whom.
 
-What is noted beside a symbol's seal tells it without a page being read, where all of its history is there. Of the others,
-which are short, the pages are read.
+What is noted beside a symbol's seal tells it without a page being read, where all of its history is there. Of the
+others, which are short, the pages are read.
 """
 
 from __future__ import annotations

@@ -89,10 +89,12 @@ class Record:
         return record
 
     def glance(self, key: PageKey, fit: Fit) -> tuple[Page, str] | None:
-        """A page by itself and its origin, where the seal tells that it answers, and nothing was asked of its symbol before.
+        """A page by itself and its origin, where the seal tells that it answers.
 
-        What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages need
-        not be read. None: they have to be.
+        Nothing was asked of its symbol before.
+
+        What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages
+        need not be read. None: they have to be.
         """
         name = _name(key)
         if self._kept.get(name) is not None or self._glanced.get(name):

@@ -56,8 +56,8 @@ _MULTIPLES = ((1e9, "billion "), (1e6, "million "), (1e3, "thousand "))
 _METADATA: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _PNG_DPI = 200
 # Settings of the user's that hold for a chart too: fonts (a Chinese name may need one), the dots of a screen, and what
-# has nothing to do with looks. All others are matplotlib's own. Styles ask for TeX, for ticks on all sides, for lines as
-# drawn by hand: that would break a chart whose look is said here.
+# has nothing to do with looks. All others are matplotlib's own. Styles ask for TeX, for ticks on all sides, for lines
+# as drawn by hand: that would break a chart whose look is said here.
 _KEPT = (
     "font.",
     "figure.dpi",
@@ -94,8 +94,8 @@ def draw(
     as `history` gives an empty frame for a symbol that was never reported.
 
     The figure shows itself in notebooks (`_repr_png_`), also where pyplot was never imported. Its `axes` are, in this
-    order, short interest, price, and what is below; x values are dates, y values those of the frame. The layout is fixed:
-    after changes of your own, call `figure.set_layout_engine("constrained")`.
+    order, short interest, price, and what is below; x values are dates, y values those of the frame. The layout is
+    fixed: after changes of your own, call `figure.set_layout_engine("constrained")`.
 
     Args:
         frame: What `history` gave.
@@ -105,8 +105,8 @@ def draw(
         end: Last day drawn; None for the frame's last.
         name: The security's name, for the title. OpenD sends none with these rows.
         source: Whose data it is, for the line at the bottom. None: OpenD's, with the name of the call.
-        public: A day. The rows that were not public at its end, by the exchange's rule, are drawn hollow, and the legend
-            says so. None: all alike.
+        public: A day. The rows that were not public at its end, by the exchange's rule, are drawn hollow, and the
+            legend says so. None: all alike.
         size: Width and height in inches.
 
     Raises:

@@ -1,4 +1,7 @@
-"""The record in files that other engines read: a hive-partitioned data set, one file a market. Needs the extra `arrow`."""
+"""The record in files that other engines read: a hive-partitioned data set, one file a market.
+
+Needs the extra `arrow`.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,10 @@ def _encode(table: ArrowTable, file: IO[bytes], kind: Format) -> None:
 
 
 def _harmless(table: ArrowTable) -> ArrowTable:
-    """The table with no text that a spreadsheet would run: such a text is there, if at all, because a server made it up."""
+    """The table with no text that a spreadsheet would run.
+
+    Such a text is there, if at all, because a server made it up.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -133,7 +139,7 @@ def _tell_pandas(table: ArrowTable) -> ArrowTable:
     return table.replace_schema_metadata({**table.schema.metadata, b"pandas": json.dumps(told).encode()})
 
 
-# Where to --------------------------------------------------------------------------------------------------------------
+# Where to -------------------------------------------------------------------------------------------------------------
 
 
 def _open_data_set(to: str | os.PathLike[str]) -> _Put:

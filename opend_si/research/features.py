@@ -1,7 +1,7 @@
 """What a row is against its symbol's own past, and against the other symbols of its date. Pure functions over frames.
 
-No value uses a later row: what is appended to a row is the same whatever comes after it. pandas is imported when a frame
-is given.
+No value uses a later row: what is appended to a row is the same whatever comes after it. pandas is imported when a
+frame is given.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def with_history(frame: pd.DataFrame, column: str | None = None, reports: int | 
 
     Columns appended (one that is already there is computed anew, in its place):
 
-    - `percentile` (`float64`): the row's rank among the symbol's rows up to and including it, in percent of their number.
-      Equal values share the mean of their ranks; the highest value so far has 100.
-    - `z_score` (`float64`): the value less the mean of the `reports` rows before it, over their standard deviation (of a
-      sample). Missing where fewer rows come before, or where they are all equal.
-    - `streak` (`Int64`): for how many rows in a row the value has risen (positive) or fallen (negative); 0 in a symbol's
-      first row and where it did not change.
-    - `since_high` (`Int64`): how many rows ago the highest value so far was; 0 where this row has it. Of equal highs the
-      latest counts.
+    - `percentile` (`float64`): the row's rank among the symbol's rows up to and including it, in percent of their
+      number. Equal values share the mean of their ranks; the highest value so far has 100.
+    - `z_score` (`float64`): the value less the mean of the `reports` rows before it, over their standard deviation (of
+      a sample). Missing where fewer rows come before, or where they are all equal.
+    - `streak` (`Int64`): for how many rows in a row the value has risen (positive) or fallen (negative); 0 in a
+      symbol's first row and where it did not change.
+    - `since_high` (`Int64`): how many rows ago the highest value so far was; 0 where this row has it. Of equal highs
+      the latest counts.
 
     Args:
         frame: What `history` or `panel` gave, or rows picked from it: of one market, each symbol's rows together, their
             dates ascending. Index, `attrs` and other columns are kept; the frame itself is not altered.
         column: The column of numbers to look at. None: the short interest, or what the kind counts instead.
-        reports: How many rows `z_score` looks back, 2 or more. None: about a year of them (24 of the US, 52 of Hong Kong, 250
-            of daily rows).
+        reports: How many rows `z_score` looks back, 2 or more. None: about a year of them (24 of the US, 52 of Hong
+            Kong, 250 of daily rows).
 
     Raises:
         InvalidArgument: The frame is neither, its rows are not in order, or an argument is wrong.
@@ -75,8 +75,9 @@ def with_history(frame: pd.DataFrame, column: str | None = None, reports: int | 
 def rank(panel: pd.DataFrame, column: str | None = None) -> pd.DataFrame:
     """A copy of a `panel`, with each row's rank among the symbols of its date.
 
-    Column appended: `rank_percent` (`float64`), the row's rank among the rows of its date that have a number, in percent of
-    their number. Equal values share the mean of their ranks; the highest has 100. A row without a number has none.
+    Column appended: `rank_percent` (`float64`), the row's rank among the rows of its date that have a number, in
+    percent of their number. Equal values share the mean of their ranks; the highest has 100. A row without a number has
+    none.
 
     Args:
         panel: What `panel` gave, or rows picked from it, of one market. It is not altered.

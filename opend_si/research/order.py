@@ -1,7 +1,7 @@
 """What the functions over frames have in common: how a frame's rows are read, and when they are refused.
 
-Nothing is filled, resampled or sorted: a frame whose rows are not in order is refused, for a value taken backwards or from
-one symbol to the next would be a wrong number that looks right. pandas is imported when a frame is given.
+Nothing is filled, resampled or sorted: a frame whose rows are not in order is refused, for a value taken backwards or
+from one symbol to the next would be a wrong number that looks right. pandas is imported when a frame is given.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from opend_si.research.arrow import ArrowTable, Decoded, Flags, Ints
 
-# Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory. How many
-# pages a symbol has is known from the ones before; so many symbols are read first.
+# Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory.
+# How many pages a symbol has is known from the ones before; so many symbols are read first.
 _PAGES, _FIRST = 3500, 25
 # A moment that is not known, as NumPy and Arrow write it.
 _NOT_KNOWN = -(2**63)
@@ -94,7 +94,10 @@ def _published(table: ArrowTable, day: date) -> ArrowTable:
 
 
 def to_frame(table: ArrowTable) -> pd.DataFrame:
-    """A table of ours as a DataFrame, with the column types of `history`. Takes the table apart: do not use it after."""
+    """A table of ours as a DataFrame, with the column types of `history`.
+
+    Takes the table apart: do not use it after.
+    """
     import pandas as pd
     import pyarrow as pa
 
@@ -123,7 +126,7 @@ def recorded_markets(settings: Settings, call: Call) -> list[str]:
         return sorted(market for market in markets if store.symbols(call.proto_id, market))
 
 
-# Which symbols ---------------------------------------------------------------------------------------------------------
+# Which symbols --------------------------------------------------------------------------------------------------------
 
 
 def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
@@ -165,7 +168,7 @@ def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_neede
     warn(f"{text}, and left out. Bring it up to date with sync.")
 
 
-# Rows ------------------------------------------------------------------------------------------------------------------
+# Rows -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
-"""The regulators' own files, as users download them: the SFC's weekly CSV and FINRA's twice-monthly file. Read, never fetched.
+"""The regulators' own files, as users download them: the SFC's weekly CSV and FINRA's twice-monthly file.
 
-- SFC, `Short_Position_Reporting_Aggregated_Data_YYYYMMDD.csv`: one reporting day, comma, dates as dd/mm/yyyy, stock codes
-  without leading zeros (`700` is HK.00700). A stock may be listed with 0, or not at all: both say the same. Old files have
-  odd cells: `n.a.`, `1,234`, `$ 5`, and `1.18734E+11`, of which six digits survive.
+Read, never fetched.
+
+- SFC, `Short_Position_Reporting_Aggregated_Data_YYYYMMDD.csv`: one reporting day, comma, dates as dd/mm/yyyy, stock
+  codes without leading zeros (`700` is HK.00700). A stock may be listed with 0, or not at all: both say the same. Old
+  files have odd cells: `n.a.`, `1,234`, `$ 5`, and `1.18734E+11`, of which six digits survive.
 - FINRA, `shrtYYYYMMDD.csv`: one settlement day, a vertical bar between its 14 columns, symbols without separators
   (`BRKB` is US.BRK.B).
 
-Source: https://www.sfc.hk and https://www.finra.org, the pages on short position reporting and on equity short interest.
+Source: https://www.sfc.hk and https://www.finra.org, the pages on short position reporting and on equity short
+    interest.
 """
 
 from __future__ import annotations

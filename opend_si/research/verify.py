@@ -55,8 +55,8 @@ class _Compared:
 def verify(settings: Settings, files: Files) -> pd.DataFrame:
     """Each value of the files' rows, and of the recorded rows of their days, of every symbol that is recorded.
 
-    `attrs` say what was not compared: `not_recorded`, how many lines are of symbols that are not recorded; `ambiguous`, the
-    recorded symbols that the regulator writes alike; `odd`, the cells that could not be understood.
+    `attrs` say what was not compared: `not_recorded`, how many lines are of symbols that are not recorded; `ambiguous`,
+    the recorded symbols that the regulator writes alike; `odd`, the cells that could not be understood.
     """
     reports = [read_report(path) for path in _paths(files)]
     compared: list[_Compared] = []
@@ -163,11 +163,14 @@ def _to_frame(compared: list[_Compared], left_out: dict[str, Any]) -> pd.DataFra
     return frame
 
 
-# What needs no file ----------------------------------------------------------------------------------------------------
+# What needs no file ---------------------------------------------------------------------------------------------------
 
 
 def check(settings: Settings, market: str | None) -> pd.DataFrame:
-    """Each recorded value that does not fit the others: `symbol`, `date`, `column`, `recorded`, `expected`, `finding`."""
+    """Each recorded value that does not fit the others:
+
+    `symbol`, `date`, `column`, `recorded`, `expected`, `finding`.
+    """
     import pandas as pd
 
     markets = [market] if market else recorded_markets(settings, SHORT_INTEREST)

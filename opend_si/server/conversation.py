@@ -31,7 +31,8 @@ class Conversation:
     Args:
         greeting: What OpenD says of itself in the reply to InitConnect.
         key: The RSA key that the client has too; None: InitConnect comes unencrypted, and so does all that follows.
-        algorithms: What is spoken after InitConnect. A client that asks for AES_CBC gets FTAES_ECB where that is missing.
+        algorithms: What is spoken after InitConnect. A client that asks for AES_CBC gets FTAES_ECB where that is
+            missing.
 
     Attributes:
         asked_for: The algorithm that InitConnect asked for, a number of `PacketEncAlgo`; None before it came.

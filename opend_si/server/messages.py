@@ -1,8 +1,8 @@
 """Messages of OpenD's WebSocket port: a head and a body. Bytes in, messages out; no socket.
 
 Big-endian. A request begins with `ft-v1.0` and a zero byte, its command u32 and its section u64. A reply begins alike,
-followed by an error i32 and the error's text in 20 bytes. Bodies are protobuf. A command is a frame's protocol id, but for
-two of the port's own; a section is to a message what a serial is to a frame, and a push has section 0.
+followed by an error i32 and the error's text in 20 bytes. Bodies are protobuf. A command is a frame's protocol id, but
+for two of the port's own; a section is to a message what a serial is to a frame, and a push has section 0.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from opend_si_schema import init_web_socket
 INIT_WEBSOCKET, OPEND_GONE = 1, 2
 # Commands below this are the port's own.
 FIRST_PROTOCOL = 100
-# The errors of a head. The published client knows 1 (no reply in time), 2 (OpenD's time-out) and 3; what OpenD sends for a
-# wrong key is not known.
+# The errors of a head. The published client knows 1 (no reply in time), 2 (OpenD's time-out) and 3; what OpenD sends
+# for a wrong key is not known.
 DISCONNECTED, REFUSED = 3, -1
 PUSHED = 0
 # Longest body of a request: they have some hundred bytes.

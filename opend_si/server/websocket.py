@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-# Seconds for a client's handshake and for its first message, for the TCP link to be made, for OpenD's reply to InitConnect, and
-# for what is sent last.
+# Seconds for a client's handshake and for its first message, for the TCP link to be made, for OpenD's reply to
+# InitConnect, and for what is sent last.
 FIRST_SECONDS = 10.0
 DIAL_SECONDS = 3.0
 GREETING_SECONDS = 10.0
@@ -72,12 +72,12 @@ class Bridge:
 
     Args:
         host, port: Where it listens; port 0 takes a free one. Other machines reach it only with `tls`.
-        key: What clients have to know (OpenD's `websocket_key_md5` is its MD5). None: every program of the machine is let
-            in, and no web page.
+        key: What clients have to know (OpenD's `websocket_key_md5` is its MD5). None: every program of the machine is
+            let in, and no web page.
         tls: For `wss://`, see `tls_context`.
         rsa_key: File of the RSA key, where the TCP port has one. It is read for each client and then forgotten.
-        refuse: Why a request does not pass, given its protocol and whether its client is trusted, which one of this machine
-            is and one that gave the key; an empty text where it passes.
+        refuse: Why a request does not pass, given its protocol and whether its client is trusted, which one of this
+            machine is and one that gave the key; an empty text where it passes.
         most_clients: How many clients are let in at a time.
         log: Takes lines for the machine's operator.
 
@@ -259,7 +259,7 @@ class _Crossing:
         passing.result()
         await self._say_farewell()
 
-    # What the client sends ---------------------------------------------------------------------------------------------
+    # What the client sends --------------------------------------------------------------------------------------------
 
     async def _next(self) -> Message:
         """The next message. Texts are passed over, as the published client does."""
@@ -300,7 +300,7 @@ class _Crossing:
             with suppress(OSError):
                 await writer.drain()
 
-    # What OpenD sends --------------------------------------------------------------------------------------------------
+    # What OpenD sends -------------------------------------------------------------------------------------------------
 
     async def _frames(self, reader: asyncio.StreamReader) -> AsyncGenerator[tuple[Frame, bool], None]:
         """OpenD's frames to the end of its link, and whether each is the reply to a request."""
@@ -316,7 +316,10 @@ class _Crossing:
         raise ProtocolError("it ended the link")
 
     async def _pass(self, frames: Frames) -> None:
-        """Pass on what OpenD sends, to the end of its link. While the client takes nothing, nothing is read from OpenD."""
+        """Pass on what OpenD sends, to the end of its link.
+
+        While the client takes nothing, nothing is read from OpenD.
+        """
         try:
             async for frame, is_reply in frames:
                 if not is_reply:
@@ -327,7 +330,10 @@ class _Crossing:
             self._bridge.log(f"OpenD sent the WebSocket port what it should not: {error}")
 
     async def _say_farewell(self) -> None:
-        """OpenD is gone: refuse what it did not answer, say so, and end the link. The published client connects again."""
+        """OpenD is gone: refuse what it did not answer, say so, and end the link.
+
+        The published client connects again.
+        """
         body = write_refusal(common.RetType.DIS_CONNECT, _GONE).SerializeToString()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
@@ -339,7 +345,9 @@ class _Crossing:
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """What a server needs for TLS: its certificate, with those between it and a known one, and its private key, both PEM.
+    """What a server needs for TLS.
+
+    Its certificate, with those between it and a known one, and its private key, both PEM.
 
     Raises:
         InvalidArgument: the files do not give that.

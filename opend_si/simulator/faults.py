@@ -1,4 +1,6 @@
-"""What can go wrong with one reply. A fault is used once; tests queue as many as they need, `chaos` draws them without end.
+"""What can go wrong with one reply.
+
+A fault is used once; tests queue as many as they need, `chaos` draws them without end.
 
 Most spoil what goes over the wire. Some make the reply itself say what no sound OpenD says: rows in the wrong order, a
 cursor that leads in a circle. What no client can see is not here: a value that is wrong, a row that is left out.
@@ -71,7 +73,7 @@ def _notice(serial: int, body: bytes = b"") -> bytes:
     return encode_frame(Frame(NOTIFY, serial, body))
 
 
-# The link ---------------------------------------------------------------------------------------------------------------
+# The link -------------------------------------------------------------------------------------------------------------
 
 
 def cut() -> Fault:
@@ -109,7 +111,7 @@ def flood() -> Fault:
     return Fault(deliver=lambda data: repeat(_notice(_head(data).serial) * _FLOOD))
 
 
-# Frames -----------------------------------------------------------------------------------------------------------------
+# Frames ---------------------------------------------------------------------------------------------------------------
 
 
 def wrong_checksum() -> Fault:
@@ -185,7 +187,7 @@ def push_around() -> Fault:
     return Fault(deliver=deliver)
 
 
-# Bodies -----------------------------------------------------------------------------------------------------------------
+# Bodies ---------------------------------------------------------------------------------------------------------------
 
 
 def undecodable() -> Fault:
@@ -208,7 +210,7 @@ def _with_body(data: bytes, body: bytes) -> bytes:
     return encode_frame(Frame(head.proto_id, head.serial, body))
 
 
-# What the reply says ----------------------------------------------------------------------------------------------------
+# What the reply says --------------------------------------------------------------------------------------------------
 
 
 def refuse(text: str, ret_type: int = -1) -> Fault:

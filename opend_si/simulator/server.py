@@ -88,17 +88,20 @@ class Simulator(Listener):
         universe: What it knows.
         host, port: Where it listens; port 0 takes a free one.
         rate: The limit of each call; None for none.
-        cursor: What a nextKey is: the last row's timestamp, as OpenD sends it for this call, or an offset, as for its siblings.
+        cursor: What a nextKey is: the last row's timestamp, as OpenD sends it for this call, or an offset, as for its
+        siblings.
         version: OpenD's version, major * 100 + minor; calls that are newer are unknown to it.
         latency: Seconds before each reply.
         logged_in: Whether OpenD is logged in to the quote servers.
-        rsa_key: File of the RSA private key; only clients that have it, too, are let in. None: only such as do not encrypt.
-        algorithms: What it encrypts with after InitConnect; to a client that asks for AES_CBC without it there being, it
-            speaks FTAES_ECB.
+        rsa_key: File of the RSA private key; only clients that have it, too, are let in. None: only such as do not
+        encrypt.
+        algorithms: What it encrypts with after InitConnect; to a client that asks for AES_CBC without it there being,
+            it speaks FTAES_ECB.
         websocket: A WebSocket port to be opened beside it.
 
     Attributes:
-        others: What it answers to protocols that it does not know itself, by their ids: a function of the request's body.
+        others: What it answers to protocols that it does not know itself, by their ids: a function of the request's
+            body.
 
     """
 

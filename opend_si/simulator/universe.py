@@ -1,8 +1,8 @@
 """What the simulator knows: the ten HK.00700 rows of the broker's page, and a synthetic market made from a seed.
 
-Synthetic values follow the units of the columns, so a call that is bound later has data at once; prices move together, a
-percentage moves with its shares, and the sample's symbol goes on from the sample. The same seed gives the same market on
-every machine. Publications and revisions are made from outside, as time passes at an exchange.
+Synthetic values follow the units of the columns, so a call that is bound later has data at once; prices move together,
+a percentage moves with its shares, and the sample's symbol goes on from the sample. The same seed gives the same market
+on every machine. Publications and revisions are made from outside, as time passes at an exchange.
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ class Universe:
 
     @cached_property
     def _joints(self) -> tuple[dict[str, float], dict[str, float]]:
-        """By what values of the sample's symbol are multiplied, by column: to end where the sample begins, and to go on from it."""
+        """By what values of the sample's symbol are multiplied, by column.
+
+        To end where the sample begins, and to go on from it.
+        """
         table, (newest, *_, oldest) = _table(SHORT_INTEREST, _SAMPLE_SYMBOL), _sample(SHORT_INTEREST)
         columns = [column for column in table.columns if measures(column)]
 
@@ -170,7 +173,10 @@ class Universe:
 
 @dataclass(frozen=True)
 class _Path:
-    """A smooth way through the years between 0 and 1, with a little noise: a value for every day, whichever comes first."""
+    """A smooth way through the years between 0 and 1, with a little noise.
+
+    A value for every day, whichever comes first.
+    """
 
     key: str
     waves: tuple[tuple[float, float, float], ...]  # weight, days, phase
@@ -226,7 +232,7 @@ def _date(row: Row, table: Table) -> date:
 
 
 def _days_after(table: Table, start: date, end: date | None = None) -> Iterator[date]:
-    """The dates of the table's schedule after `start` (the start itself too when it is a date of a history's beginning)."""
+    """The dates of the table's schedule after `start`; the start itself, too, where a history begins there."""
     day = start + timedelta(days=1)
     while end is None or day < end:
         if is_due(table, day):

@@ -62,8 +62,8 @@ class AsyncioConnection:
     ) -> bytes:
         """Send a request, give the body of its reply. `what` it asks for, in the log's words.
 
-        It has `seconds` for that, the whole timeout if they are not given; `TooLate` if `begin_by` has passed before it is
-        sent, because the event loop was kept busy.
+        It has `seconds` for that, the whole timeout if they are not given; `TooLate` if `begin_by` has passed before it
+        is sent, because the event loop was kept busy.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.

@@ -1,8 +1,8 @@
 """What stands between a body and the wire: nothing, RSA for InitConnect, AES for all that follows it. No I/O.
 
-Both sides hold the same RSA private key. InitConnect goes under its public half in both directions; OpenD's reply brings
-an AES-128 key of this connection alone. A frame's SHA-1 is that of the plain body, so it tells whether a body was
-decrypted with the right key.
+Both sides hold the same RSA private key. InitConnect goes under its public half in both directions; OpenD's reply
+brings an AES-128 key of this connection alone. A frame's SHA-1 is that of the plain body, so it tells whether a body
+was decrypted with the right key.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ class AesCbc(_Aes):
 
 
 class FtAesEcb(_Aes):
-    """FTAES_ECB: zeros up to a whole block, and a plain block behind it whose last byte is the body's length modulo 16."""
+    """FTAES_ECB: zeros up to a whole block.
+
+    A plain block behind it whose last byte is the body's length modulo 16.
+    """
 
     def __init__(self, key: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers import Cipher as Blocks
@@ -152,8 +155,9 @@ class FtAesEcb(_Aes):
 def connection_cipher(asked_for: Algorithm, key: str, iv: str) -> Cipher:
     """What encrypts after InitConnect, by its reply.
 
-    A reply without an iv to a client that asked for AES_CBC comes from an OpenD that speaks FTAES_ECB, its default: without
-    an iv there is no CBC to speak, and the published clients go by it, too. Who asked for FTAES_ECB gets that, iv or not.
+    A reply without an iv to a client that asked for AES_CBC comes from an OpenD that speaks FTAES_ECB, its default:
+    without an iv there is no CBC to speak, and the published clients go by it, too. Who asked for FTAES_ECB gets that,
+    iv or not.
     """
     secret = _sixteen_bytes("AES key", key)
     if asked_for is Algorithm.FTAES_ECB or not iv:

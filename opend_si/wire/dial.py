@@ -58,7 +58,10 @@ def dial_beside(host: str, port: int, deadline: float, hand_over: Callable[[sock
 
 
 def _look_up(host: str, port: int, deadline: float) -> Sequence[_Address]:
-    """The addresses of a host. Resolvers have no bound, so a name is looked up on a thread, which may be left behind."""
+    """The addresses of a host.
+
+    Resolvers have no bound, so a name is looked up on a thread, which may be left behind.
+    """
     if _is_address(host):
         return _addresses(host, port)
     came: SimpleQueue[Sequence[_Address] | Exception] = SimpleQueue()
@@ -86,7 +89,8 @@ def _addresses(host: str, port: int) -> Sequence[_Address]:
     try:
         return ordered(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except socket.gaierror:
-        # A resolver that cannot open its files says that there is no such name. This says what is lacking, if it is that.
+        # A resolver that cannot open its files says that there is no such name. This says what is lacking, if it is
+        # that.
         os.close(os.open(os.devnull, os.O_RDONLY))
         raise
 
@@ -103,7 +107,10 @@ def _is_address(host: str) -> bool:
 
 
 def _first_of(addresses: Sequence[_Address], until: float) -> socket.socket:
-    """The first connection that comes about; the last error if none does. A silent address does not hold up the next."""
+    """The first connection that comes about; the last error if none does.
+
+    A silent address does not hold up the next.
+    """
     waiting = deque(addresses)
     # The selectors that take no descriptor of their own.
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as trying:

@@ -100,8 +100,8 @@ def _reason(error: Exception) -> str:
 def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -> ShortInterestError:
     """The error to raise for one that ended InitConnect.
 
-    What OpenD does with a client that does not encrypt as it does is nowhere written: it may close the link, say nothing,
-    or answer in its own way.
+    What OpenD does with a client that does not encrypt as it does is nowhere written: it may close the link, say
+    nothing, or answer in its own way.
     """
     advice = _unencrypted_advice() if key_file is None else _encrypted_advice(key_file)
     if isinstance(error, LinkCut):

@@ -50,7 +50,8 @@ class FrameDecoder:
 
     Args:
         cipher: Decrypts frames; also an attribute, which may be changed between two frames that `feed` yields.
-        formats: The body formats that are let in. OpenD answers in the format of the request, so a client takes its own.
+        formats: The body formats that are let in. OpenD answers in the format of the request, so a client takes its
+            own.
 
     """
 

@@ -53,8 +53,8 @@ def _parse(path: Path, data: bytes) -> Rsa:
     if b"PRIVATE KEY-----" not in data and b"PUBLIC KEY-----" in data:
         raise InvalidArgument(f"{path} holds a public key; OpenD and its clients share the private one: {_OPENDS}.")
     try:
-        # Whether its factors are prime is not asked: that takes half a second for 4096 bits, at every connection, and OpenD
-        # has the same file.
+        # Whether its factors are prime is not asked: that takes half a second for 4096 bits, at every connection, and
+        # OpenD has the same file.
         key = load_pem_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
         raise InvalidArgument(

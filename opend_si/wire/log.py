@@ -43,8 +43,8 @@ def _debug(serial: int, proto_id: int, what: str, begun: float, outcome: str) ->
 def _heard(level: int) -> logging.Logger | None:
     """The logger, if somebody hears what it says at a level."""
     logger = _logger()
-    # Asked of the logger without a lock: `isEnabledFor` and `getLogger` take logging's own in a way that an interrupt can
-    # split, and then every thread that logs hangs (tests.stress.signals finds it).
+    # Asked of the logger without a lock: `isEnabledFor` and `getLogger` take logging's own in a way that an interrupt
+    # can split, and then every thread that logs hangs (tests.stress.signals finds it).
     is_heard = logger is not None and logger.getEffectiveLevel() <= level and logger.manager.disable < level
     return logger if is_heard else None
 

@@ -117,7 +117,10 @@ class Session:
         return self._serial, encode_frame(Frame(proto_id, self._serial, body), self._cipher)
 
     def keep_alive(self) -> bytes:
-        """The bytes of a question whether OpenD is still there, which counts for no limit. Its answer is waited for by nobody."""
+        """The bytes of a question whether OpenD is still there, which counts for no limit.
+
+        Its answer is waited for by nobody.
+        """
         request = keep_alive.Request()
         request.c2s.time = int(time.time())
         self._serial = self._serial % _MAX_SERIAL + 1
@@ -136,7 +139,10 @@ class Session:
                 )
 
     def arrived(self, data: bytes) -> Iterator[tuple[Frame, bool]]:
-        """Take bytes from the wire; yields what they complete, and whether it is the reply to a request. Else it is a push."""
+        """Take bytes from the wire; yields what they complete, and whether it is the reply to a request.
+
+        Else it is a push.
+        """
         for frame in self._decoder.feed(data):
             is_reply = self._waiting.get(frame.serial) == frame.proto_id
             if is_reply:

@@ -1,4 +1,7 @@
-"""What the tests of a cache that meets with faults share: other processes, and how an answer is held against the truth."""
+"""What the tests of a cache that meets with faults share.
+
+Other processes, and how an answer is held against the truth.
+"""
 
 import multiprocessing
 import sqlite3
@@ -152,7 +155,10 @@ def write_half(link: Any, cache: Path) -> None:
 
 
 def kill_writer(cache: Path) -> None:
-    """Kill a process inside a write transaction: half of it is in the file, and a journal that undoes it is beside it."""
+    """Kill a process inside a write transaction.
+
+    Half of it is in the file, and a journal that undoes it is beside it.
+    """
     before = cache.read_bytes()
     with Process(write_half, cache) as writer:
         writer.hear()

@@ -1,4 +1,7 @@
-"""A file that others hold costs one wait: then it is left aside where it is not free at once, and one warning names the cause."""
+"""A file that others hold costs one wait.
+
+Then it is left aside where it is not free at once, and one warning names the cause.
+"""
 
 import errno
 import sqlite3

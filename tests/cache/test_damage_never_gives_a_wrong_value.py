@@ -579,7 +579,10 @@ def test_of_a_copy_that_is_damaged_at_random_no_wrong_page_is_answered(
 def test_a_name_that_is_damaged_hides_its_page_and_no_other(
     open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, mode: str
 ) -> None:
-    """The name stands in the row and in the index: either may be damaged, so that they differ, or names are out of order."""
+    """The name stands in the row and in the index.
+
+    Either may be damaged, so that they differ, or names are out of order.
+    """
     with open_client("online", cache) as client:
         client.sync(["HK.00001", "HK.00005"])
         expected = {code: client.history(code) for code in ("HK.00001", "HK.00005")}

@@ -1,4 +1,7 @@
-"""How the errors of a file are told apart: what only damage gives is damage, what the caller raised stays the caller's."""
+"""How the errors of a file are told apart.
+
+What only damage gives is damage, what the caller raised stays the caller's.
+"""
 
 import signal
 import sqlite3

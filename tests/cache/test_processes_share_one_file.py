@@ -1,4 +1,6 @@
-"""Several processes and one cache file, and processes that die: nothing half-written is seen, nobody waits for the dead.
+"""Several processes and one cache file, and processes that die.
+
+Nothing half-written is seen, nobody waits for the dead.
 
 Processes are real, and so is `kill -9`. The same for one page that many want: `test_together.py`.
 """

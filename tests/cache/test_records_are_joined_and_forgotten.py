@@ -1,4 +1,7 @@
-"""Joining a record into another and forgetting a symbol change what they are asked for, and nothing else that is there."""
+"""Joining a record into another and forgetting a symbol change what they are asked for.
+
+Nothing else that is there.
+"""
 
 import sqlite3
 from collections.abc import Callable, Iterator

@@ -62,7 +62,7 @@ def assert_ended(done: "subprocess.CompletedProcess[str]", code: int, *told: str
         assert text in done.stderr
 
 
-# export ----------------------------------------------------------------------------------------------------------------
+# export ---------------------------------------------------------------------------------------------------------------
 
 
 def test_export_prints_the_files_it_wrote(
@@ -115,7 +115,7 @@ def test_what_cannot_be_exported_is_one_line_and_an_exit_code(recorded: dict[str
     assert not (tmp_path / "new").exists()
 
 
-# screen ----------------------------------------------------------------------------------------------------------------
+# screen ---------------------------------------------------------------------------------------------------------------
 
 
 def test_screen_gives_programs_all_columns(console: Run, recorded: dict[str, str], client: futu_si.Client) -> None:
@@ -234,7 +234,7 @@ def test_what_cannot_be_screened_is_one_line_and_an_exit_code(recorded: dict[str
     assert_ended(past, 3, "moomoo-si: ", "US.AAPL, US.BRK.B, US.GME is not completely recorded")
 
 
-# plot ------------------------------------------------------------------------------------------------------------------
+# plot -----------------------------------------------------------------------------------------------------------------
 
 
 def test_plot_draws_into_a_file(console: Run, opend: Simulator, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_what_cannot_be_drawn_is_one_line_and_an_exit_code(opend: Simulator, tmp
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["file"]
 
 
-# All three -------------------------------------------------------------------------------------------------------------
+# All three ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

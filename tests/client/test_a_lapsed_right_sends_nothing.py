@@ -64,7 +64,10 @@ def fetched_once(claims: Claims, fetcher: Fetcher, key: PageKey, theirs: list[st
 
 @pytest.mark.parametrize("stop", ["before it sends", "while it takes its right anew"])
 def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, stop: str) -> None:
-    """Wherever a process is stopped in between, for longer than its slot lasts: the step to send says that it is too late."""
+    """Wherever a process is stopped in between, for longer than its slot lasts.
+
+    The step to send says that it is too late.
+    """
     key, claims, budget = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
         Claims(settings.cache),

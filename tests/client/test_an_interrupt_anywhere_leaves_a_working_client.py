@@ -1,8 +1,10 @@
-"""Ctrl-C between any two steps of a call leaves nothing locked: the next call answers, in any thread, and the file is free.
+"""Ctrl-C between any two steps of a call leaves nothing locked.
 
-Python raises KeyboardInterrupt right after a call into C has returned, or where a function of Python's begins. Here it is
-raised at each such place of a call in turn; what raised it is kept, as a console keeps the last traceback. So a lock or
-a transaction that is only given back when the traceback is forgotten is found, too.
+The next call answers, in any thread, and the file is free.
+
+Python raises KeyboardInterrupt right after a call into C has returned, or where a function of Python's begins. Here it
+is raised at each such place of a call in turn; what raised it is kept, as a console keeps the last traceback. So a lock
+or a transaction that is only given back when the traceback is forgotten is found, too.
 """
 
 import contextlib

@@ -13,7 +13,7 @@ HOUR, MILLISECOND = 3600.0, 10**6
 
 
 def said(seq: int, age: int, sent: int) -> Statement:
-    """A page that was last checked as the event `seq`, so many milliseconds before the question by the clock and really."""
+    """A page last checked as the event `seq`, so many milliseconds before the question, by the clock and really."""
     sent_at = ASKED.mono - sent * MILLISECOND
     return Statement("", 50, 0, (), None, first_seq=1, checked_seq=seq, checked_at=ASKED.at - age, sent=sent_at)
 

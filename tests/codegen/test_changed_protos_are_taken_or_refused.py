@@ -4,8 +4,8 @@ Proven here:
 
 - The protos of both published packages are taken as they are: columns, order, types and documentation stay, all 184 of
   each compile and render, and the stubs tell the truth of all of them.
-- The manifest says where each proto comes from, and `--check` holds the files against it; a change by hand is not passed
-  off as a distribution's, and no path of the machine gets in.
+- The manifest says where each proto comes from, and `--check` holds the files against it; a change by hand is not
+  passed off as a distribution's, and no path of the machine gets in.
 - `diff` says what would change, for the wire and for users, and writes nothing.
 - Nothing that is in use is taken away or retyped unless that is accepted, and then the bindings are to be edited first.
 - A field that a proto gains has its value also in pages that were recorded before, if OpenD had sent it.

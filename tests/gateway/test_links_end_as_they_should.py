@@ -1,5 +1,7 @@
-"""Each way in which a link can fail has its outcome: an attached link ends with OpenD's, a detached one ends when OpenD is
-back, and a client of an OpenD that is away is answered from the record. No link's end costs another anything.
+"""Each way in which a link can fail has its outcome.
+
+An attached link ends with OpenD's, a detached one ends when OpenD is back, and a client of an OpenD that is away is
+answered from the record. No link's end costs another anything.
 """
 
 import socket
@@ -130,7 +132,7 @@ def test_a_detached_client_that_says_no_more_still_gets_its_replies(
         assert asker.is_ended()
 
 
-# Detached ---------------------------------------------------------------------------------------------------------------
+# Detached -------------------------------------------------------------------------------------------------------------
 
 
 def test_with_opend_away_the_record_answers_and_the_rest_is_refused(
@@ -189,7 +191,8 @@ def test_an_attached_link_ends_with_opends_and_the_next_is_served_from_the_recor
     with Asker(gateway.host, gateway.port) as asker:
         asker.ask(PAGE, page_body())
         assert asker.reply().body == body
-        # OpenD is back: the link ends at the next that the record cannot answer, for clients subscribe on new links alone.
+        # OpenD is back: the link ends at the next that the record cannot answer, for clients subscribe on new links
+        # alone.
         with Simulator(port=nowhere.port) as opend:
             assert ends_at_keep_alive(asker)
             with Asker(gateway.host, gateway.port) as again:
@@ -264,7 +267,7 @@ def test_a_detached_link_does_not_end_under_requests_that_are_answered(front: St
             assert ends_at_keep_alive(second)
 
 
-# InitConnect ------------------------------------------------------------------------------------------------------------
+# InitConnect ----------------------------------------------------------------------------------------------------------
 
 
 def test_what_comes_in_one_packet_with_the_greeting_is_delivered(front: Start) -> None:

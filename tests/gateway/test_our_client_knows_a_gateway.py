@@ -1,5 +1,7 @@
-"""A client of this package knows a gateway when it meets one: record and budget are the gateway's, and nothing is counted
-or dated twice. `doctor` and `gateway --status` say what stands behind it.
+"""A client of this package knows a gateway when it meets one.
+
+Record and budget are the gateway's, and nothing is counted or dated twice. `doctor` and `gateway --status` say what
+stands behind it.
 """
 
 import asyncio
@@ -109,7 +111,7 @@ def test_a_client_with_a_home_of_its_own_keeps_nothing_and_says_so_once(
     assert len(opend.requests) == requests
 
 
-# Console ----------------------------------------------------------------------------------------------------------------
+# Console --------------------------------------------------------------------------------------------------------------
 
 
 def test_the_console_runs_a_gateway_and_shows_its_status(opend: Simulator, console: Run, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""A page through a gateway is the bytes that OpenD would have sent, however it is asked for and wherever it comes from; it
-is fetched once for all clients and gateways, within one budget; and whoever waits too long is refused in OpenD's words.
+"""A page through a gateway is the bytes that OpenD would have sent, however it is asked for and wherever it comes from.
+
+It is fetched once for all clients and gateways, within one budget. Whoever waits too long is refused in OpenD's words.
 """
 
 import json
@@ -60,7 +61,8 @@ def test_every_reply_is_the_one_that_opend_sends(
         for code in ("HK.00700", "US.AAPL"):
             for num in (50, 10, 49, 7, 1):
                 assert walk(through, call, code, num) == walk(direct, call, code, num), f"{call.name} {code} {num}"
-    # What it refuses, too: a code that there is none of, a kind of security that is not covered, a cursor from elsewhere.
+    # What it refuses, too: a code that there is none of, a kind of security that is not covered, a cursor from
+    # elsewhere.
     through, direct = (asking(server, SHORT_INTEREST, bits, algorithm) for server in (gateway, opend))
     for key in (
         PageKey.check(SHORT_INTEREST, "HK.99999"),

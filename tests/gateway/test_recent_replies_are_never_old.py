@@ -1,5 +1,7 @@
-"""What a gateway remembers of replies never outlives the record: what another process records is answered at once, what is
-no longer fresh is asked for again, and looking at the file takes no lock away from who has it.
+"""What a gateway remembers of replies never outlives the record.
+
+What another process records is answered at once, what is no longer fresh is asked for again, and looking at the file
+takes no lock away from who has it.
 """
 
 import sqlite3

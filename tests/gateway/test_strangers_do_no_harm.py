@@ -1,5 +1,7 @@
-"""What a stranger sends to a gateway does no harm: garbage ends its own link alone, a slow reader costs no other anything,
-no trade protocol passes unless that was asked for, and no text names a path or a key of the machine.
+"""What a stranger sends to a gateway does no harm.
+
+Garbage ends its own link alone, a slow reader costs no other anything, no trade protocol passes unless that was asked
+for, and no text names a path or a key of the machine.
 """
 
 import hashlib
@@ -165,7 +167,7 @@ def test_the_operator_is_not_flooded_with_lines(opend: Simulator, front: Start) 
     assert lines[-1] == "more than that is not written for a minute"
 
 
-# Trade ------------------------------------------------------------------------------------------------------------------
+# Trade ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_away", [False, True], ids=["attached", "detached"])
@@ -251,7 +253,7 @@ def test_what_this_machine_is(host: str, is_local: bool) -> None:
     assert is_loopback(host) is is_local
 
 
-# Keys and texts ---------------------------------------------------------------------------------------------------------
+# Keys and texts -------------------------------------------------------------------------------------------------------
 
 
 def test_a_client_with_another_key_or_none_is_closed_with_a_line_for_the_operator(

@@ -1,4 +1,4 @@
-"""docs/gateway.md: its options are the command's, its keys are the status', its units of systemd and containers start it."""
+"""docs/gateway.md: its options are the command's, its keys the status', its units of systemd and containers start."""
 
 import configparser
 import re

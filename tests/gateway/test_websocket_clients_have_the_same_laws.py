@@ -1,4 +1,7 @@
-"""A gateway's WebSocket port: its clients get pages from the record, what passes, and OpenD's end and return, as on TCP."""
+"""A gateway's WebSocket port.
+
+Its clients get pages from the record, what passes, and OpenD's end and return, as on TCP.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

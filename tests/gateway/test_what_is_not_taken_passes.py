@@ -103,7 +103,7 @@ def test_a_taken_frame_byte_by_byte_costs_no_more_than_its_length() -> None:
     assert time.process_time() - begun < 20
 
 
-# Over sockets -----------------------------------------------------------------------------------------------------------
+# Over sockets ---------------------------------------------------------------------------------------------------------
 
 
 def page_body(code: str = "HK.00700", num: int = 50, next_key: str | None = None) -> bytes:

@@ -1,4 +1,6 @@
-"""Whatever is published, revised and asked for, in any order: every answer is what the server has, or had when last asked.
+"""Whatever is published, revised and asked for, in any order.
+
+Every answer is what the server has, or had when last asked.
 
 A state machine per cursor style drives clients of every mode, which share one record, against the simulator. The oracle
 is the simulator's own rows; requests are counted where they arrive. What may lag behind is said by the laws themselves:
@@ -82,7 +84,8 @@ class Past:
         placed: The same, by pages whose place is known: not behind an offset that nobody walked to.
         told_since: When a row's value was first told to a recording client.
         checked: The whole history when a recording client last asked for the newest page.
-        longest: The same of the longest newest page; with cursors that say nothing, shorter ones are pages of their own.
+        longest: The same of the longest newest page; with cursors that say nothing, shorter ones are pages of their
+        own.
         answers: What each request of a recording client was last answered: the rows, and the next cursor.
         complete: The whole history when it was last recorded, if nothing but whole histories were asked for since.
         is_revised: Whether a value was revised since, or had been before without being noticed.

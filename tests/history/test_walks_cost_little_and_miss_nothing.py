@@ -823,8 +823,8 @@ def test_a_killed_sync_goes_on_and_costs_a_page_more_at_most(opend: Simulator, c
 @pytest.mark.parametrize(
     ("market", "newest", "checked", "now", "news"),
     [
-        # HK: the row of Friday 15 May is due on Friday 22 May: looked for from the 21st. Monday the 25th is a holiday, so by
-        # the 27th it came or never will.
+        # HK: the row of Friday 15 May is due on Friday 22 May: looked for from the 21st. Monday the 25th is a holiday,
+        # so by the 27th it came or never will.
         (HK, "05-08", "05-19T00:00", "05-20T23:59", False),
         (HK, "05-08", "05-19T00:00", "05-21T00:00", True),
         (HK, "05-08", "05-19T00:00+00:00", "05-20T15:59+00:00", False),  # the same midnight in UTC
@@ -833,8 +833,8 @@ def test_a_killed_sync_goes_on_and_costs_a_page_more_at_most(opend: Simulator, c
         (HK, "05-08", "05-26T23:59", "05-28T00:00", True),
         (HK, "05-08", "05-27T00:00", "05-28T00:00", False),
         (HK, "05-08", "05-27T00:00", "05-29T00:00", True),  # the row after it
-        # US: the row of Friday 15 May is due on Wednesday 27 May, since Monday the 25th is a holiday: looked for from the
-        # 26th until the 29th begins.
+        # US: the row of Friday 15 May is due on Wednesday 27 May, since Monday the 25th is a holiday: looked for from
+        # the 26th until the 29th begins.
         (US, "04-30", "05-19T00:00", "05-25T23:59", False),
         (US, "04-30", "05-19T00:00", "05-26T00:00", True),
         (US, "04-30", "05-28T23:59", "06-01T00:00", True),

@@ -3,7 +3,8 @@
     make interop                                     against each server that this project has
     make interop ARGS="--opend 127.0.0.1:11110 --websocket ws://127.0.0.1:33333"
 
-A table says at the end what ran, with which tools, and what did not, and why. These tests need compilers, Node and the npm
+A table says at the end what ran, with which tools, and what did not, and why. These tests need compilers, Node and the
+npm
 registry: the name of this file keeps them out of `make test`.
 """
 

@@ -1,7 +1,9 @@
-"""The published npm packages on the simulator's WebSocket port: they log in, ask, subscribe and come back after an outage.
+"""The published npm packages on the simulator's WebSocket port.
 
-What they get is what this package's client gets from the TCP port. They need Node and the npm registry; where these are not,
-the tests say so. The packages run with the preload of examples/javascript, which gives what they lack.
+They log in, ask, subscribe and come back after an outage.
+
+What they get is what this package's client gets from the TCP port. They need Node and the npm registry; where these are
+not, the tests say so. The packages run with the preload of examples/javascript, which gives what they lack.
 """
 
 import json

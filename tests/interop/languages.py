@@ -1,6 +1,7 @@
 """The examples, a language each: what it needs, how it is built and run, and which rows it printed.
 
-`tools` names the versions of what is there, or raises `Missing`. How an example is compiled is said in its Makefile alone.
+`tools` names the versions of what is there, or raises `Missing`. How an example is compiled is said in its Makefile
+alone.
 """
 
 import json

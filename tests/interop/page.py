@@ -1,6 +1,7 @@
 """What the brokers' page on get_short_interest shows as the output of its samples, and what is compared with it.
 
-Typed from https://openapi.futunn.com/futu-api-doc/en/quote/get-short-interest.html; `//...` stands there for lines left out.
+Typed from https://openapi.futunn.com/futu-api-doc/en/quote/get-short-interest.html; `//...` stands there for lines left
+out.
 """
 
 import re
@@ -45,8 +46,8 @@ onInitConnect: ret=0 desc=Succeed!
 Send Qot_GetShortInterest seqNo=3
 {_REPLY}"""
 
-# The page's output is not what the page's class prints: that has no "_" in the name, `%b` makes "true" of any number, and
-# the reply is printed as JSON. The beginning is given here as the class prints it; the reply is the page's.
+# The page's output is not what the page's class prints: that has no "_" in the name, `%b` makes "true" of any number,
+# and the reply is printed as JSON. The beginning is given here as the class prints it; the reply is the page's.
 JAVA = f"""\
 Qot onInitConnect: ret=true desc= connID=7459212718233353666
 Send QotGetShortInterest: 2

@@ -1,4 +1,7 @@
-"""The servers that the examples are run against: each is started by its console and found by the addresses that it prints."""
+"""The servers that the examples are run against.
+
+Each is started by its console and found by the addresses that it prints.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,7 @@
-"""A face loads a name when it is first asked for; a star leaves asyncio out; the console prints without pandas and rich."""
+"""A face loads a name when it is first asked for.
+
+A star leaves asyncio out; the console prints without pandas and rich.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""The pages (`performance.md`, the README) quote the figures that were measured; a worse one is told. Nothing is timed."""
+"""The pages (`performance.md`, the README) quote the figures that were measured; a worse one is told.
+
+Nothing is timed.
+"""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""What docs/security.md promises: nothing is executed, SQL takes parameters, files are their owner's, a key stays put."""
+"""What docs/security.md promises.
+
+Nothing is executed, SQL takes parameters, files are their owner's, a key stays put.
+"""
 
 import ast
 import stat

@@ -1,6 +1,9 @@
-"""Point in time by publication: no row is answered before the exchange had published it, and frames join with prices as they come.
+"""Point in time by publication.
 
-The oracle of publication days is the library `holidays` with NumPy's business days; joins are those of pandas and Polars.
+No row is answered before the exchange had published it, and frames join with prices as they come.
+
+The oracle of publication days is the library `holidays` with NumPy's business days; joins are those of pandas and
+Polars.
 """
 
 from collections.abc import Iterator

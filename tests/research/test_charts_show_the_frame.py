@@ -1,4 +1,7 @@
-"""Charts by what they show: the frame's values, breaks where rows are missing, units and dates; and by the files they make."""
+"""Charts by what they show.
+
+The frame's values, breaks where rows are missing, units and dates; and by the files they make.
+"""
 
 import os
 import pickle

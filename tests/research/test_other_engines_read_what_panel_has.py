@@ -1,4 +1,7 @@
-"""Exported files: what other engines read out of them is what `panel` has, and each file is there whole or not at all."""
+"""Exported files: what other engines read out of them is what `panel` has.
+
+Each file is there whole or not at all.
+"""
 
 import datetime as dt
 import json
@@ -81,7 +84,7 @@ def all_files(*folders: Path) -> list[Path]:
     return sorted(path for folder in folders for path in folder.rglob("*"))
 
 
-# What other engines read -----------------------------------------------------------------------------------------------
+# What other engines read ----------------------------------------------------------------------------------------------
 
 # Of each numeric column: how many values it has, and their sum.
 Sums = dict[str, tuple[int, Any]]
@@ -287,7 +290,7 @@ def of_polars_csv(path: Path, market: str) -> tuple[int, Sums]:
     return len(frame), {name: (frame[name].count(), frame[name].sum()) for name in NUMBERS[market]}
 
 
-# What is exported ------------------------------------------------------------------------------------------------------
+# What is exported -----------------------------------------------------------------------------------------------------
 
 
 def test_codes_and_market_choose_what_is_exported(client: Any, face: ModuleType, tmp_path: Path) -> None:
@@ -379,7 +382,7 @@ def test_another_export_replaces_the_one_before(client: Any, tmp_path: Path) -> 
         assert all_files(tmp_path / form) == [path.parent, path]
 
 
-# Whole or not at all ---------------------------------------------------------------------------------------------------
+# Whole or not at all --------------------------------------------------------------------------------------------------
 
 # In a process of its own, for each number of bytes: a process that the system kills when a file grows over it.
 DIE = """
@@ -442,8 +445,8 @@ def test_a_process_that_dies_in_the_middle_leaves_the_old_file(
     )
     assert died.stdout.split() == [str(-signal.SIGXFSZ)] * len(limits), died.stderr
     assert path.read_bytes() == before
-    # What the last left is outside of the data set, in a hidden folder: Polars reads every file of a folder. Each removed
-    # what the one before had left.
+    # What the last left is outside of the data set, in a hidden folder: Polars reads every file of a folder. Each
+    # removed what the one before had left.
     assert all_files(root) == [path.parent, path]
     scratch, half = (file for file in all_files(tmp_path / "kept") if file not in (root, path.parent, path))
     assert (scratch.name[0], half.parent, half.stat().st_size) == (".", scratch, limits[-1])
@@ -469,7 +472,10 @@ while True:
 
 @pytest.mark.needs("signals")
 def test_a_reader_meanwhile_never_meets_half_a_file(plain: Any, record: Path, tmp_path: Path) -> None:
-    """Whatever opens a file, and reads it, has the old one or the new one; who lists the folder finds it and no other."""
+    """Whatever opens a file, and reads it, has the old one or the new one.
+
+    Who lists the folder finds it and no other.
+    """
     root = tmp_path / "data"
     plain.export(root, market="HK")
     path = file_of(root, "HK")
@@ -578,7 +584,7 @@ def test_data_sets_may_lie_on_another_disk(plain: Any, other_disk: Path, url: st
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "link"]
 
 
-# URLs ------------------------------------------------------------------------------------------------------------------
+# URLs -----------------------------------------------------------------------------------------------------------------
 
 
 @formats

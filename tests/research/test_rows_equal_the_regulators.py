@@ -1,6 +1,9 @@
-"""Recorded rows against the regulators' files: true positions agree, each difference is found, odd cells are understood or named.
+"""Recorded rows against the regulators' files.
 
-The true values are in tests/data/regulators, each with its source. They are written here in the regulators' own formats.
+True positions agree, each difference is found, odd cells are understood or named.
+
+The true values are in tests/data/regulators, each with its source. They are written here in the regulators' own
+formats.
 """
 
 import csv

@@ -106,7 +106,7 @@ def test_no_replies_are_decoded_to_no_rows() -> None:
     assert (decoded.counts.size, decoded.leads_on.size, len(decoded.columns["timestamp"])) == (0, 0, 0)
 
 
-# Pages in arrays -------------------------------------------------------------------------------------------------------
+# Pages in arrays ------------------------------------------------------------------------------------------------------
 
 
 def recorded(next_key: str, rows: list[tuple[int, int]], leads_on: bool, after: int, fetched: int, checked: int) -> Any:
@@ -122,7 +122,10 @@ def recorded(next_key: str, rows: list[tuple[int, int]], leads_on: bool, after: 
 
 
 def judge(pages: list[Any]) -> list[Any]:
-    """The pages as they are recorded one after the other: what is fit for no history, and what others contradict, is void."""
+    """The pages as they are recorded one after the other.
+
+    What is fit for no history, and what others contradict, is void.
+    """
     key, said = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), {}
     pages = [
         page._replace(first_seq=10 * page.first_seq + place, checked_seq=10 * page.checked_seq + place)
@@ -190,7 +193,7 @@ def test_a_value_is_known_since_the_first_page_that_it_came_with() -> None:
     assert found.seen_seq.tolist() == found.seen_at.tolist() == [11, 10, 10, 12]
 
 
-# Tables ----------------------------------------------------------------------------------------------------------------
+# Tables ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=["timestamp", "offset"])
@@ -216,7 +219,10 @@ US = ("US.AAPL", "US.GME")
 
 
 def make_awkward(client: Any, opend: Simulator) -> datetime:
-    """Symbols whole, revised, published, without rows, without values, and one half recorded; gives a moment between."""
+    """Symbols whole, revised, published, without rows, without values, and one half recorded.
+
+    Gives a moment between.
+    """
     client.sync([*HK, *US])
     opend.universe.revise("HK.00001", 2, aggregatedShort=None, closePrice=nan)
     opend.universe.revise("HK.00005", 100, aggregatedShort=7)

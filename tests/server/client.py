@@ -1,4 +1,7 @@
-"""A client of a WebSocket port as the npm packages are one, on the `websockets` library; it shares no code with the port."""
+"""A client of a WebSocket port as the npm packages are one, on the `websockets` library.
+
+It shares no code with the port.
+"""
 
 import hashlib
 import ssl

@@ -1,4 +1,6 @@
-"""A flood of pushes against a client that does not read, and what it costs a bridge that is a process of its own (Linux).
+"""A flood of pushes against a client that does not read.
+
+What it costs a bridge that is a process of its own (Linux).
 
 Both the test and the benchmark use it.
 """
@@ -32,7 +34,7 @@ asyncio.run(main())
 
 
 class Flooding(Listener):
-    """An OpenD that sends `count` pushes of `size` bytes to a client that asks for them, as fast as that one takes them.
+    """An OpenD that sends `count` pushes of `size` bytes to a client that asks, as fast as that one takes them.
 
     Attributes:
         sent: How many it has got rid of.
@@ -67,7 +69,10 @@ def peak(pid: int) -> int:
 
 
 def cost_of_a_slow_reader(count: int, size: int) -> int:
-    """How many KiB more a bridge takes for a client that does not read a flood; it gets all of it afterwards, in order."""
+    """How many KiB more a bridge takes for a client that does not read a flood.
+
+    It gets all of it afterwards, in order.
+    """
     with (
         Flooding(count, size) as opend,
         subprocess.Popen(

@@ -3,8 +3,8 @@
     python client.py futu
 
 Each line on stdin is a job: `{"host": …, "port": …, "call": "walk", "arguments": {…}}`, a call by its name in `CALLS`.
-It runs on a context of its own, encrypted if `rsa_key` is among the arguments; the answer goes out as a line of JSON. The
-calls take any quote context: the tests run them on ours too.
+It runs on a context of its own, encrypted if `rsa_key` is among the arguments; the answer goes out as a line of JSON.
+The calls take any quote context: the tests run them on ours too.
 """
 
 from __future__ import annotations

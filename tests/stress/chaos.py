@@ -1,9 +1,9 @@
 """Calls through chaos: `python -m tests.stress.chaos [calls]`.
 
-A simulator spoils half of its replies, each kind of fault by its weight. Half of the calls are the blocking client's, one
-after the other; half the asyncio client's, several at a time. An answer has to be what the simulator knows, or what one
-of its altered replies said; an error has to be one of this package, and for a reason; and memory has to stay as it is.
-The exit code is 1 if anything was wrong, or if memory grew by more than `MOST_GROWTH` after the first tenth.
+A simulator spoils half of its replies, each kind of fault by its weight. Half of the calls are the blocking client's,
+one after the other; half the asyncio client's, several at a time. An answer has to be what the simulator knows, or what
+one of its altered replies said; an error has to be one of this package, and for a reason; and memory has to stay as it
+is. The exit code is 1 if anything was wrong, or if memory grew by more than `MOST_GROWTH` after the first tenth.
 """
 
 import asyncio

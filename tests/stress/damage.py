@@ -107,7 +107,10 @@ def damage(recording: Recording, chance: random.Random) -> bytes:
 
 
 def _place(data: bytearray, chance: random.Random) -> int:
-    """Somewhere in the file; a third of all faults meet its first bytes, where SQLite keeps what it knows of the rest."""
+    """Somewhere in the file.
+
+    A third of all faults meet its first bytes, where SQLite keeps what it knows of the rest.
+    """
     if not data:
         return 0
     if chance.random() < 0.33:

@@ -1,9 +1,9 @@
 """Forks under busy threads: `python -m tests.stress.forks [--count N]`.
 
 Threads of a process ask without a pause, with each kind of client, one of them in an event loop. Meanwhile the process
-forks, and in each child threads ask at once with the clients that it inherited. What comes has to be right, in the child
-and in the parent, and no error comes at all. What is right was read off the simulator's universe beforehand. The exit
-code is 1 if anything else came, or if anything hung.
+forks, and in each child threads ask at once with the clients that it inherited. What comes has to be right, in the
+child and in the parent, and no error comes at all. What is right was read off the simulator's universe beforehand. The
+exit code is 1 if anything else came, or if anything hung.
 """
 
 import argparse

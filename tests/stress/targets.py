@@ -1,4 +1,7 @@
-"""What is fed with bytes that are nearly right, and the law that has to hold. A round returns how many frames it fed."""
+"""What is fed with bytes that are nearly right, and the law that has to hold.
+
+A round returns how many frames it fed.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ from tests.stress.mutate import chunks, mutated, sealed
 Round: TypeAlias = Callable[[random.Random], int]
 
 _HELLO = Session().hello()[1]
-# Requests of one walk. A hostile peer below has at most 30 cursors, each asked for once, and a walk begins anew 5 times.
+# Requests of one walk. A hostile peer below has at most 30 cursors, each asked for once, and a walk begins anew 5
+# times.
 MOST_REQUESTS = 200
 _CODES = ("HK.00700", "US.AAPL")
 _ROWS = 120
@@ -42,7 +46,10 @@ _ROWS = 120
 
 @cache
 def samples() -> tuple[tuple[PageKey, bytes], ...]:
-    """Sound replies, and what they answer: of each call and market, first pages, last pages, empty ones and refusals."""
+    """Sound replies, and what they answer.
+
+    Of each call and market, first pages, last pages, empty ones and refusals.
+    """
     simulator = Simulator(Universe(symbols=_CODES, most_rows=_ROWS))
     found = []
     for call in CALLS:
@@ -102,7 +109,10 @@ def replies(chance: random.Random) -> int:
 
 
 def sessions(chance: random.Random) -> int:
-    """Any frames for a session that waits for replies: each reply is one that was sent for it, or there is a ProtocolError."""
+    """Any frames for a session that waits for replies.
+
+    Each reply is one that was sent for it, or there is a ProtocolError.
+    """
     session = Session()
     waiting: dict[int, int] = {}
     sent: dict[int, list[bytes]] = {}
@@ -157,7 +167,10 @@ def ciphers(chance: random.Random) -> int:
 
 
 def walks(chance: random.Random) -> int:
-    """A walk over hostile pages, by the planner alone: it ends, after a bounded number of requests, with rows that descend."""
+    """A walk over hostile pages, by the planner alone.
+
+    It ends, after a bounded number of requests, with rows that descend.
+    """
     times = sorted({chance.randrange(-3, 60) * chance.choice((1, 1, 1000)) for _ in range(40)}, reverse=True)
     cursors: list[str | None] = [None, *(str(time) for time in times), "x", "y"]
     cursors = chance.sample(cursors, chance.randrange(1, min(30, len(cursors))))
@@ -253,7 +266,10 @@ def _drive(steps: Any, replies: list[bytes], chance: random.Random, most: int) -
 
 
 def cuts(chance: random.Random) -> int:
-    """A spoiled stream through a gateway's cutter: what passes and what is taken is the stream, in its order, and no more."""
+    """A spoiled stream through a gateway's cutter.
+
+    What passes and what is taken is the stream, in its order, and no more.
+    """
     bodies = [chance.choice(samples()) for _ in range(4)]
     stream = b""
     for number, (key, body) in enumerate(bodies):
@@ -274,7 +290,10 @@ def cuts(chance: random.Random) -> int:
 
 
 def links(chance: random.Random) -> int:
-    """Spoiled streams of clients to a gateway: sound frames for requests that were made, and then the end of the link."""
+    """Spoiled streams of clients to a gateway.
+
+    Sound frames for requests that were made, and then the end of the link.
+    """
     streams = []
     for _ in range(10):
         hello = mutated(_HELLO, chance) if chance.random() < 0.2 else _HELLO

@@ -1,4 +1,6 @@
-"""Hostile peers: whatever comes over the wire, a call gives the right answer or one named error, and the next call works.
+"""Hostile peers: whatever comes over the wire, a call gives the right answer or one named error.
+
+The next call works.
 
 Each kind of fault by itself, for the blocking and the asyncio client; then all of them at random. No test looks at a
 clock: a call that hangs meets a bound that is far away.
@@ -156,7 +158,10 @@ def opend(start: Callable[..., Simulator]) -> Simulator:
 
 @pytest.fixture(params=[Blocking, Overlapping])
 def make(request: pytest.FixtureRequest, start: Callable[..., Simulator]) -> Iterator[Callable[..., Asker]]:
-    """Makes clients; each sort is of another face, which are the same but for the name. They leave before OpenD stops."""
+    """Makes clients; each sort is of another face, which are the same but for the name.
+
+    They leave before OpenD stops.
+    """
     made: list[Asker] = []
 
     def make(**settings: Any) -> Asker:
@@ -189,7 +194,7 @@ def history_times(frame: Any) -> list[int]:
     return list(frame["timestamp"][::-1])
 
 
-# Each kind by itself ----------------------------------------------------------------------------------------------------
+# Each kind by itself --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", HARMLESS)
@@ -418,7 +423,7 @@ def test_replies_in_any_order_reach_their_requests(opend: Simulator) -> None:
     asker.close()
 
 
-# InitConnect ------------------------------------------------------------------------------------------------------------
+# InitConnect ----------------------------------------------------------------------------------------------------------
 
 
 class Listener:
@@ -494,7 +499,7 @@ def test_a_hostile_hello_is_one_named_error_and_the_next_call_works(
     assert [record.timestamp for record in asker.page(CODE).records] == times(opend)[:50]
 
 
-# Memory -----------------------------------------------------------------------------------------------------------------
+# Memory ---------------------------------------------------------------------------------------------------------------
 
 
 def peak(work: Callable[[], object]) -> int:
@@ -546,7 +551,7 @@ def test_many_small_frames_at_once_are_decoded_one_by_one() -> None:
     assert count == 20_000
 
 
-# Chaos ------------------------------------------------------------------------------------------------------------------
+# Chaos ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_seed_draws_the_same_faults_again_and_every_kind_in_time() -> None:

@@ -173,7 +173,10 @@ def test_every_market_has_a_rule_or_a_table() -> None:
 
 
 def test_the_table_of_a_market_holds_the_year_after_in_good_time() -> None:
-    """Fails from September on while the year after is missing: Hong Kong gazettes a year in spring of the year before."""
+    """Fails from September on while the year after is missing:
+
+    Hong Kong gazettes a year in spring of the year before.
+    """
     today = datetime.now(UTC).date()
     needed = today.year + (today.month >= 9)
     for market, years in HOLIDAYS.items():

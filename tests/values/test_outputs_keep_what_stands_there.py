@@ -1,7 +1,7 @@
 """An output is there whole or not at all, and what stands in its place keeps what it is.
 
-A link is followed, a file keeps its mode, a device and a pipe are written to. What a killed process left is gone with the
-next output, what a living one writes stays. An error names the output.
+A link is followed, a file keeps its mode, a device and a pipe are written to. What a killed process left is gone with
+the next output, what a living one writes stays. An error names the output.
 """
 
 import errno

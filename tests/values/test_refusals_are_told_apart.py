@@ -1,4 +1,7 @@
-"""OpenD's refusals, in each wording that is known, become the error that fits; a text that nobody knows is shown as it is."""
+"""OpenD's refusals, in each wording that is known, become the error that fits.
+
+A text that nobody knows is shown as it is.
+"""
 
 from collections.abc import Callable
 from types import ModuleType

@@ -1,4 +1,7 @@
-"""What a server or a file name puts into an error is shown on one line, written out; no terminal, log or sheet obeys it."""
+"""What a server or a file name puts into an error is shown on one line, written out.
+
+No terminal, log or sheet obeys it.
+"""
 
 import logging
 import pickle

@@ -1,4 +1,6 @@
-"""Connecting: a name is looked up and its addresses are tried within one bound, and no lack of anything gives a bare error.
+"""Connecting: a name is looked up and its addresses are tried within one bound.
+
+No lack of anything gives a bare error.
 
 Only the resolver is stood in for, for names that the tests make up; every connection is a real one.
 """

@@ -17,7 +17,10 @@ WAYS = ["blocking", "asyncio"]
 
 
 class Router:
-    """Stands between a client and OpenD, and can forget the links that go through it: they stay open, and say nothing."""
+    """Stands between a client and OpenD, and can forget the links that go through it.
+
+    They stay open, and say nothing.
+    """
 
     def __init__(self, port: int) -> None:
         self._to, self._links = port, list[tuple[socket.socket, socket.socket, threading.Event]]()

@@ -1,5 +1,6 @@
-"""Encrypted links: what goes over the wire is what OpenD and the published clients send, whatever the key's size; a key that
-does not fit is an error in seconds that says what to change; no secret gets into a text, a log or a file.
+"""Encrypted links: what goes over the wire is what OpenD and the published clients send, whatever the key's size.
+
+A key that does not fit is an error in seconds that says what to change. No secret gets into a text, a log or a file.
 """
 
 import base64

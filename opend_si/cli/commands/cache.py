@@ -83,8 +83,8 @@ def info(file: Path, /, as_json: bool) -> None:
 def list_(file: Path, /, form: Format | None) -> None:
     """Print what is recorded of each symbol.
 
-    `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete ends at a
-    gap; the rows of a simulator are made up.
+    `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete
+    ends at a gap; the rows of a simulator are made up.
     """
     found = overview(file)
     columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in Recorded._fields]
@@ -134,8 +134,8 @@ def prune(file: Path, /, older_than: float) -> None:
 def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> None:
     """Write the pages of CODES (none given: all) to a new page cache TARGET, to hand on.
 
-    Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline. Others of the machine may read it, as far as the
-    umask lets them.
+    Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline. Others of the machine may read it, as far as
+    the umask lets them.
     """
     written = upkeep.export(file, user_path("TARGET", target), codes, may_replace=force)
     click.echo(f"{counted(written, 'page')} written to {target}")
@@ -161,8 +161,8 @@ def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
 def import_(file: Path, /, sources: tuple[str, ...]) -> None:
     """Join other page caches, such as a colleague's, into this one; nothing that is here is lost.
 
-    A symbol is taken whole, or left out and named: where each of the two has something that the other does not have, nobody can
-    say which value is the older one. Then the exit code is 3.
+    A symbol is taken whole, or left out and named: where each of the two has something that the other does not have,
+    nobody can say which value is the older one. Then the exit code is 3.
     """
     is_all = True
     for source in sources:

@@ -122,7 +122,10 @@ def screen(
 
 
 def _for_people(table: Table, by: str) -> list[str]:
-    """The columns of a screen that are read for it, as many as a terminal of 80 columns holds; CSV and JSON have all."""
+    """The columns of a screen that are read for it, as many as a terminal of 80 columns holds.
+
+    CSV and JSON have all.
+    """
     short = (CHANGE_PERCENT, DAYS_BETWEEN, table.short, CHANGE) if table.short else (table.ratio, table.price)
     names = dict.fromkeys((SYMBOL, DATE, PUBLISHED_BY, by, *short))
     return [name for name in names if name][:_SHOWN]
@@ -147,7 +150,9 @@ def export(
     as_of_by: Any,
     cache: str | None,
 ) -> None:
-    """Write all recorded histories into a data set at PATH, a folder or a URL: PATH/market=HK/... Needs the extra arrow.
+    """Write all recorded histories into a data set at PATH, a folder or a URL.
+
+    Its files are PATH/market=HK/... Needs the extra arrow.
 
     Nothing is fetched: sync first.
     """

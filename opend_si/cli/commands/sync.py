@@ -35,8 +35,8 @@ def sync(
 ) -> None:
     """Bring the recorded histories of CODES up to date, one after the other.
 
-    What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does not
-    stop the rest; an OpenD that cannot be reached does.
+    What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does
+    not stop the rest; an OpenD that cannot be reached does.
     """
     wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
     if not wanted:

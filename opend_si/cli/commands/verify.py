@@ -25,7 +25,8 @@ _cache = click.option("--cache", type=click.Path(), help="File of the page cache
 def verify(brand: Brand, /, files: tuple[str, ...], form: Format | None, cache: str | None) -> None:
     """Compare recorded short interest with FILEs of the SFC or of FINRA, as they give them. Needs the extra arrow.
 
-    Nothing is fetched: download the files, and sync first. The table shows what is not equal; exit code 8 if there is any.
+    Nothing is fetched: download the files, and sync first. The table shows what is not equal; exit code 8 if there is
+    any.
     """
     from opend_si.research.verify import EQUAL, summary
 

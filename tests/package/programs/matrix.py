@@ -3,9 +3,9 @@
     python -m tests.package.programs.matrix [--python VERSION]… [--extra NAME]… [--tests FILES]
 
 Each cell is an environment of its own: a Python, base or one extra or all, the lowest versions that `pyproject.toml`
-allows or the newest. `smoke.py` runs there, every feature once. With `--tests` pytest runs these files besides, where all
-extras are. Nothing is compiled: a cell whose wheels cannot be had says so and why, and so does a Python that is not here.
-A cell that fails is exit code 1; one that cannot be had is not.
+allows or the newest. `smoke.py` runs there, every feature once. With `--tests` pytest runs these files besides, where
+all extras are. Nothing is compiled: a cell whose wheels cannot be had says so and why, and so does a Python that is not
+here. A cell that fails is exit code 1; one that cannot be had is not.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python smoke.py [arrow] [plot] [encrypt]
 
-names the extras that are installed. A feature of an extra that is not installed has to be refused. It ends with one line
-of JSON: each step, and its error if it failed. Nothing but the package and the standard library is used.
+names the extras that are installed. A feature of an extra that is not installed has to be refused. It ends with one
+line of JSON: each step, and its error if it failed. Nothing but the package and the standard library is used.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Ask for pages from several threads at once, when told to start; print how many came and from where, as JSON.
 
-Run by `together`. Arguments: host port code threads pages. Each thread asks for the first `pages` page sizes, so that with one page all
-of them want the same one. Everything else comes from the environment.
+Run by `together`. Arguments: host port code threads pages. Each thread asks for the first `pages` page sizes, so that
+with one page all of them want the same one. Everything else comes from the environment.
 """
 
 import json
