@@ -8,7 +8,7 @@
     matrix          the wheel on every Python that is here, at the lowest and the newest versions of what it needs
     notebook        executes the guide's notebook on the simulator and writes what it shows
     regenerate      what is rendered; `--protos DIR` takes the protos of a folder
-    bench           measures, three minutes; `--write` keeps the figures and writes them into the pages
+    bench           measures, five minutes; `--write` keeps the figures and writes them into the pages
     bench-compare   measures, and compares with the figures that were kept
     fuzz            feeds spoiled bytes; `replies --count 1000000` feeds one target
     clocks          random programs under clocks that jump, against a model; `--programs 3000`

@@ -3,7 +3,7 @@
 Prints a row a case: medians of both, our share of the published client's, the least that the answer takes (a bare
 socket, bare SQLite, protobuf's decoding and one DataFrame), and how many times that it takes here. `--write` keeps the
 figures and writes docs/performance.md and the README's; `--compare` holds them against those that were kept, as shares
-of the floor. Takes four minutes, one of them at OpenD's real limit.
+of the floor. Takes five minutes, one of them at OpenD's real limit.
 """
 
 from __future__ import annotations
