@@ -384,7 +384,7 @@ class Client(BlockingClient):
         can say which value is the older one: it is left out, and stays as it is here. A second import changes nothing.
 
         Args:
-            file: Path of a page cache, such as `futu-si cache export` writes one.
+            file: Path of a page cache, such as `moomoo-si cache export` writes one.
 
         Returns:
             An `ImportReport`: the symbols that were taken, those that were known already, and those that were left out, with

@@ -8,8 +8,8 @@ taken, and L would not have got one.
 
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
 those of the monotonic clock, which no clock change moves. All processes of a system share it; a container, a virtual
-machine or another Python on the same folder may have one of its own. So a slot carries the wall clock's time, too: what
-both showed together tells whose clock it was, and a slot of another clock is free when both clocks say so.
+machine or another Python on the same folder may have one of its own. So a slot carries the wall clock's time, too, and
+is free when both clocks say so: neither another monotonic clock nor a wall clock that is set frees it early.
 
 A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
 inside, and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that
@@ -63,10 +63,10 @@ LAYOUT = Layout(
 _SELECT_SLOTS = "SELECT id, taken_at, free_at, wall FROM slot WHERE bucket = ?"
 _INSERT = "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at, wall) VALUES (?, ?, ?, ?, ?)"
 _SELECT_FILE = "SELECT name, used_at, used_until, wall FROM file"
+# Seconds to wait where a window is over, but for the clock's next step.
+_TICK = 1e-3
 # What a file without its one row in `file` is taken for: none that anybody has used.
 _NO_FILE = (b"", 0.0, 0.0, 0.0)
-# Seconds by which the clocks of one machine may drift from each other.
-_DRIFT = 2.0
 # Seconds by which a file must be older than the start of the machine, for nobody to have a slot in it.
 _BOOT_MARGIN = 60.0
 # The name of the file that this process has used at each path. Clients come and go; the process is what sends.
@@ -92,15 +92,16 @@ class _Moment(NamedTuple):
         return cls(_MONOTONIC(), _WALL())
 
     def left(self, taken_at: float, free_at: float, wall: float) -> float:
-        """Seconds until what was taken then is free; 0 if it is."""
+        """Seconds until what was taken then is free by both clocks; 0 if it is.
+
+        The monotonic clock began anew with the machine, or is another one, where it shows less than then. A wall clock
+        that shows far less was set back, and tells nothing.
+        """
         lasts = free_at - taken_at
-        by_mono = free_at - self.mono if taken_at <= self.mono else 0.0  # it began anew with the machine, or is another
-        if abs((wall - taken_at) - (self.wall - self.mono)) <= _DRIFT:
-            return max(by_mono, 0.0)
-        # Another clock, or a wall clock that was set. One that shows it far in the future was set back: it tells
-        # nothing.
-        by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else 0.0
-        return max(by_mono, by_wall, 0.0)
+        by_mono = free_at - self.mono if taken_at <= self.mono else -1.0
+        by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else -1.0
+        left = max(by_mono, by_wall)
+        return max(left, _TICK) if left >= 0 else 0.0  # a window is over when *more* than it has passed
 
 
 @dataclass(frozen=True, slots=True)
