@@ -38,6 +38,7 @@ PointInTime: TypeAlias = Literal["record", "publication"]
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -58,8 +59,9 @@ def moment_text(moment: datetime) -> str:
 
 
 def milliseconds(moment: datetime) -> int:
-    """A user's moment, as the record keeps it."""
-    return round(moment.timestamp() * 1000)
+    """A user's moment, as the record keeps it: never later than it was meant."""
+    since = moment.astimezone(UTC) - _EPOCH
+    return since // _MILLISECOND
 
 
 def read_day(name: str, value: object, market: Market) -> date:

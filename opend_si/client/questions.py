@@ -114,7 +114,7 @@ class Questions:
         else:  # what was not public yet is drawn, too, and as such
             last = public if end is None else min(public, read_day("end", end, key.symbol.market))
             frame = yield from self.history(call, code, start, last, AsOf())
-        whose = SIMULATOR if frame.attrs["origin"] == SIMULATOR else source
+        whose = f"{SIMULATOR}, get_{call.name}" if frame.attrs["origin"] == SIMULATOR else source
         return chart.draw(frame, key.table, str(key.symbol), source=whose, public=public)
 
     def symbols(self, codes: Iterable[str]) -> list[object]:

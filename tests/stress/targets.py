@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from opend_si.client.questions import Questions
-from opend_si.client.steps import Exchange
+from opend_si.client.steps import Account, Exchange
 from opend_si.dates import AsOf
 from opend_si.errors import OpenDError, ProtocolError, ShortInterestError
 from opend_si.gateway.cutter import Cutter, Taken
@@ -257,6 +257,9 @@ def _drive(steps: Any, replies: list[bytes], chance: random.Random, most: int) -
     try:
         step = next(steps)
         while True:
+            if isinstance(step, Account):
+                step = steps.send(7)
+                continue
             assert isinstance(step, Exchange), step
             requests += 1
             assert requests <= most, "it does not end"
