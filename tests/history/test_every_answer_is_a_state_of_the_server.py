@@ -56,6 +56,9 @@ places = st.one_of(st.integers(0, 49), st.integers(50, 160), st.just(-1))
 # Places of the first and the last row asked for; mostly all of them.
 parts = st.sampled_from(((None, None), (None, None), (None, None), (60, None), (None, 10), (120, 55), (0, 0), (-1, -1)))
 
+# The server is a simulator, and nobody is behind the port that stands for an OpenD that is gone.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is recorded from a simulator")
+
 
 def pages(rows: int) -> int:
     """Requests that so many rows cost."""
@@ -326,8 +329,11 @@ class Model(RuleBasedStateMachine):
         assert len(self.opend.requests) == before
         with self.asking(mode, is_history=True) as cost:
             frame = self.client(face, mode, max_age).history(*of)
-        assert (cost[0] == 0) == (recorded is not None)
-        if recorded is not None:
+        # Offline also answers what was heard last and is void since: a cursor that counts rows leads elsewhere by now.
+        assert (
+            cost[0] == 0 if recorded is not None and self.cursor == "timestamp" else cost[0] > 0 or recorded is not None
+        )
+        if recorded is not None and cost[0] == 0:
             pd.testing.assert_frame_equal(frame, recorded)
         else:
             past.complete = None
@@ -381,6 +387,8 @@ class Model(RuleBasedStateMachine):
         if asking in FRESH:
             body = self.reply(key)
             expected = Content.read(key, body)
+            if self.cursor == "offset" and page.body != body:
+                return self.check_cut(page, [row.at for row in expected.rows(self.key().table)])
             assert (page.body, page.next, page.source) == (body, expected.next, "opend")
             for market in ("US", "HK"):
                 frame = getattr(page, market.lower())
@@ -395,8 +403,17 @@ class Model(RuleBasedStateMachine):
             assert (dates(rows), page.next) == (below[:num], str(below[num - 1]) if len(below) > num else None)
             assert all(row == past.placed[row[0]] for row in rows)
         elif (rows, page.next) != past.answers.get((key.next_key, num)):
-            assert (key.next_key, dates(rows), page.next) == ("", known, None)  # cut: it holds the whole history
+            return self.check_cut(page, known)
         return page
+
+    def check_cut(self, page: Page, known: Sequence[int]) -> Page | None:
+        """A page cut from one that has the whole history: it tells nothing of the server's cursors, and OpenD's are
+        timestamps. Where it leads to is not followed: no server that counts rows takes it."""
+        ats = dates(self.rows_on(page))
+        assert page.next_key == ""
+        assert ats == known[: page.num]
+        assert page.next in (None, str(ats[-1]))
+        return None
 
     @rule(
         face=faces,
