@@ -119,7 +119,7 @@ def demo(*words: str) -> None:
 
 def test(*words: str) -> None:
     set_up("test", "compat")
-    module("pytest", "-n", "2", "-q", *words)
+    module("pytest", "-n", "4", "-q", *words)
 
 
 def check(*words: str) -> None:
