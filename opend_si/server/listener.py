@@ -36,7 +36,7 @@ class Listener(ABC):
 
     @abstractmethod
     async def converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client, the `number`th. When this returns, the link is closed."""
+        """Serve the client of a number. When this returns, the link is closed."""
 
     async def serve(self, started: Callable[[], object] = lambda: None) -> None:
         """Serve until cancelled. `started` is called when the ports are open; `port` is then the real one."""
