@@ -154,7 +154,7 @@ class Budget:
             if until_unused := now.left(*used):
                 found = until_unused
             elif len(waits) >= rate.requests:
-                found = waits[0]
+                found = _soonest(waits, rate)
             else:
                 cursor = connection.execute(_INSERT, (None, bucket, now.mono, longest, now.wall))
                 assert cursor.lastrowid is not None
@@ -218,7 +218,7 @@ class Budget:
                 return Allowance(0, until_unused)
             waits = sorted(filter(None, _left(connection, bucket, now).values()))
             left = max(rate.requests - len(waits), 0)
-            return Allowance(left, 0.0 if left else waits[0])
+            return Allowance(left, 0.0 if left else _soonest(waits, rate))
 
         return self._database.read(look)
 
@@ -229,3 +229,8 @@ class Budget:
 def _left(connection: sqlite3.Connection, bucket: str, now: _Moment) -> dict[int, float]:
     """Of each slot, how many seconds it is still taken."""
     return {slot: now.left(*times) for slot, *times in connection.execute(_SELECT_SLOTS, (bucket,)).fetchall()}
+
+
+def _soonest(waits: list[float], rate: Rate) -> float:
+    """Seconds until a slot can be free, of these that are taken: one in flight may be settled at any moment."""
+    return min(waits[0], rate.seconds)

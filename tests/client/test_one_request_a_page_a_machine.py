@@ -141,7 +141,7 @@ def test_no_more_slots_are_out_than_the_rate_allows(tmp_path_factory: pytest.Tem
                     out.append(slot)
                     taken += 1
                 else:
-                    assert 0 < slot <= rate.seconds + 10.0
+                    assert 0 < slot <= rate.seconds
             elif out:
                 slot = out.pop()
                 if step == "settle":
@@ -152,7 +152,7 @@ def test_no_more_slots_are_out_than_the_rate_allows(tmp_path_factory: pytest.Tem
             allowed = budget.allowance("account/3249", rate)
             assert allowed.requests == rate.requests - taken
             assert (allowed.wait == 0) == (taken < rate.requests)
-            assert 0 <= allowed.wait <= rate.seconds + 10.0
+            assert 0 <= allowed.wait <= rate.seconds
         assert isinstance(budget.reserve("other/3249", rate, timeout=10.0), Slot)
     finally:
         budget.close()
@@ -167,7 +167,7 @@ def test_a_slot_counts_from_the_reply_on(tmp_path: Path) -> None:
     settled = budget.reserve("a", rate, timeout=50.0)
     assert not isinstance(in_flight, Slot)
     assert not isinstance(settled, Slot)
-    assert 100.0 < in_flight <= 150.0
+    assert in_flight == 100.0  # at the soonest: it may be settled at once
     assert 0.0 < settled <= 100.0
     budget.close()
 

@@ -92,6 +92,7 @@ class Past:
         answers: What each request of a recording client was last answered: the rows, and the next cursor.
         complete: The whole history when it was last recorded, if nothing but whole histories were asked for since.
         is_revised: Whether a value was revised since, or had been before without being noticed.
+        is_doubted: Whether a reply contradicted what was told before, and no whole history was walked since.
 
     """
 
@@ -104,6 +105,7 @@ class Past:
     answers: dict[tuple[str, int], tuple[list[Values], str | None]] = field(default_factory=dict)
     complete: list[Values] | None = None
     is_revised: bool = False
+    is_doubted: bool = False
 
 
 class Model(RuleBasedStateMachine):
@@ -214,6 +216,7 @@ class Model(RuleBasedStateMachine):
             told = [row.values for row in content.rows(key.table)]
             past.answers[request.next_key, request.num] = told, content.next
             for row in told:
+                past.is_doubted |= past.told.get(row[0], row) != row
                 past.told_since.setdefault(row, begun_at)
                 past.told[row[0]] = row
             if not request.next_key:
@@ -256,6 +259,7 @@ class Model(RuleBasedStateMachine):
         past.complete, past.is_revised = None, True
         if start is None:
             past.complete, past.is_revised = truth, any(past.told[row[0]] != row for row in truth)
+            past.is_doubted = False
             self.check_record(face, frame if end is None else None)
 
     @rule(face=faces, part=parts)
@@ -329,9 +333,12 @@ class Model(RuleBasedStateMachine):
         assert len(self.opend.requests) == before
         with self.asking(mode, is_history=True) as cost:
             frame = self.client(face, mode, max_age).history(*of)
-        # Offline also answers what was heard last and is void since; online that is asked for again.
+        # What contradicts what was told before is heard of offline; online it is walked anew.
         assert cost[0] > 0 or recorded is not None
-        if recorded is not None and cost[0] == 0:
+        assert cost[0] == 0 or recorded is None or past.is_doubted
+        if recorded is not None:
+            self.check_frame(recorded, begun_at, "offline")
+        if cost[0] == 0:
             pd.testing.assert_frame_equal(frame, recorded)
         else:
             past.complete = None

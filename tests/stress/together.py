@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -27,27 +28,29 @@ def sync_together(processes: int, host: str, port: int, codes: Sequence[str], **
 
 def _run_together(commands: Sequence[Sequence[str]], environ: Mapping[str, str]) -> Counter[str]:
     """Run modules with their arguments, which begin when all are ready; gives the sum of what they counted."""
-    asking = [
-        subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_ROOT,
-            env={**os.environ, "PYTHONWARNINGS": "error", **environ},
-        )
-        for command in commands
-    ]
-    for process in asking:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in asking:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    total: Counter[str] = Counter()
-    for process in asking:
-        told, _ = process.communicate(timeout=240)
-        assert process.returncode == 0
-        total += Counter(json.loads(told))
-    return total
+    with ExitStack() as stack:
+        asking = []
+        for command in commands:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=_ROOT,
+                env={**os.environ, "PYTHONWARNINGS": "error", **environ},
+            )
+            asking.append(stack.enter_context(process))
+            stack.callback(process.kill)  # where another one failed
+        for process in asking:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in asking:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        total: Counter[str] = Counter()
+        for process in asking:
+            told, _ = process.communicate(timeout=240)
+            assert process.returncode == 0
+            total += Counter(json.loads(told))
+        return total
