@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from opend_si.cache import past
-from opend_si.cache.versions import Event, PastVersion, Version, Versions
+from opend_si.cache.versions import Event, PastVersion, Version, Versions, is_sound
 
 _SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
 _SELECT_LAST_BLOCK = """
@@ -19,6 +20,12 @@ WRITE_BLOCK = """
 """
 _SELECT_BODY = """
     SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
+"""
+_SELECT_PAGES = "SELECT DISTINCT next_key, num FROM page WHERE protocol = ? AND symbol = ?"
+_SELECT_CURRENT = """
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 
@@ -46,19 +53,21 @@ def read_past(
         except past.Unreadable:
             faults += 1
             continue
+        faults += len(versions) < len(past.read_names(body)[0])
         bodies.update((past.name_of(version), version.body) for version, _ in versions)
         found = [*versions, *found]
     faults += not faults and past_digest(connection, protocol, symbol) != present.seal.past
     return found, faults
 
 
-def leave(
-    connection: sqlite3.Connection,
-    leaving: Sequence[Version],
-    event: Event,
-    current: Callable[[sqlite3.Connection, tuple[int, str, str, int]], Version | None],
-) -> None:
-    """Move versions from the present to the past; they are made from what is current of the page of the last one."""
+def current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Version | None:
+    """The newest version of a page, as the file has it."""
+    row = connection.execute(_SELECT_CURRENT, identity).fetchone()
+    return Version._make(row) if row else None
+
+
+def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
+    """Move versions from the present to the past."""
     owner = leaving[0].protocol, leaving[0].symbol
     versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
     number = 0
@@ -70,8 +79,7 @@ def leave(
             number, versions = last[0], [*kept, *versions]
     for version in leaving:
         connection.execute(_DELETE_VERSION, (*version.identity, version.version))
-    base = current(connection, versions[-1].version.identity)
-    write_blocks(connection, owner, number, versions, base if base is not None and base.is_sound else None)
+    write_blocks(connection, owner, number, versions)
 
 
 def _unfilled(
@@ -80,42 +88,62 @@ def _unfilled(
     """The versions of a block that has room for more, none if it has not, or cannot be read."""
     protocol, symbol = leaving[0].protocol, leaving[0].symbol
     try:
-        names, base = past.read_names(block[2])
+        names, bases = past.read_names(block[2])
         if not is_block(*block) or len(names) >= past.BLOCK_VERSIONS:
             return []
         bodies = {past.name_of(version): version.body for version in leaving}
-        if base is not None and base not in bodies:
+        for base in bases:
             row = connection.execute(_SELECT_BODY, (protocol, symbol, *base)).fetchone()
             bodies.update({base: row[0]} if row else {})
-        return past.read_block(protocol, symbol, block[2], bodies)
+        versions = past.read_block(protocol, symbol, block[2], bodies)
+        return versions if len(versions) == len(names) else []
     except past.Unreadable:
         return []
 
 
 def write_blocks(
-    connection: sqlite3.Connection,
-    owner: tuple[int, str],
-    number: int,
-    versions: Sequence[PastVersion],
-    base: Version | None,
+    connection: sqlite3.Connection, owner: tuple[int, str], number: int, versions: Sequence[PastVersion]
 ) -> None:
-    """Write versions, oldest first, as blocks; all but the last are made from the oldest of the block after them."""
-    for place in range(0, len(versions), past.BLOCK_VERSIONS):
-        own, rest = versions[place : place + past.BLOCK_VERSIONS], versions[place + past.BLOCK_VERSIONS :]
-        _write_block(connection, owner[0], owner[1], number, own, rest[0].version if rest else base)
-        number += 1
+    """Write versions, oldest first, as blocks.
+
+    A page's are made from the oldest of it in a later block; those of the last, from the nearest of the present.
+    """
+    keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
+    later: dict[past.Page, Version] = {}
+    for place in reversed(range(0, len(versions), past.BLOCK_VERSIONS)):
+        own = versions[place : place + past.BLOCK_VERSIONS]
+        bases: dict[past.Page, list[Version]] = {}
+        for page in {past.page_of(version): None for version, _ in own}:
+            bases[page] = [later[page]] if page in later else _nearest(connection, owner, page, keys)
+        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, own, bases)
+        later.update({past.page_of(version): version for version, _ in reversed(own)})
+
+
+def _nearest(
+    connection: sqlite3.Connection, owner: tuple[int, str], page: past.Page, keys: Sequence[past.Page]
+) -> list[Version]:
+    """The pages of the present that are most like a page: itself, or those whose cursors stand beside its own."""
+    place = bisect_left(keys, _order(page), key=_order)
+    beside = [page] if page in keys[place : place + 1] else keys[max(place - 1, 0) : place + 1]
+    found = (current(connection, (*owner, *other)) for other in beside)
+    return [version for version in found if version is not None and is_sound(version)]
+
+
+def _order(page: past.Page) -> tuple[bool, int, str, int]:
+    """Cursors as numbers, the newest page above all."""
+    next_key, num = page
+    return not next_key, len(next_key), next_key, num
 
 
 def _write_block(
     connection: sqlite3.Connection,
-    protocol: int,
-    symbol: str,
+    owner: tuple[int, str],
     number: int,
     versions: Sequence[PastVersion],
-    base: Version | None,
+    bases: Mapping[past.Page, Sequence[Version]],
 ) -> None:
-    body = past.write_block(versions, base)
-    connection.execute(WRITE_BLOCK, (protocol, symbol, number, len(versions), past.checksum(number, body), body))
+    body = past.write_block(versions, bases)
+    connection.execute(WRITE_BLOCK, (*owner, number, len(versions), past.checksum(number, body), body))
 
 
 def past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:

@@ -57,8 +57,7 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
         whole = moved(clock.last.seq)
         _forget(connection, protocol, symbol)
         connection.executemany(store._INSERT, (row.signed() for row in whole.rows))
-        base = store._current(connection, whole.past[-1].version.identity) if whole.past else None
-        blocks.write_blocks(connection, (protocol, symbol), 0, whole.past, base)
+        blocks.write_blocks(connection, (protocol, symbol), 0, whole.past)
         digest = blocks.past_digest(connection, protocol, symbol)
         store._seal(connection, protocol, symbol, whole.seal._replace(past=digest))
         # The clock of this machine showed its own moments only: those of another are no steps of it.

@@ -1,9 +1,9 @@
-"""The past of a symbol: versions that no history of now needs, packed so that they can be given back to the byte.
+"""The past of a symbol: versions that no answer of now needs, packed so that they can be given back to the byte.
 
-They are kept in blocks. The bodies of a block are squeezed together, the newest first, with a version as dictionary
-that is of the present or of a later block: a body is then little more than the rows that the one after it lacks. A
-block has a checksum of its own. Damage loses the versions of its block, and of the blocks that are made from it,
-never anything of the present.
+They are kept in blocks. In a block the versions of one page are squeezed together, the newest first, with versions as
+dictionary that are of the present or of a later block and say nearly the same: a body is then little more than the
+rows that those lack. A block has a checksum of its own. Damage loses the versions of its block, and those that are
+made from what is lost, never anything of the present.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ from typing import Any
 
 from opend_si.cache.versions import DIGEST_BYTES, Event, PastVersion, Version
 
-# Versions of a block. It is written again with each that comes, and begun anew when it is full.
-BLOCK_VERSIONS = 48
-# The fields of a version that a block holds as numbers; the others are texts and bytes, or the symbol's.
+# Versions of a block. It is written again with each that comes, and begun anew when it is full. So many weeks of a
+# newest page just fit into one page of the file, and a part of another.
+BLOCK_VERSIONS = 30
+# The fields of a version that a block holds as numbers; the others are texts and bytes, or the symbol's. When a request
+# was sent is of no use any more.
 _NUMBERS = (
     *("num", "version", "behind", "first_seq", "fetched_at", "checked_seq", "checked_at"),
-    *("superseded_seq", "superseded_at", "void_seq", "void_at", "sent"),
+    *("superseded_seq", "superseded_at", "void_seq", "void_at"),
 )
+# Deflate without a header of its own: the block has a checksum.
+_RAW = -15
 # Which version of which page.
 Name = tuple[str, int, int]
+Page = tuple[str, int]
 
 
 class Unreadable(Exception):
@@ -36,8 +41,16 @@ def name_of(version: Version) -> Name:
     return version.next_key, version.num, version.version
 
 
-def write_block(versions: Sequence[PastVersion], base: Version | None) -> bytes:
-    """A block: the fields column by column, each number as what it adds to the one before; then the bodies."""
+def page_of(version: Version) -> Page:
+    """Of which page it is a version."""
+    return version.next_key, version.num
+
+
+def write_block(versions: Sequence[PastVersion], bases: Mapping[Page, Sequence[Version]]) -> bytes:
+    """A block: the fields column by column, each number as what it adds to the one before; then the bodies, by page.
+
+    `bases`: what the versions of a page are made from; the most alike stands last.
+    """
     told = [version for version, _ in versions]
     columns: dict[str, Any] = {name: _steps([getattr(version, name) for version in told]) for name in _NUMBERS}
     columns["left_seq"] = _steps([left.seq for _, left in versions])
@@ -46,59 +59,106 @@ def write_block(versions: Sequence[PastVersion], base: Version | None) -> bytes:
     columns["origin"] = [version.origin for version in told]
     columns["seen"] = [len(version.seen) for version in told]
     columns["body"] = [len(version.body) for version in told]
-    columns["base"] = None if base is None else name_of(base)
+    streams, data = [], []
+    for page, places in _by_page(columns["next_key"], [version.num for version in told]).items():
+        own = bases.get(page, ())
+        stream = zlib.compressobj(6, wbits=_RAW, zdict=b"".join(base.body for base in own))
+        data.append(stream.compress(b"".join(told[place].body for place in reversed(places))) + stream.flush())
+        streams.append([len(data[-1]), *map(name_of, own)])
+    columns["streams"] = streams
     head = json.dumps(columns, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
     seen = b"".join(version.seen for version in told)
     squeezed = zlib.compress(len(head).to_bytes(4, "big") + head + seen, 9)
-    stream = zlib.compressobj(6, zdict=base.body) if base is not None and base.body else zlib.compressobj(6)
-    bodies = stream.compress(b"".join(version.body for version in reversed(told))) + stream.flush()
-    return len(squeezed).to_bytes(4, "big") + squeezed + bodies
+    return len(squeezed).to_bytes(4, "big") + squeezed + b"".join(data)
 
 
-def read_names(data: bytes) -> tuple[list[Name], Name | None]:
+def read_names(data: bytes) -> tuple[list[Name], list[Name]]:
     """Which versions a block holds, and from which it is made."""
     try:
         columns, _, _ = _head(data)
         names = list(zip(columns["next_key"], _sums(columns["num"]), _sums(columns["version"]), strict=True))
-        base = columns["base"]
-        return names, None if base is None else (str(base[0]), int(base[1]), int(base[2]))
+        return names, [base for _, bases, _, _ in _streams(columns, b"") for base in bases]
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise Unreadable(str(error)) from None
 
 
 def read_block(protocol: int, symbol: str, data: bytes, bodies: Mapping[Name, bytes]) -> list[PastVersion]:
-    """The versions of a block, oldest first; `bodies` are those that are there already."""
-    _, base = read_names(data)
-    dictionary = b"" if base is None else bodies.get(base)
-    if dictionary is None:
-        raise Unreadable("what it is made from is not there")
+    """The versions of a block, oldest first; `bodies` are those that are there already.
+
+    What is made from one that is not there is left out.
+    """
     try:
-        columns, seen, stream = _head(data)
-        plain = zlib.decompressobj(zdict=dictionary) if dictionary else zlib.decompressobj()
-        text = plain.decompress(stream)
-        if not plain.eof or len(text) != sum(columns["body"]):
-            raise Unreadable("it is cut off")
+        columns, seen, rest = _head(data)
+        own: dict[int, bytes] = {}
+        for places, bases, stream, wbits in _streams(columns, rest):
+            dictionaries = [bodies.get(base) for base in bases]
+            if None not in dictionaries:
+                dictionary = b"".join(filter(None, dictionaries))
+                own.update(_bodies(stream, dictionary, wbits, {place: columns["body"][place] for place in places}))
         numbers = list(zip(*(_sums(columns[name]) for name in _NUMBERS), strict=True))
         lefts = list(map(Event, _sums(columns["left_seq"]), _sums(columns["left_at"])))
-        found, at, end = [], 0, len(text)  # the oldest body stands last
+        found, at = [], 0
         for place, left in enumerate(lefts):
             fields = dict(zip(_NUMBERS, numbers[place], strict=True))
-            length, size = columns["seen"][place], columns["body"][place]
-            version = Version(
-                protocol,
-                symbol,
-                columns["next_key"][place],
-                origin=columns["origin"][place],
-                seen=seen[at : at + length],
-                checksum=b"",
-                body=text[end - size : end],
-                **fields,
-            )
-            found.append(PastVersion(version.signed(), left))
-            at, end = at + length, end - size
+            length = columns["seen"][place]
+            if place in own:
+                version = Version(
+                    protocol,
+                    symbol,
+                    columns["next_key"][place],
+                    origin=columns["origin"][place],
+                    sent=0,
+                    seen=seen[at : at + length],
+                    checksum=b"",
+                    body=own[place],
+                    **fields,
+                )
+                found.append(PastVersion(version.signed(), left))
+            at += length
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise Unreadable(str(error)) from None
     return found
+
+
+def _bodies(stream: bytes, dictionary: bytes, wbits: int, sizes: Mapping[int, int]) -> dict[int, bytes]:
+    """The bodies of a stream; `sizes`: how long each is, oldest first."""
+    if wbits != _RAW and not dictionary:
+        plain = zlib.decompressobj()
+    else:
+        plain = zlib.decompressobj(wbits=wbits, zdict=dictionary)
+    text = plain.decompress(stream)
+    if not plain.eof or len(text) != sum(sizes.values()):
+        raise Unreadable("it is cut off")
+    found, end = {}, len(text)  # the oldest body stands last
+    for place, size in sizes.items():
+        found[place] = text[end - size : end]
+        end -= size
+    return found
+
+
+def _streams(columns: dict[str, Any], data: bytes) -> list[tuple[list[int], list[Name], bytes, int]]:
+    """The streams of a block: which versions it has, from which they are made, the bytes, how they are squeezed."""
+    if "streams" not in columns:  # the first blocks had one for all
+        base = columns["base"]
+        return [(list(range(len(columns["body"]))), [] if base is None else [_name(base)], data, zlib.MAX_WBITS)]
+    found, at = [], 0
+    pages = _by_page(columns["next_key"], _sums(columns["num"]))
+    for places, (size, *bases) in zip(pages.values(), columns["streams"], strict=True):
+        found.append((places, list(map(_name, bases)), data[at : at + size], _RAW))
+        at += size
+    return found
+
+
+def _by_page(next_keys: Sequence[str], nums: Sequence[int]) -> dict[Page, list[int]]:
+    """The places of the versions of each page."""
+    found: dict[Page, list[int]] = {}
+    for place, page in enumerate(zip(next_keys, nums, strict=True)):
+        found.setdefault(page, []).append(place)
+    return found
+
+
+def _name(told: Sequence[Any]) -> Name:
+    return str(told[0]), int(told[1]), int(told[2])
 
 
 def _head(data: bytes) -> tuple[dict[str, Any], bytes, bytes]:

@@ -45,11 +45,6 @@ from opend_si.errors import CacheBusy, CacheMiss
 from opend_si.pages import PageKey
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
-_SELECT_CURRENT = """
-    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
-    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
-"""
 # Many symbols at once, as a JSON array: a statement for each takes a third longer.
 _SELECT_SYMBOLS = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
@@ -210,7 +205,7 @@ class Store:
 
         def read(connection: sqlite3.Connection) -> tuple[Seal, Version] | None:
             seal, is_sealed = _read_seal(connection, *identity[:2])
-            newest = _current(connection, identity) if is_sealed else None
+            newest = blocks.current(connection, identity) if is_sealed else None
             return None if newest is None or not newest.is_sound else (seal, newest)
 
         return self._read_at_once(read, None)
@@ -259,7 +254,7 @@ class Store:
 
         def decide(connection: sqlite3.Connection) -> Kept:
             event, seal, is_sealed = _next_event(connection, *owner)
-            newest = _current(connection, identity)
+            newest = blocks.current(connection, identity)
             known: Versions | None = None
             if not is_sealed or seal != expected or (newest is not None and not newest.is_sound):
                 known = _read_symbol(connection, *owner)
@@ -278,7 +273,7 @@ class Store:
             if ruling.is_new:
                 connection.execute(_INSERT, kept)
             if ruling.leaving:
-                blocks.leave(connection, ruling.leaving, event, _current)
+                blocks.leave(connection, ruling.leaving, event)
             gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
             after = _seal(connection, *owner, Seal(*event, seal.floor, 1, gone, ruling.summary))
             return Kept(ruling._replace(version=kept), after)
@@ -340,8 +335,7 @@ class Store:
             left = [version for version in versions if not goes(version.left, clock)]
             if len(left) < len(versions):
                 connection.execute(_DELETE_BLOCKS, owner)
-                base = _current(connection, left[-1].version.identity) if left else None
-                blocks.write_blocks(connection, owner, 0, left, base)
+                blocks.write_blocks(connection, owner, 0, left)
                 _seal(connection, *owner, present.seal._replace(past=blocks.past_digest(connection, *owner)))
             return len(versions) - len(left)
 
@@ -376,11 +370,6 @@ class Store:
 
 
 _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is recorded."
-
-
-def _current(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> Version | None:
-    row = connection.execute(_SELECT_CURRENT, identity).fetchone()
-    return Version._make(row) if row else None
 
 
 def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> int:

@@ -301,18 +301,43 @@ class Ledger:
             lo, said = said.lo, self.below(said.lo)
         return lo
 
+    def may_be_needless(self, said: Statement) -> list[Statement]:
+        """The statements that may not be needed any more after a reply: what is superseded, and what speaks of its rows.
+
+        In the order in which they are to be looked at: each that goes may make another one needed.
+        """
+        superseded = [other for other in self.statements if not other.is_current]
+        touched = [other for other in self.statements if other.is_current and _touch(other, said)]
+        return [
+            *sorted(superseded, key=lambda other: -other.first_seq),
+            *sorted(touched, key=lambda other: other.checked_seq),
+        ]
+
     def is_needed(self, said: Statement) -> bool:
-        """Whether the rows of a superseded statement would not be held without a gap by the other trusted ones."""
+        """Whether an answer of now needs a statement.
+
+        It does not where the others answer the same question. What is trusted stays until they were checked later, for
+        nothing is to become less fresh by it; so does a newest page. What was superseded is asked for no more: it is
+        needed where others do not hold all its rows without a gap.
+        """
+        since = said.checked_seq if said.is_current and said.is_trusted else 0
+
+        def is_other(other: Statement) -> bool:
+            return other is not said and other.checked_seq > since
+
+        if said.is_current:
+            if not self.is_anchored or (said.is_head and said.is_trusted):
+                return True
+            if not said.is_head and not is_timestamp(said.next_key):
+                return True
+            return self.cut(TOP if said.is_head else int(said.next_key), said.num, is_other) is None
         if said.is_head and said.first < self.joined_down_to():
             return True  # newer pages stand apart: a history of what it begins would have no head
-        others = [other for other in self._trusted if other is not said and other.hi > said.lo]
-        high = said.hi
-        while high > said.lo:
-            furthest = min((other.lo for other in others if other.hi >= high), default=high)
-            if furthest >= high:
-                return True
-            high = furthest
-        return False
+        above = self._trusted[: bisect_right(self._reaches, -said.reach)]
+        lo = min((other.lo for other in above if other.hi >= said.hi and is_other(other)), default=TOP)
+        while said.lo < lo < TOP and (following := self.below(lo, is_other)) is not None:
+            lo = following.lo
+        return lo > said.lo
 
     def known(self) -> dict[int, Row]:
         """Every row that is recorded, as it was last heard."""
@@ -344,6 +369,11 @@ def judged(statements: Iterable[Statement]) -> list[Statement]:
         known.update((other.first_seq, replace(other, void_seq=seq)) for other in judgement.void)
         known[said.first_seq] = now
     return list(known.values())
+
+
+def _touch(one: Statement, other: Statement) -> bool:
+    """Whether two different statements speak of the same rows, or of rows right beside each other."""
+    return one.first_seq != other.first_seq and one.lo <= other.hi and other.lo <= one.hi
 
 
 def _cut(rows: Sequence[Row], num: int, used: Sequence[Statement], *, anchored: bool | None) -> Cut | None:

@@ -185,7 +185,7 @@ class SymbolRecord:
             changed[other.first_seq] = row._replace(void_seq=seq, void_at=at)
         if old is not None:
             changed[old.first_seq] = changed.get(old.first_seq, old)._replace(superseded_seq=seq, superseded_at=at)
-        leaving = self._leaving(ledger, changed)
+        leaving = self._leaving(ledger, said, changed)
         stays = tuple(row for row in changed.values() if row.first_seq not in leaving)
         return Ruling(
             version, is_new, stays, tuple(leaving.values()), self._summary(_without(ledger, leaving), version.origin)
@@ -284,14 +284,13 @@ class SymbolRecord:
             events.append(before[1] if before is not None and before[0].values == row.values else now)
         return write_runs(events)
 
-    def _leaving(self, ledger: Ledger, changed: Mapping[int, Version]) -> dict[int, Version]:
-        """The superseded versions that no history of now needs, as they leave."""
-        superseded = [said for said in ledger.statements if not said.is_current]
+    def _leaving(self, ledger: Ledger, said: Statement, changed: Mapping[int, Version]) -> dict[int, Version]:
+        """The versions that no answer of now needs after a reply, as they leave."""
         leaving = {}
-        for said in sorted(superseded, key=lambda said: -said.first_seq):
-            if not ledger.is_needed(said):
-                leaving[said.first_seq] = changed.get(said.first_seq) or self._held[said.first_seq][0]
-                ledger = _without(ledger, leaving)
+        for one in ledger.may_be_needless(said):
+            if not ledger.is_needed(one):
+                leaving[one.first_seq] = changed.get(one.first_seq) or self._held[one.first_seq][0]
+                ledger = _without(ledger, leaving) if one.is_trusted else ledger
         return leaving
 
     def _summary(self, ledger: Ledger, origin: str) -> str:
