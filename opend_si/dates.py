@@ -124,7 +124,9 @@ class AsOf:
         """The moment by which something had to be recorded, in milliseconds; None: it does not matter when."""
         if self.when is None or self.by == BY_PUBLICATION:
             return None
-        return read_as_of(self.when, market)
+        read_as_of(self.when, market)  # warns of one that is to come
+        # It may have been here before: the clock was set back since.
+        return read_milliseconds("as_of", self.when, market)
 
     def public(self, market: Market) -> date | None:
         """The last day that had ended by then, in the market's time zone; None: it does not matter what was public."""
