@@ -16,17 +16,14 @@ reads this table and fails on an arrow that is not in it:
 
 The values at the root. Each may import those after it:
 
-    pages       which page is asked for, and the one that came
+    pages       which page is asked for, and the one that came; what a reply's bytes say: content or refusal
     tables      rows on their way to records and DataFrames
-    replies     what a reply's bytes say: content or refusal; how a refusal is written
     settings    argument, then environment, then default
     symbols     `HK.00700`, and how users name a kind of data
-    dates       days and moments: what users write, when there may be news
-    calendars   business days, and by when a row is public, by the exchanges' rules
+    dates       days and moments: what users write, when there may be news; by when a row is public, by the calendars
     files       files that are there whole or not at all
     forks       what a forked child has to begin anew
-    errors      every exception, in one tree; the warning
-    texts       texts from outside, shown so that no terminal and no spreadsheet obeys them
+    errors      every exception, in one tree; the warning; texts from outside, shown so that nothing obeys them
 
 docs/inside.md walks through the house. Import the faces, not this package: its names may change in any release.
 """

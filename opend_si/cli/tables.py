@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from opend_si.texts import one_line
+from opend_si.errors.texts import one_line
 from opend_si_schema.definitions import Table
 
 if TYPE_CHECKING:

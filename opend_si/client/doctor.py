@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
-from opend_si.replies import read_reply, read_text
+from opend_si.pages.replies import read_reply, read_text
 from opend_si.settings import Settings
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.session import GATEWAY_STATUS, GET_GLOBAL_STATE, version_text

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.cache.versions import SIMULATOR
-from opend_si.calendars import published_by
 from opend_si.client.answers import Answers, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
 from opend_si.client.steps import Steps
 from opend_si.client.sync import Patience, SymbolReport, report_symbol
 from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
+from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files, user_path
 from opend_si.history.frames import make_history, make_recorded, make_revisions

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
+from opend_si.errors.texts import one_line
 from opend_si.settings import Wait, WaitCallback
 from opend_si.symbols import call_of
-from opend_si.texts import one_line
 from opend_si.wire.errors import was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.calendars import published_by
 from opend_si.client.sync import SyncReport
 from opend_si.dates import day_of, may_have_news
+from opend_si.dates.calendars import published_by
 from opend_si.errors import (
     CacheError,
     CacheMiss,

@@ -23,7 +23,7 @@ from opend_si.errors import (
 )
 from opend_si.gateway.recent import Recent
 from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings, WaitCallback
 from opend_si.wire.session import Greeting

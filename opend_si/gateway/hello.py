@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opend_si.errors import ProtocolError
-from opend_si.replies import read_text
+from opend_si.pages.replies import read_text
 from opend_si.server.conversation import read_body
 from opend_si.wire.ciphers import Rsa
 from opend_si.wire.framing import HEADER, Frame

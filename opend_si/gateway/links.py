@@ -22,7 +22,7 @@ from opend_si.gateway import policy
 from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.hello import Hello, read_request, read_secrets
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server import websocket
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.server.peers import is_loopback, watch_for_death

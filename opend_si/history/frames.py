@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from opend_si.calendars import published_by_days
 from opend_si.dates import milliseconds as to_milliseconds
+from opend_si.dates.calendars import published_by_days
 from opend_si.history.overview import Recorded
 from opend_si.history.statements import Change
 from opend_si.pages import Row

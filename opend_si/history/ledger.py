@@ -302,7 +302,7 @@ class Ledger:
         return lo
 
     def may_be_needless(self, said: Statement) -> list[Statement]:
-        """The statements that may not be needed any more after a reply: what is superseded, and what speaks of its rows.
+        """The statements that may not be needed any more after a reply: what is superseded, what speaks of its rows.
 
         In the order in which they are to be looked at: each that goes may make another one needed.
         """

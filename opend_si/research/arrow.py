@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from opend_si.calendars import published_by_days
+from opend_si.dates.calendars import published_by_days
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
-from opend_si.replies import read_text
+from opend_si.pages.replies import read_text
 from opend_si.tables import DTYPES, read_columns
 from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Column, Table
 

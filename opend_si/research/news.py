@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock
-from opend_si.calendars import published_by
 from opend_si.dates import Since, day_of, moment, read_since
+from opend_si.dates.calendars import published_by
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
 from opend_si.history.record import Record
 from opend_si.history.statements import Statement

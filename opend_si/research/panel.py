@@ -17,6 +17,7 @@ from opend_si.cache.versions import BODY, Clock, RawVersion, Version, Versions
 from opend_si.cache.versions import as_of as versions_as_of
 from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
+from opend_si.errors.texts import some
 from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.vintages import known_at
@@ -26,7 +27,6 @@ from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, p
 from opend_si.research.batch import resolve
 from opend_si.settings import Mode, Settings
 from opend_si.tables import default_unit, describe
-from opend_si.texts import some
 from opend_si_schema.definitions import DATE, KNOWN_AT, MARKET, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from opend_si.calendars import oldest_beside
 from opend_si.dates import AsOf, When, read_day
+from opend_si.dates.calendars import oldest_beside
 from opend_si.errors import InvalidArgument, warn
+from opend_si.errors.texts import some
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import panel
 from opend_si.settings import Settings
 from opend_si.tables import MOST_DAYS, measures
-from opend_si.texts import some
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Call, Table
 
 if TYPE_CHECKING:

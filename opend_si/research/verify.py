@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opend_si.calendars import add_business_days, is_due
 from opend_si.dates import AsOf
+from opend_si.dates.calendars import add_business_days, is_due
 from opend_si.errors import CacheMiss, InvalidArgument
 from opend_si.files import Files, user_path
 from opend_si.research.panel import panel, recorded_markets

@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import ProtocolError
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import BAD_CIPHER
 from opend_si.wire.ciphers import SPOKEN, Algorithm, Cipher, Plain, Rsa, connection_cipher
 from opend_si.wire.framing import JSON, PLAIN, PROTOBUF, Frame, FrameDecoder, encode_frame

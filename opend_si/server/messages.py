@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import ProtocolError
-from opend_si.replies import read_text
+from opend_si.pages.replies import read_text
 from opend_si_schema import init_web_socket
 
 INIT_WEBSOCKET, OPEND_GONE = 1, 2

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from opend_si.errors import InvalidArgument, MissingExtra, OpenDError, ProtocolError, ShortInterestError
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.messages import (
     DISCONNECTED,
     FIRST_PROTOCOL,

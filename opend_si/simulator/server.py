@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.pages import END, PageKey
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.server.listener import Listener
 from opend_si.server.refusals import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from opend_si.errors import OpenDError, ProtocolError
-from opend_si.replies import read_reply, read_text
+from opend_si.pages.replies import read_reply, read_text
 from opend_si.wire.ciphers import ASKED_FOR, SPOKEN, AesCbc, Algorithm, Cipher, Plain, Rsa, connection_cipher
 from opend_si.wire.framing import PLAIN, Frame, FrameDecoder, encode_frame
 from opend_si_schema import init_connect, keep_alive

@@ -23,9 +23,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from opend_si.calendars import add_business_days, is_due, publication, published_by
 from opend_si.client import watch
 from opend_si.client.watch import Line, Unreported, Watch
+from opend_si.dates.calendars import add_business_days, is_due, publication, published_by
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call

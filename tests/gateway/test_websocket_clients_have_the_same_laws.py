@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from opend_si.gateway import links, policy
 from opend_si.pages import PageKey
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.websocket import Bridge
 from opend_si.simulator import Simulator
 from opend_si.wire.blocking import BlockingConnection

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opend_si.errors import ProtocolError
 from opend_si.gateway.cutter import MAX_TAKEN_BYTES, Cutter, Taken
 from opend_si.pages import PageKey
-from opend_si.replies import read_reply
+from opend_si.pages.replies import read_reply
 from opend_si.wire.session import INIT_CONNECT
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.gateway.conftest import Start

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from futu_si import Client
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.websocket import Bridge, tls_context
 from opend_si.simulator import Simulator
 from opend_si_schema.init_web_socket import Response

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from opend_si.calendars import published_by
+from opend_si.dates.calendars import published_by
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call

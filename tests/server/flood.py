@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server.conversation import Conversation
 from opend_si.server.listener import Listener
 from opend_si.wire.session import INIT_CONNECT, Greeting

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from opend_si.errors import InvalidArgument, OpenDError, ProtocolError
 from opend_si.pages import PageKey
-from opend_si.replies import read_reply, write_refusal
+from opend_si.pages.replies import read_reply, write_refusal
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.symbols import Symbol
 from opend_si.wire.ciphers import SPOKEN, AesCbc, Algorithm, FtAesEcb, Rsa

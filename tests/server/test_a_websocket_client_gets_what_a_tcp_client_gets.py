@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection
 
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.pages import PageKey
-from opend_si.replies import write_refusal
+from opend_si.pages.replies import write_refusal
 from opend_si.server import websocket
 from opend_si.server.conversation import Conversation
 from opend_si.server.listener import Listener

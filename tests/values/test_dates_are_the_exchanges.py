@@ -26,8 +26,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests
-from opend_si.calendars import add_business_days, is_business_day, is_due, publication, published_by, published_by_days
 from opend_si.dates import may_have_news
+from opend_si.dates.calendars import (
+    add_business_days,
+    is_business_day,
+    is_due,
+    publication,
+    published_by,
+    published_by_days,
+)
 from opend_si.simulator.universe import SYMBOLS, Universe
 from opend_si_schema.calendars import HOLIDAYS
 from opend_si_schema.calls import CALLS, DAILY_SHORT_VOLUME, HK, MARKETS, SHORT_INTEREST, US

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from opend_si.replies import refusal
+from opend_si.pages.replies import refusal
 from opend_si.simulator import Simulator, faults
 
 WORDINGS = [

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from opend_si import errors
+from opend_si.errors.texts import csv_text, one_line, quoted
 from opend_si.simulator import Simulator, faults
-from opend_si.texts import csv_text, one_line, quoted
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31mFAKE\x1b[0m\r\nfutu-si: all is well\x08\x9b31m\u202egnp\u2028end"
 EVERY = [

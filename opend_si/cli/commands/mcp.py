@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 from opend_si import __version__
-from opend_si.calendars import published_by_days
 from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
 from opend_si.cli.output import WaitNotice
 from opend_si.client.sync import counted
+from opend_si.dates.calendars import published_by_days
 from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
 from opend_si.symbols import Symbol, call_of
 from opend_si_schema.calls import SHORT_INTEREST, Kind

@@ -15,8 +15,8 @@ from opend_si.cli.options import EPILOG, Brand, Number, opend_options
 from opend_si.cli.output import note, print_json, print_page
 from opend_si.cli.websocket import bridge, websocket_options
 from opend_si.client.sync import counted
+from opend_si.errors.texts import one_line
 from opend_si.settings import DEFAULT_PORT, parse_rate
-from opend_si.texts import one_line
 from opend_si_schema.calls import SHORT_INTEREST
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from opend_si.calendars import published_by
 from opend_si.cli.options import (
     EPILOG,
     Brand,
@@ -28,6 +27,7 @@ from opend_si.client.blocking import history_rows
 from opend_si.client.questions import HistoryRows
 from opend_si.client.sync import counted
 from opend_si.dates import AsOf, day_of, moment
+from opend_si.dates.calendars import published_by
 from opend_si.errors import MissingExtra
 from opend_si.files import put_in_place, user_path
 from opend_si.history.frames import make_history

@@ -14,9 +14,9 @@ from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_said_elsewhere, line_of
 from opend_si.errors import ConnectionFailed, InvalidArgument
+from opend_si.errors.texts import one_line
 from opend_si.pages import PageKey
 from opend_si.symbols import call_of
-from opend_si.texts import one_line
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 

@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from opend_si.errors import NotPermitted, OpenDError, ProtocolError, RateLimited, UnknownSymbol, Unsupported
-from opend_si.texts import quoted
+from opend_si.errors.texts import quoted
 from opend_si_schema import common, keep_alive
 
 

@@ -16,7 +16,7 @@ from datetime import time as time_of_day
 from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.calendars import add_business_days, is_due, publication
+from opend_si.dates.calendars import add_business_days, is_due, publication
 from opend_si.errors import InvalidArgument, warn
 from opend_si_schema.definitions import Market, Table
 

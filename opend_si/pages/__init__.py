@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from opend_si.dates import milliseconds, moment, moment_text
 from opend_si.errors import InvalidArgument, ProtocolError
-from opend_si.replies import read_reply, read_text
+from opend_si.pages.replies import read_reply, read_text
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_frame, describe, make_frame, make_records, read_columns
 from opend_si_schema.calls import CALLS

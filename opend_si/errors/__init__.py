@@ -26,7 +26,7 @@ name put into it: control characters are written out, so that no terminal and no
 import sys
 import warnings
 
-from opend_si.texts import one_line, quoted
+from opend_si.errors.texts import one_line, quoted
 
 _OURS = frozenset({"opend_si", "futu_si", "moomoo_si"})
 
