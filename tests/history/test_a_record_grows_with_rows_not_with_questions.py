@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -54,7 +54,9 @@ QUESTIONS: dict[str, Question] = {
     ),
 )
 def test_what_is_needed_now_stays_as_small_as_the_rows(
-    tmp_path_factory: pytest.TempPathFactory, rows: int, weeks: list[tuple[str, str, bool, bool]]
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: int,
+    weeks: list[tuple[str, Literal["online", "refresh"], bool, bool]],
 ) -> None:
     cache = tmp_path_factory.mktemp("record") / "pages.sqlite3"
     told: dict[tuple[str, int], set[bytes]] = {}
