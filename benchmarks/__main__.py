@@ -23,6 +23,7 @@ import click
 import futu_si
 from benchmarks import budget, panel
 from benchmarks.contenders import CACHE, CODE
+from benchmarks.daily import daily
 from benchmarks.everyday import FSYNCS, cannot_trace, everyday
 from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, written
 from benchmarks.growth import growth
@@ -141,6 +142,7 @@ def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
         yield from _console(opend, environ)
         yield from _calls(opend, environ)
         yield from _memory(opend, environ)
+    yield from daily(environ)
     yield from everyday(environ, notes)
     yield from growth(environ)
     yield from market(environ)

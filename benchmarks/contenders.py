@@ -18,12 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import futu_si
+    from opend_si_schema.calls import Kind
 
 CODE = "HK.00700"
+DAILY: Final = "daily_short_volume"
 
 
 def code_of(number: int) -> str:
@@ -55,10 +57,10 @@ def published(host: str, port: int) -> dict[str, Call]:
         if ret != futu.RET_OK or len(frame) != num:
             raise RuntimeError(frame)
 
-    def walk(**size: int) -> None:
+    def walk(ask: Callable[..., Any] = context.get_short_interest, **size: int) -> None:
         next_key, frames = None, []
         while next_key != "-1":
-            ret, _, frame = context.get_short_interest(CODE, next_key=next_key, **size)
+            ret, _, frame = ask(CODE, next_key=next_key, **size)
             if ret != futu.RET_OK:
                 raise RuntimeError(frame)
             next_key = frame.attrs["next_key"]
@@ -69,6 +71,7 @@ def published(host: str, port: int) -> dict[str, Call]:
         "page-10": lambda: page(10),
         "page-50": lambda: page(50),
         "walk": lambda: walk(num=50),
+        "daily-walk": lambda: walk(context.get_daily_short_volume, num=50),
         "loop": walk,
         "limit": lambda: context.get_short_interest(CODE, num=50),
     }
@@ -96,8 +99,8 @@ def ours(host: str, port: int) -> dict[str, Call]:
         with futu_si.OpenQuoteContext(host, port, cache=cache, max_age=None) as context:
             page(context, 50)
 
-    def history(client: futu_si.Client, code: str = CODE) -> None:
-        if client.history(code).empty:
+    def history(client: futu_si.Client, code: str = CODE, kind: Kind = "short_interest") -> None:
+        if client.history(code, kind=kind).empty:
             raise RuntimeError(code)
 
     def history_anew() -> None:
@@ -134,6 +137,9 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "recorded-walk": lambda: history(recorded_client),
         "recorded-walk-anew": history_anew,
         "refresh": lambda: history(refreshing_client),
+        "daily-walk": lambda: history(live_client, kind=DAILY),
+        "daily-recorded-walk": lambda: history(recorded_client, kind=DAILY),
+        "daily-refresh": lambda: history(refreshing_client, kind=DAILY),
         "fetched-page": lambda: page(recorded, 50, next(others)),
         "fetched-walk": lambda: history(recorded_client, next(others)),
         "sync": lambda: sync(CODE),
