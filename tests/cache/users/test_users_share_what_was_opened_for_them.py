@@ -1,0 +1,482 @@
+"""Users of one machine share a record and a budget where the folder's owner opened it for a group, and nowhere else.
+
+What is made in such a folder is the group's, whoever makes it, whatever the umask; anywhere else it is its maker's
+alone. A user who is not let in gets an error that names the file and what its owner does, and sends nothing.
+
+The users are real: children give up the rights of root. So are OpenD's answers, files, folders and modes.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+from opend_si.cache import upkeep
+from opend_si.cache.store import Store
+from opend_si.client.watch import Place, State
+from opend_si.errors import CacheCorrupt, CacheError
+from opend_si.history.joining import import_record
+from opend_si.history.prune import prune
+from opend_si.simulator import Simulator
+from opend_si_schema.definitions import Rate
+from tests.cache.processes import OpenD, Process, assert_sound, beside, record_some, told, write_half
+from tests.processes import ROOT
+
+# The simulator's thread does nothing in the children.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.needs("permissions"),
+    pytest.mark.needs("fork"),
+]
+several_users = pytest.mark.needs("several users")
+
+GROUP = 65500
+FILES = {"pages.sqlite3", "pages.claims.sqlite3", "budget.sqlite3"}
+CODES = ("HK.00700", "US.AAPL", "US.GME", "US.TSLA")
+
+
+class User(NamedTuple):
+    """A user: a number, the group that new files get, the other groups, and a umask."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    umask: int = 0o022
+
+    def enter(self) -> None:
+        os.setgroups(self.groups)
+        os.setgid(self.gid)
+        os.setuid(self.uid)
+        os.umask(self.umask)
+
+
+ALICE, BOB = User(65501, 65501, (GROUP,)), User(65502, 65502, (GROUP,))
+STRANGER = User(65503, 65503)
+
+
+def work(link: Any, user: User, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    user.enter()
+    with told() as texts:
+        try:
+            answer = act(*arguments)
+        except CacheError as error:
+            answer = error
+    link.send((answer, texts))
+
+
+def as_user(user: User, act: Callable[..., Any], *arguments: Any) -> Any:
+    """What something gives or raises when a user does it; it warns of nothing."""
+    with Process(work, user, act, arguments) as process:
+        answer, texts = process.hear()
+    assert texts == []
+    return answer
+
+
+class Desk:
+    """A folder, and an OpenD that counts: what users ask for there."""
+
+    def __init__(self, face: ModuleType, opend: Simulator, folder: Path) -> None:
+        self.face, self.opend, self.folder = face, opend, folder
+        self.cache, self.budget = folder / "pages.sqlite3", folder / "budget.sqlite3"
+
+    def set_up(self, mode: int, owner: User = ALICE, group: int = GROUP) -> "Desk":
+        os.chown(self.folder, owner.uid, group)
+        self.folder.chmod(mode)
+        return self
+
+    def ask(self, *codes: str, mode: str = "online", **settings: Any) -> list[str]:
+        with self.face.Client(
+            self.opend.host, self.opend.port, mode=mode, cache=self.cache, **{"timeout": 5, **settings}
+        ) as client:
+            return [str(client.get_page(code, num=50).source) for code in codes]
+
+    def modes(self) -> dict[str, tuple[int, int]]:
+        """Group and mode of each file that is there."""
+        found = {path.name: path.stat() for path in self.folder.iterdir()}
+        return {name: (status.st_gid, stat.S_IMODE(status.st_mode)) for name, status in found.items()}
+
+    def assert_shared(self, *more: str) -> None:
+        assert self.modes() == dict.fromkeys((*FILES, *more), (GROUP, 0o660))
+
+    def content(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.iterdir()}
+
+
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
+@pytest.fixture
+def desk(face: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
+    """In a folder that every user can reach: pytest's own are closed to all but theirs."""
+    with tempfile.TemporaryDirectory() as name, OpenD() as opend:
+        Path(name).chmod(0o755)
+        folder = Path(name, "desk")
+        folder.mkdir()
+        desk = Desk(face, opend, folder)
+        # Whatever is imported when it is used, is now: other users may not be able to read our files.
+        with face.Client(opend.host, opend.port, mode="refresh", cache=tmp_path / "first.sqlite3") as client:
+            client.history("HK.00700")
+        opend.requests.clear()
+        monkeypatch.setenv("OPEND_SI_HOME", str(folder))
+        monkeypatch.setenv("OPEND_SI_RATE", "30/30")
+        yield desk
+
+
+# The folder is open ---------------------------------------------------------------------------------------------------
+
+
+CONTAINERS = (User(65501, GROUP), User(65502, GROUP))
+
+
+@several_users
+@pytest.mark.parametrize("umasks", [(0o077, 0o002), (0o002, 0o077), (0o022, 0o000)])
+@pytest.mark.parametrize(
+    ("mode", "users"),
+    [
+        pytest.param(0o2770, (ALICE, BOB), id="the folder hands its group on"),
+        pytest.param(0o2775, (BOB, ALICE), id="the second user begins"),
+        pytest.param(0o770, CONTAINERS, id="containers with a common group"),
+        pytest.param(0o770, (BOB, ALICE), id="the folder does not hand its group on"),
+        pytest.param(0o2770, (User(0, 0), BOB), id="root begins"),
+    ],
+)
+def test_what_one_user_records_answers_the_other(
+    desk: Desk, mode: int, users: tuple[User, User], umasks: tuple[int, int]
+) -> None:
+    desk.set_up(mode)
+    first, second = (user._replace(umask=umask) for user, umask in zip(users, umasks, strict=True))
+    assert as_user(first, desk.ask, "HK.00700") == ["opend"]
+    desk.assert_shared()
+    assert as_user(second, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    assert as_user(first, desk.ask, "US.AAPL", "HK.00700") == ["cache", "cache"]
+    assert as_user(second, lambda: desk.ask("HK.00700", "US.AAPL", mode="offline")) == ["cache", "cache"]
+    desk.assert_shared()
+    assert len(desk.opend.requests) == 2
+    assert_sound(desk.cache)
+
+
+@several_users
+def test_users_who_make_the_files_at_once_make_one(desk: Desk) -> None:
+    desk.set_up(0o2770)
+    for _ in range(5):
+        with ExitStack() as stack:
+            both = [
+                stack.enter_context(Process(work, user, desk.ask, (code,)))
+                for user, code in ((ALICE, "HK.00700"), (BOB, "US.AAPL")) * 2
+            ]
+            assert [process.hear()[1] for process in both] == [[]] * 4
+        desk.assert_shared()
+        assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "cache"]
+        for name in FILES:
+            (desk.folder / name).unlink()
+
+
+@several_users
+@pytest.mark.parametrize("users", [(ALICE, BOB), CONTAINERS])
+def test_two_users_together_never_meet_the_limit(
+    desk: Desk, users: tuple[User, User], start: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.set_up(0o2770 if users[0] is ALICE else 0o770)
+    monkeypatch.setenv("OPEND_SI_RATE", "4/0.5")
+    desk.opend = start(rate=Rate(4, 0.5))
+    with ExitStack() as stack:
+        each = [
+            stack.enter_context(Process(work, user, lambda: desk.ask(*CODES, *CODES, mode="bypass"), ()))
+            for user in (*users, *users)
+        ]
+        assert [process.hear() for process in each] == [(["opend"] * 8, [])] * 4
+    assert [request.accepted for request in desk.opend.requests] == [True] * 32
+
+
+def prune_all(cache: Path) -> None:
+    prune(cache, datetime.now(UTC))
+
+
+def export_to(cache: Path, target: Path) -> int:
+    return upkeep.export(cache, target)
+
+
+def age(desk: Desk) -> None:
+    """Put a record of an earlier release in the place of this one."""
+    shutil.copyfile(ROOT / "tests/data/cache/pages-v1.sqlite3", desk.cache)
+
+
+def damage(desk: Desk) -> None:
+    desk.cache.write_bytes(b"no database" * 1000)
+
+
+@several_users
+@pytest.mark.parametrize("after", ["prune", "import", "export", "damage", "migration"])
+def test_after_upkeep_of_one_user_the_other_goes_on(desk: Desk, after: str, tmp_path: Path) -> None:
+    desk.set_up(0o2770)
+    as_user(ALICE, desk.ask, "HK.00700")
+    more = []
+    if after == "prune":
+        desk.opend.universe.revise("HK.00700", 3, aggregatedShort=7)
+        as_user(ALICE, lambda: desk.ask("HK.00700", mode="refresh"))
+        as_user(BOB._replace(umask=0o077), prune_all, desk.cache)
+    elif after == "import":
+        other = desk.folder.parent / "other.sqlite3"
+        record_some(desk.opend, other)
+        other.chmod(0o644)
+        desk.cache.unlink()
+        as_user(BOB._replace(umask=0o077), import_record, desk.cache, other)
+        other.unlink()
+    elif after == "export":
+        assert as_user(BOB, export_to, desk.cache, desk.folder / "handed-on.sqlite3") == 1
+        (desk.folder / "handed-on.sqlite3").unlink()  # that is a file of BOB's: it follows the umask
+    elif after == "damage":
+        damage(desk)
+        with Process(work, BOB._replace(umask=0o077), desk.ask, ("HK.00700",)) as process:
+            answer, [text] = process.hear()
+        assert answer == ["opend"]
+        assert "It was moved to" in text
+        more = [name for name in beside(desk.cache) if "corrupt" in name]
+        assert len(more) == 1
+    else:
+        age(desk)
+        assert as_user(BOB._replace(umask=0o077), lambda: desk.ask("HK.00700", mode="refresh")) == ["opend"]
+    desk.assert_shared(*more)
+    assert as_user(BOB, desk.ask, "US.GME") == ["opend"]
+    assert as_user(ALICE, desk.ask, "HK.00700", "US.GME", "US.TSLA") == ["cache", "cache", "opend"]
+    desk.assert_shared(*more)
+    assert_sound(desk.cache)
+
+
+def write_half_as(link: Any, user: User, cache: Path) -> None:
+    user.enter()
+    write_half(link, cache)
+
+
+@several_users
+def test_what_a_killed_user_left_half_written_the_other_undoes(desk: Desk) -> None:
+    desk.set_up(0o2770)
+    as_user(ALICE, desk.ask, "HK.00700")
+    with Process(write_half_as, BOB._replace(umask=0o077), desk.cache) as writer:
+        writer.hear()
+        writer.kill()
+    assert desk.modes()["pages.sqlite3-journal"] == (GROUP, 0o660)
+    assert as_user(ALICE, desk.ask, "HK.00700") == ["cache"]
+    desk.assert_shared()
+    assert_sound(desk.cache)
+
+
+def keep_places(path: Path, *codes: str) -> None:
+    state = State(path, "short_interest")
+    with state.held():
+        for code in codes:
+            state.keep(code, Place("2026-01-02", 1))
+
+
+@several_users
+def test_a_watch_of_the_record_goes_on_where_the_one_of_another_user_ended(desk: Desk) -> None:
+    desk.set_up(0o2770)
+    state = desk.folder / "watch.json"
+    for user, code in ((ALICE._replace(umask=0o077), "HK.00700"), (BOB, "US.AAPL"), (ALICE, "US.GME")):
+        assert as_user(user, keep_places, state, code) is None
+    assert desk.modes() == dict.fromkeys(("watch.json", ".watch.json.lock"), (GROUP, 0o660))
+    assert all(code in state.read_text() for code in ("HK.00700", "US.AAPL", "US.GME"))
+
+
+@several_users
+def test_a_folder_that_is_made_in_an_open_one_is_open_too(desk: Desk) -> None:
+    desk.set_up(0o2770)
+    desk.cache = desk.folder / "a" / "b" / "pages.sqlite3"
+    assert as_user(ALICE._replace(umask=0o077), desk.ask, "HK.00700") == ["opend"]
+    assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in desk.cache.parents[:2]] == [0o2770] * 2
+
+
+@several_users
+@pytest.mark.parametrize("mode", [0o666, 0o660, 0o664])
+def test_a_file_that_is_there_keeps_its_mode(desk: Desk, mode: int) -> None:
+    desk.set_up(0o2770)
+    third = User(65504, GROUP)
+    as_user(third, desk.ask, "HK.00700")
+    for name in FILES:
+        (desk.folder / name).chmod(mode)
+    assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    assert as_user(ALICE, desk.ask, "US.AAPL", "US.GME") == ["cache", "opend"]
+    assert desk.modes() == dict.fromkeys(FILES, (GROUP, mode))
+
+
+def test_modes_of_an_open_folder_need_no_root(
+    face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "open"
+    home.mkdir()
+    home.chmod(0o2770)
+    monkeypatch.setenv("OPEND_SI_HOME", str(home))
+    monkeypatch.setenv("OPEND_SI_RATE", "30/30")
+    before = os.umask(0o077)
+    try:
+        with face.Client(opend.host, opend.port, mode="online") as client:
+            client.get_page("HK.00700")
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()} == dict.fromkeys(FILES, 0o660)
+
+
+# The folder is not open -----------------------------------------------------------------------------------------------
+
+
+PRIVATE = dict.fromkeys(FILES, 0o600)
+
+
+@several_users
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        (0o700, "chmod 2770"),
+        (0o750, "chmod 2770"),
+        (0o2750, "chmod 2770"),
+        (0o777, "open to everybody"),
+        (0o1777, "open to everybody"),
+        (0o2777, "open to everybody"),
+        (0o3770, "chmod 2770"),
+    ],
+)
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_in_any_other_folder_files_are_their_makers_alone(desk: Desk, mode: int, why: str, umask: int) -> None:
+    desk.set_up(mode)
+    assert as_user(ALICE._replace(umask=umask), desk.ask, "HK.00700") == ["opend"]
+    assert {name: mode for name, (_, mode) in desk.modes().items()} == PRIVATE
+    before = desk.content()
+    for user in (BOB, STRANGER):
+        error = as_user(user, lambda: desk.ask("HK.00700", mode="bypass"))
+        assert isinstance(error, CacheError)
+        assert not isinstance(error, CacheCorrupt)
+        assert str(desk.budget) in str(error)
+        assert "rate budget" in str(error)
+        if mode & 0o010 or user is BOB:
+            assert why in str(error)
+    assert len(desk.opend.requests) == 1
+    assert desk.content() == before
+
+
+@several_users
+def test_a_user_who_is_not_in_the_group_is_told_so(desk: Desk) -> None:
+    desk.set_up(0o2775)
+    as_user(ALICE, desk.ask, "HK.00700")
+    error = as_user(STRANGER, lambda: desk.ask("US.AAPL", mode="bypass"))
+    assert isinstance(error, CacheError)
+    assert f"shared with the group {GROUP}" in str(error)
+    assert "usermod -aG" in str(error)
+    assert len(desk.opend.requests) == 1
+
+
+@several_users
+@pytest.mark.parametrize("groups", [(GROUP,), (GROUP, 65510)])
+@pytest.mark.parametrize(
+    ("folder", "files", "group"),
+    [(0o2750, 0o640, GROUP), (0o750, 0o640, 65510), (0o2770, 0o640, GROUP), (0o2770, 0o660, 65501), (0o755, 0o644, 0)],
+)
+def test_a_user_who_may_only_read_is_told_once_what_to_do_and_that_helps(
+    desk: Desk, folder: int, files: int, group: int, groups: tuple[int, ...]
+) -> None:
+    """The commands that the error names are run as they stand, by the owner: then it works."""
+    desk.set_up(0o700)
+    as_user(ALICE, desk.ask, "HK.00700")
+    desk.set_up(folder, group=GROUP if folder & 0o2000 else group)
+    for name in FILES:
+        os.chown(desk.folder / name, ALICE.uid, group)
+        (desk.folder / name).chmod(files)
+    bob = BOB._replace(groups=groups)
+    may_read = files & 0o004 or group in groups
+    if may_read and folder & (0o005 if group not in groups else 0o050):
+        assert as_user(bob, lambda: desk.ask("HK.00700", mode="offline")) == ["cache"]
+        assert as_user(bob, desk.ask, "HK.00700") == ["cache"]
+    # What is not in the record is not asked for: no budget, no request.
+    with Process(work, bob, desk.ask, ("US.AAPL",)) as process:
+        error, texts = process.hear()
+    assert isinstance(error, CacheError)
+    assert len(texts) <= 1
+    assert len(desk.opend.requests) == 1
+    said = re.search(r"its owner runs: (.*?)(?: \(GROUP: [^)]*\))?\.(?: Or .*)?$", str(error))
+    assert said is not None, str(error)
+    assert str(desk.folder) in said[1]
+    subprocess.run(
+        ["sh", "-ec", said[1].replace("GROUP", str(GROUP))],
+        check=True,
+        user=ALICE.uid,
+        group=ALICE.gid,
+        extra_groups=[*ALICE.groups, 65510],
+    )
+    assert as_user(bob, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    assert as_user(ALICE, desk.ask, "US.AAPL", "US.GME") == ["cache", "opend"]
+
+
+@several_users
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_that_a_third_keeps_to_himself_is_left_as_it_is(desk: Desk, name: str) -> None:
+    desk.set_up(0o2770)
+    as_user(ALICE, desk.ask, "HK.00700")
+    file = desk.folder / name
+    os.chown(file, 65504, 65504)
+    file.chmod(0o600)
+    before = file.read_bytes()
+    with Process(work, BOB, desk.ask, ("US.AAPL",)) as process:
+        answer, texts = process.hear()
+    if name == "budget.sqlite3":
+        assert isinstance(answer, CacheError)
+        assert "user 65504" in str(answer)
+        assert len(desk.opend.requests) == 1
+    else:
+        assert answer == ["opend"]
+        assert len(texts) == (name == "pages.sqlite3")
+        assert all("user 65504" in text for text in texts)
+    assert file.read_bytes() == before
+    assert desk.modes()[name] == (65504, 0o600)
+
+
+@several_users
+def test_a_link_leads_to_the_modes_of_its_target(desk: Desk) -> None:
+    desk.set_up(0o2770)
+    own = desk.folder.parent / "own"
+    own.mkdir()
+    os.chown(own, ALICE.uid, GROUP)
+    own.chmod(0o700)
+    desk.cache.symlink_to(own / "pages.sqlite3")
+    with closing(Store(own / "pages.sqlite3")) as store:
+        store.database.touch()
+    os.chown(own / "pages.sqlite3", ALICE.uid, ALICE.gid)
+    assert as_user(ALICE, desk.ask, "HK.00700") == ["opend"]
+    assert stat.S_IMODE((own / "pages.sqlite3").stat().st_mode) == 0o600
+    with Process(work, BOB, desk.ask, ("HK.00700",)) as process:
+        answer, [text] = process.hear()
+    assert answer == ["opend"]
+    assert str(own) in text
+    assert "belongs to user 65501" in text
+    own.chmod(0o2770)
+    os.chown(own / "pages.sqlite3", ALICE.uid, GROUP)
+    (own / "pages.sqlite3").chmod(0o660)
+    assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    assert {path.name for path in own.iterdir()} == {"pages.sqlite3"}
+
+
+@several_users
+def test_the_journal_of_a_killed_user_that_others_may_not_read_is_named(desk: Desk) -> None:
+    desk.set_up(0o770)  # it does not hand its group on
+    as_user(ALICE, desk.ask, "HK.00700")
+    with Process(write_half_as, BOB, desk.cache) as writer:
+        writer.hear()
+        writer.kill()
+    with Process(work, ALICE, desk.ask, ("HK.00700",)) as process:
+        answer, [text] = process.hear()
+    assert answer == ["opend"]
+    assert "pages.sqlite3-journal belongs to user 65502" in text
+    assert f"chmod 2770 {desk.folder}" in text
+    assert as_user(BOB, desk.ask, "HK.00700") == ["cache"]  # who can undo it
+    assert as_user(ALICE, desk.ask, "HK.00700") == ["cache"]
