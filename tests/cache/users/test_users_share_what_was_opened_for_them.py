@@ -6,6 +6,7 @@ alone. A user who is not let in gets an error that names the file and what its o
 The users are real: children give up the rights of root. So are OpenD's answers, files, folders and modes.
 """
 
+import json
 import os
 import re
 import shutil
@@ -23,14 +24,17 @@ import pytest
 
 from opend_si.cache import upkeep
 from opend_si.cache.store import Store
+from opend_si.client.doctor import examine
 from opend_si.client.watch import Place, State
 from opend_si.errors import CacheCorrupt, CacheError
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune
+from opend_si.settings import Settings
 from opend_si.simulator import Simulator
+from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 from tests.cache.processes import OpenD, Process, assert_sound, beside, record_some, told, write_half
-from tests.processes import ROOT
+from tests.processes import ROOT, Run, at
 
 # The simulator's thread does nothing in the children.
 pytestmark = [
@@ -312,21 +316,49 @@ def test_a_file_that_is_there_keeps_its_mode(desk: Desk, mode: int) -> None:
     assert desk.modes() == dict.fromkeys(FILES, (GROUP, mode))
 
 
-def test_modes_of_an_open_folder_need_no_root(
-    face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_made_in_an_open_folder_of_ones_own_is_the_groups_and_the_console_says_so(
+    face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Run
 ) -> None:
+    """This needs no second user: it runs where the tests are not root's."""
     home = tmp_path / "open"
     home.mkdir()
+    os.chown(home, -1, os.getegid())
     home.chmod(0o2770)
-    monkeypatch.setenv("OPEND_SI_HOME", str(home))
-    monkeypatch.setenv("OPEND_SI_RATE", "30/30")
+    kept = {"OPEND_SI_HOME": str(home), "OPEND_SI_RATE": "30/30", "OPEND_SI_MODE": "online", **at(opend)}
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
     before = os.umask(0o077)
     try:
-        with face.Client(opend.host, opend.port, mode="online") as client:
+        with face.Client() as client:
             client.get_page("HK.00700")
     finally:
         os.umask(before)
     assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in home.iterdir()} == dict.fromkeys(FILES, 0o660)
+    import grp  # not on every system
+
+    group = grp.getgrgid(os.getegid()).gr_name
+    assert f"shared   with the group {group}\n" in console("cache", "info").stdout
+    assert json.loads(console("cache", "info", "--json").stdout)["shared_with"] == group
+    assert f"budget.sqlite3 is shared with the group {group}\n" in console("doctor").stdout
+    home.chmod(0o700)
+    assert "shared" not in console("cache", "info").stdout + console("doctor").stdout
+    assert json.loads(console("cache", "info", "--json").stdout)["shared_with"] is None
+
+
+@several_users
+def test_doctor_says_what_keeps_a_user_out(desk: Desk) -> None:
+    desk.set_up(0o750)
+    as_user(ALICE, desk.ask, "HK.00700")
+    settings = Settings.resolve(host=desk.opend.host, port=desk.opend.port, mode="online")
+    findings = as_user(BOB, lambda: list(examine(settings, SHORT_INTEREST)))
+    failed = [finding for finding in findings if not finding.ok]
+    assert [str(path) in finding.text for finding, path in zip(failed, (desk.cache, desk.budget), strict=True)] == [
+        True
+    ] * 2
+    for finding in failed:
+        assert isinstance(finding.error, CacheError)
+        assert f"chmod 2770 {desk.folder}" in finding.advice
+    assert all(finding.ok for finding in as_user(ALICE, lambda: list(examine(settings, SHORT_INTEREST))))
 
 
 # The folder is not open -----------------------------------------------------------------------------------------------
