@@ -24,6 +24,7 @@ import pytest
 
 from opend_si.cache import upkeep
 from opend_si.cache.store import Store
+from opend_si.cache.system import make_file
 from opend_si.client.doctor import examine
 from opend_si.client.watch import Place, State
 from opend_si.errors import CacheCorrupt, CacheError
@@ -185,6 +186,37 @@ def test_users_who_make_the_files_at_once_make_one(desk: Desk) -> None:
         assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "cache"]
         for name in FILES:
             (desk.folder / name).unlink()
+
+
+def make_again_and_again(link: Any, path: Path) -> None:
+    ALICE._replace(umask=0o077).enter()
+    for _ in range(200):
+        make_file(path)
+        path.unlink()
+    link.send("made")
+
+
+def look_again_and_again(link: Any, path: Path) -> None:
+    BOB.enter()
+    seen: set[type[OSError] | None] = set()
+    while not link.poll():
+        try:
+            os.close(os.open(path, os.O_RDWR))
+            seen.add(None)
+        except OSError as error:
+            seen.add(type(error))
+    link.send(seen)
+
+
+@several_users
+def test_no_user_ever_sees_a_file_that_is_not_open_to_him_yet(desk: Desk) -> None:
+    path = desk.set_up(0o2770).folder / "some.sqlite3"
+    with Process(look_again_and_again, path) as bob, Process(make_again_and_again, path) as alice:
+        assert alice.hear() == "made"
+        bob.tell("enough")
+        seen = bob.hear()
+    assert seen <= {None, FileNotFoundError}
+    assert desk.modes() == {}
 
 
 @several_users
