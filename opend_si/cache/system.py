@@ -21,7 +21,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -185,19 +185,25 @@ def how_to_share(path: Path) -> str:
     if is_open and not is_member:
         told = f"{whose} It is shared with the group {group}, and {me} is not in it"
         return f"{told}: add it with usermod -aG, or run a container with --group-add."
-    place, name = shlex.quote(str(folder)), group if is_member else "GROUP"
-    files = f"{place}/*.sqlite3*" if path.suffix == ".sqlite3" else shlex.quote(str(path))
-    is_barred = bool(barred) or not os.access(folder, os.X_OK)  # what may not be seen may have to be opened, too
-    needs = {
-        f"chgrp {name} {place}": not is_member,
-        f"chmod 2770 {place}": not is_open or not status.st_mode & stat.S_ISGID,
-        f"chgrp {name} {files}": is_barred
-        and (not is_member or any(each.stat().st_gid != status.st_gid for each in barred)),
-        f"chmod 660 {files}": is_barred,
-    }
-    steps = "; ".join(step for step, is_needed in needs.items() if is_needed)
+    steps = "; ".join(_steps(path, barred, group if is_member else None, is_open))
     which = "" if is_member else f" (GROUP: one that {me} is in)"
     return f"{whose} To share it with {me}, its owner runs: {steps}{which}."
+
+
+def _steps(path: Path, barred: list[Path], group: str | None, is_open: bool) -> Iterator[str]:
+    """The commands that open a file and its folder for a group; None: for one that is not known yet."""
+    folder = path.parent
+    status, name, place = folder.stat(), group or "GROUP", shlex.quote(str(folder))
+    files = f"{place}/*.sqlite3*" if path.suffix == ".sqlite3" else shlex.quote(str(path))
+    is_barred = bool(barred) or not os.access(folder, os.X_OK)  # what may not be seen may have to be opened, too
+    if group is None:
+        yield f"chgrp {name} {place}"
+    if not is_open or not status.st_mode & stat.S_ISGID:
+        yield f"chmod 2770 {place}"
+    if is_barred and (group is None or any(each.stat().st_gid != status.st_gid for each in barred)):
+        yield f"chgrp {name} {files}"
+    if is_barred:
+        yield f"chmod 660 {files}"
 
 
 def _is_there(path: Path) -> bool:

@@ -209,7 +209,7 @@ def look_again_and_again(link: Any, path: Path) -> None:
 
 
 @several_users
-def test_no_user_ever_sees_a_file_that_is_not_open_to_him_yet(desk: Desk) -> None:
+def test_no_user_ever_sees_a_file_that_is_not_open_yet(desk: Desk) -> None:
     path = desk.set_up(0o2770).folder / "some.sqlite3"
     with Process(look_again_and_again, path) as bob, Process(make_again_and_again, path) as alice:
         assert alice.hear() == "made"
@@ -391,6 +391,31 @@ def test_doctor_says_what_keeps_a_user_out(desk: Desk) -> None:
         assert isinstance(finding.error, CacheError)
         assert f"chmod 2770 {desk.folder}" in finding.advice
     assert all(finding.ok for finding in as_user(ALICE, lambda: list(examine(settings, SHORT_INTEREST))))
+
+
+@several_users
+def test_the_commands_of_the_guide_open_a_folder_and_a_record_that_is_there(desk: Desk) -> None:
+    guide = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
+    made, opened, contained = re.findall(r"<!-- not run: [^>]*-->\n```sh\n(.*?)```", guide, re.DOTALL)
+
+    def run(text: str, user: User) -> None:
+        for name, other in (("/srv/opend-si", str(desk.folder)), ("quants", str(GROUP)), ("alice", str(ALICE.uid))):
+            text = text.replace(name, other)
+        subprocess.run(["sh", "-ec", text], check=True, user=user.uid, group=user.gid, extra_groups=user.groups)
+
+    desk.set_up(0o700)
+    as_user(ALICE, desk.ask, "HK.00700")
+    run(opened, ALICE)
+    assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+    desk.assert_shared()
+    containers = [User(int(uid), int(gid)) for uid, gid in re.findall(r"--user (\d+):(\d+)", contained)]
+    for block, (first, second) in ((made, (ALICE, BOB)), (contained, containers)):
+        shutil.rmtree(desk.folder)
+        [install] = re.findall(r"^sudo (install .*)$", block, re.MULTILINE)
+        run(install, User(0, 0))
+        assert as_user(first, desk.ask, "HK.00700") == ["opend"]
+        assert as_user(second, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
+        assert {mode for _, mode in desk.modes().values()} == {0o660}
 
 
 # The folder is not open -----------------------------------------------------------------------------------------------
