@@ -1,9 +1,8 @@
-"""Users of one machine share a record and a budget where the folder's owner opened it for a group, and nowhere else.
+"""Users of one machine share a record and a budget where the folder's owner opened it for a group.
 
-What is made in such a folder is the group's, whoever makes it, whatever the umask; anywhere else it is its maker's
-alone. A user who is not let in gets an error that names the file and what its owner does, and sends nothing.
-
-The users are real: children give up the rights of root. So are OpenD's answers, files, folders and modes.
+What is made in such a folder is the group's, whoever makes it, whatever the umask. Together they send no request twice
+and never more than the limit. The users are real: children give up the rights of root. So are OpenD's answers, files,
+folders and modes.
 """
 
 import json
@@ -12,29 +11,36 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from opend_si.cache import upkeep
-from opend_si.cache.store import Store
 from opend_si.cache.system import make_file
-from opend_si.client.doctor import examine
 from opend_si.client.watch import Place, State
-from opend_si.errors import CacheCorrupt, CacheError
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune
-from opend_si.settings import Settings
 from opend_si.simulator import Simulator
-from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
-from tests.cache.processes import OpenD, Process, assert_sound, beside, record_some, told, write_half
+from tests.cache.processes import Process, assert_sound, beside, record_some
+from tests.cache.users.desk import (
+    ALICE,
+    BOB,
+    CODES,
+    FILES,
+    GROUP,
+    Desk,
+    User,
+    as_user,
+    several_users,
+    work,
+    write_half_as,
+)
 from tests.processes import ROOT, Run, at
 
 # The simulator's thread does nothing in the children.
@@ -43,103 +49,6 @@ pytestmark = [
     pytest.mark.needs("permissions"),
     pytest.mark.needs("fork"),
 ]
-several_users = pytest.mark.needs("several users")
-
-GROUP = 65500
-FILES = {"pages.sqlite3", "pages.claims.sqlite3", "budget.sqlite3"}
-CODES = ("HK.00700", "US.AAPL", "US.GME", "US.TSLA")
-
-
-class User(NamedTuple):
-    """A user: a number, the group that new files get, the other groups, and a umask."""
-
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-    umask: int = 0o022
-
-    def enter(self) -> None:
-        os.setgroups(self.groups)
-        os.setgid(self.gid)
-        os.setuid(self.uid)
-        os.umask(self.umask)
-
-
-ALICE, BOB = User(65501, 65501, (GROUP,)), User(65502, 65502, (GROUP,))
-STRANGER = User(65503, 65503)
-
-
-def work(link: Any, user: User, act: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    user.enter()
-    with told() as texts:
-        try:
-            answer = act(*arguments)
-        except CacheError as error:
-            answer = error
-    link.send((answer, texts))
-
-
-def as_user(user: User, act: Callable[..., Any], *arguments: Any) -> Any:
-    """What something gives or raises when a user does it; it warns of nothing."""
-    with Process(work, user, act, arguments) as process:
-        answer, texts = process.hear()
-    assert texts == []
-    return answer
-
-
-class Desk:
-    """A folder, and an OpenD that counts: what users ask for there."""
-
-    def __init__(self, face: ModuleType, opend: Simulator, folder: Path) -> None:
-        self.face, self.opend, self.folder = face, opend, folder
-        self.cache, self.budget = folder / "pages.sqlite3", folder / "budget.sqlite3"
-
-    def set_up(self, mode: int, owner: User = ALICE, group: int = GROUP) -> "Desk":
-        os.chown(self.folder, owner.uid, group)
-        self.folder.chmod(mode)
-        return self
-
-    def ask(self, *codes: str, mode: str = "online", **settings: Any) -> list[str]:
-        with self.face.Client(
-            self.opend.host, self.opend.port, mode=mode, cache=self.cache, **{"timeout": 5, **settings}
-        ) as client:
-            return [str(client.get_page(code, num=50).source) for code in codes]
-
-    def modes(self) -> dict[str, tuple[int, int]]:
-        """Group and mode of each file that is there."""
-        found = {path.name: path.stat() for path in self.folder.iterdir()}
-        return {name: (status.st_gid, stat.S_IMODE(status.st_mode)) for name, status in found.items()}
-
-    def assert_shared(self, *more: str) -> None:
-        assert self.modes() == dict.fromkeys((*FILES, *more), (GROUP, 0o660))
-
-    def content(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.folder.iterdir()}
-
-
-@pytest.fixture
-def face(one_face: ModuleType) -> ModuleType:
-    return one_face
-
-
-@pytest.fixture
-def desk(face: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Desk]:
-    """In a folder that every user can reach: pytest's own are closed to all but theirs."""
-    with tempfile.TemporaryDirectory() as name, OpenD() as opend:
-        Path(name).chmod(0o755)
-        folder = Path(name, "desk")
-        folder.mkdir()
-        desk = Desk(face, opend, folder)
-        # Whatever is imported when it is used, is now: other users may not be able to read our files.
-        with face.Client(opend.host, opend.port, mode="refresh", cache=tmp_path / "first.sqlite3") as client:
-            client.history("HK.00700")
-        opend.requests.clear()
-        monkeypatch.setenv("OPEND_SI_HOME", str(folder))
-        monkeypatch.setenv("OPEND_SI_RATE", "30/30")
-        yield desk
-
-
-# The folder is open ---------------------------------------------------------------------------------------------------
 
 
 CONTAINERS = (User(65501, GROUP), User(65502, GROUP))
@@ -291,11 +200,6 @@ def test_after_upkeep_of_one_user_the_other_goes_on(desk: Desk, after: str, tmp_
     assert_sound(desk.cache)
 
 
-def write_half_as(link: Any, user: User, cache: Path) -> None:
-    user.enter()
-    write_half(link, cache)
-
-
 @several_users
 def test_what_a_killed_user_left_half_written_the_other_undoes(desk: Desk) -> None:
     desk.set_up(0o2770)
@@ -378,22 +282,6 @@ def test_what_is_made_in_an_open_folder_of_ones_own_is_the_groups_and_the_consol
 
 
 @several_users
-def test_doctor_says_what_keeps_a_user_out(desk: Desk) -> None:
-    desk.set_up(0o750)
-    as_user(ALICE, desk.ask, "HK.00700")
-    settings = Settings.resolve(host=desk.opend.host, port=desk.opend.port, mode="online")
-    findings = as_user(BOB, lambda: list(examine(settings, SHORT_INTEREST)))
-    failed = [finding for finding in findings if not finding.ok]
-    assert [str(path) in finding.text for finding, path in zip(failed, (desk.cache, desk.budget), strict=True)] == [
-        True
-    ] * 2
-    for finding in failed:
-        assert isinstance(finding.error, CacheError)
-        assert f"chmod 2770 {desk.folder}" in finding.advice
-    assert all(finding.ok for finding in as_user(ALICE, lambda: list(examine(settings, SHORT_INTEREST))))
-
-
-@several_users
 def test_the_commands_of_the_guide_open_a_folder_and_a_record_that_is_there(desk: Desk) -> None:
     guide = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
     made, opened, contained = re.findall(r"<!-- not run: [^>]*-->\n```sh\n(.*?)```", guide, re.DOTALL)
@@ -416,156 +304,3 @@ def test_the_commands_of_the_guide_open_a_folder_and_a_record_that_is_there(desk
         assert as_user(first, desk.ask, "HK.00700") == ["opend"]
         assert as_user(second, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
         assert {mode for _, mode in desk.modes().values()} == {0o660}
-
-
-# The folder is not open -----------------------------------------------------------------------------------------------
-
-
-PRIVATE = dict.fromkeys(FILES, 0o600)
-
-
-@several_users
-@pytest.mark.parametrize(
-    ("mode", "why"),
-    [
-        (0o700, "chmod 2770"),
-        (0o750, "chmod 2770"),
-        (0o2750, "chmod 2770"),
-        (0o777, "open to everybody"),
-        (0o1777, "open to everybody"),
-        (0o2777, "open to everybody"),
-        (0o3770, "chmod 2770"),
-    ],
-)
-@pytest.mark.parametrize("umask", [0o000, 0o077])
-def test_in_any_other_folder_files_are_their_makers_alone(desk: Desk, mode: int, why: str, umask: int) -> None:
-    desk.set_up(mode)
-    assert as_user(ALICE._replace(umask=umask), desk.ask, "HK.00700") == ["opend"]
-    assert {name: mode for name, (_, mode) in desk.modes().items()} == PRIVATE
-    before = desk.content()
-    for user in (BOB, STRANGER):
-        error = as_user(user, lambda: desk.ask("HK.00700", mode="bypass"))
-        assert isinstance(error, CacheError)
-        assert not isinstance(error, CacheCorrupt)
-        assert str(desk.budget) in str(error)
-        assert "rate budget" in str(error)
-        if mode & 0o010 or user is BOB:
-            assert why in str(error)
-    assert len(desk.opend.requests) == 1
-    assert desk.content() == before
-
-
-@several_users
-def test_a_user_who_is_not_in_the_group_is_told_so(desk: Desk) -> None:
-    desk.set_up(0o2775)
-    as_user(ALICE, desk.ask, "HK.00700")
-    error = as_user(STRANGER, lambda: desk.ask("US.AAPL", mode="bypass"))
-    assert isinstance(error, CacheError)
-    assert f"shared with the group {GROUP}" in str(error)
-    assert "usermod -aG" in str(error)
-    assert len(desk.opend.requests) == 1
-
-
-@several_users
-@pytest.mark.parametrize("groups", [(GROUP,), (GROUP, 65510)])
-@pytest.mark.parametrize(
-    ("folder", "files", "group"),
-    [(0o2750, 0o640, GROUP), (0o750, 0o640, 65510), (0o2770, 0o640, GROUP), (0o2770, 0o660, 65501), (0o755, 0o644, 0)],
-)
-def test_a_user_who_may_only_read_is_told_once_what_to_do_and_that_helps(
-    desk: Desk, folder: int, files: int, group: int, groups: tuple[int, ...]
-) -> None:
-    """The commands that the error names are run as they stand, by the owner: then it works."""
-    desk.set_up(0o700)
-    as_user(ALICE, desk.ask, "HK.00700")
-    desk.set_up(folder, group=GROUP if folder & 0o2000 else group)
-    for name in FILES:
-        os.chown(desk.folder / name, ALICE.uid, group)
-        (desk.folder / name).chmod(files)
-    bob = BOB._replace(groups=groups)
-    may_read = files & 0o004 or group in groups
-    if may_read and folder & (0o005 if group not in groups else 0o050):
-        assert as_user(bob, lambda: desk.ask("HK.00700", mode="offline")) == ["cache"]
-        assert as_user(bob, desk.ask, "HK.00700") == ["cache"]
-    # What is not in the record is not asked for: no budget, no request.
-    with Process(work, bob, desk.ask, ("US.AAPL",)) as process:
-        error, texts = process.hear()
-    assert isinstance(error, CacheError)
-    assert len(texts) <= 1
-    assert len(desk.opend.requests) == 1
-    said = re.search(r"its owner runs: (.*?)(?: \(GROUP: [^)]*\))?\.(?: Or .*)?$", str(error))
-    assert said is not None, str(error)
-    assert str(desk.folder) in said[1]
-    subprocess.run(
-        ["sh", "-ec", said[1].replace("GROUP", str(GROUP))],
-        check=True,
-        user=ALICE.uid,
-        group=ALICE.gid,
-        extra_groups=[*ALICE.groups, 65510],
-    )
-    assert as_user(bob, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
-    assert as_user(ALICE, desk.ask, "US.AAPL", "US.GME") == ["cache", "opend"]
-
-
-@several_users
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_a_file_that_a_third_keeps_to_himself_is_left_as_it_is(desk: Desk, name: str) -> None:
-    desk.set_up(0o2770)
-    as_user(ALICE, desk.ask, "HK.00700")
-    file = desk.folder / name
-    os.chown(file, 65504, 65504)
-    file.chmod(0o600)
-    before = file.read_bytes()
-    with Process(work, BOB, desk.ask, ("US.AAPL",)) as process:
-        answer, texts = process.hear()
-    if name == "budget.sqlite3":
-        assert isinstance(answer, CacheError)
-        assert "user 65504" in str(answer)
-        assert len(desk.opend.requests) == 1
-    else:
-        assert answer == ["opend"]
-        assert len(texts) == (name == "pages.sqlite3")
-        assert all("user 65504" in text for text in texts)
-    assert file.read_bytes() == before
-    assert desk.modes()[name] == (65504, 0o600)
-
-
-@several_users
-def test_a_link_leads_to_the_modes_of_its_target(desk: Desk) -> None:
-    desk.set_up(0o2770)
-    own = desk.folder.parent / "own"
-    own.mkdir()
-    os.chown(own, ALICE.uid, GROUP)
-    own.chmod(0o700)
-    desk.cache.symlink_to(own / "pages.sqlite3")
-    with closing(Store(own / "pages.sqlite3")) as store:
-        store.database.touch()
-    os.chown(own / "pages.sqlite3", ALICE.uid, ALICE.gid)
-    assert as_user(ALICE, desk.ask, "HK.00700") == ["opend"]
-    assert stat.S_IMODE((own / "pages.sqlite3").stat().st_mode) == 0o600
-    with Process(work, BOB, desk.ask, ("HK.00700",)) as process:
-        answer, [text] = process.hear()
-    assert answer == ["opend"]
-    assert str(own) in text
-    assert "belongs to user 65501" in text
-    own.chmod(0o2770)
-    os.chown(own / "pages.sqlite3", ALICE.uid, GROUP)
-    (own / "pages.sqlite3").chmod(0o660)
-    assert as_user(BOB, desk.ask, "HK.00700", "US.AAPL") == ["cache", "opend"]
-    assert {path.name for path in own.iterdir()} == {"pages.sqlite3"}
-
-
-@several_users
-def test_the_journal_of_a_killed_user_that_others_may_not_read_is_named(desk: Desk) -> None:
-    desk.set_up(0o770)  # it does not hand its group on
-    as_user(ALICE, desk.ask, "HK.00700")
-    with Process(write_half_as, BOB, desk.cache) as writer:
-        writer.hear()
-        writer.kill()
-    with Process(work, ALICE, desk.ask, ("HK.00700",)) as process:
-        answer, [text] = process.hear()
-    assert answer == ["opend"]
-    assert "pages.sqlite3-journal belongs to user 65502" in text
-    assert f"chmod 2770 {desk.folder}" in text
-    assert as_user(BOB, desk.ask, "HK.00700") == ["cache"]  # who can undo it
-    assert as_user(ALICE, desk.ask, "HK.00700") == ["cache"]
