@@ -117,7 +117,7 @@ class AsyncClient(AsyncioClient):
         """One page of a symbol, newest row first.
 
         A recorded page answers while it is fresh (`max_age`); otherwise the page costs one request of OpenD's
-        30 per 30 seconds and is recorded. When the requests of this machine are used up, the call waits.
+        30 per 30 seconds and is recorded. When the rate budget is used up, the call waits.
 
         Args:
             code: Symbol of a HK or US equity or fund, such as `HK.00700` or `US.AAPL`.

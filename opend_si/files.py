@@ -203,7 +203,8 @@ def _scratch(folder: Path) -> Iterator[Path]:
             scratch = folder / f"{_SCRATCH}{os.urandom(4).hex()}"
             scratch.mkdir(mode=0o700)
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-            stack.enter_context(_held(scratch))
+            with suppress(FileNotFoundError):
+                stack.enter_context(_held(scratch))
             if scratch.exists():  # nobody took it for one that was left, before it was held
                 break
         yield scratch

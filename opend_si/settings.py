@@ -96,9 +96,9 @@ class Wait(float):
     @property
     def why(self) -> str:
         return (
-            "OpenD refused: programs that do not share this machine's rate budget use its limit, too"
+            "OpenD refused: programs that do not share this rate budget use its limit, too"
             if self.is_refused
-            else "the rate budget of this machine"
+            else "the rate budget"
         )
 
 

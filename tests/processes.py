@@ -22,6 +22,7 @@ SYSTEM_HAS = {
     "fork": hasattr(os, "fork"),
     "signals": hasattr(signal, "SIGALRM"),  # also: an interrupt that reaches one process alone
     "permissions": hasattr(os, "geteuid"),
+    "several users": hasattr(os, "geteuid") and os.geteuid() == 0,  # who may become others
     "limits": find_spec("resource") is not None,
     "terminals": find_spec("termios") is not None,
     "sh": os.name == "posix" and shutil.which("sh") is not None,

@@ -1,4 +1,4 @@
-"""What is kept on this machine: the page cache and the rate budget, each in an SQLite file of its own.
+"""What is kept: the page cache and the rate budget, each in an SQLite file of its own.
 
 database    opening the files: versions, locks, errors told apart by code
 connection  SQLite's failures, all of one kind
@@ -9,6 +9,7 @@ past        versions that no history of now needs, packed so that they can be gi
 blocks      the past in the record's file
 claims      which pages are being fetched now
 guard       the store with its failure policy: online it degrades with a warning, offline it raises
-budget      one rate budget for all processes
+budget      one rate budget for all processes that share a folder
 upkeep      info, verify, export
+system      what systems do differently, and who may use what is made beside a record
 """

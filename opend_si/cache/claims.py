@@ -2,7 +2,7 @@
 
 Nobody needs it after a power cut, so nothing of it waits for the disk; and it is a convenience: where it cannot be
 used, everybody may fetch, and a page may be fetched twice. Times are those of the monotonic clock, which all
-processes share.
+processes of a system share.
 """
 
 from __future__ import annotations

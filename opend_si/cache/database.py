@@ -11,8 +11,6 @@ import errno
 import math
 import os
 import sqlite3
-import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -24,15 +22,22 @@ from typing import Literal, TypeAlias, TypeVar
 
 from opend_si import forks
 from opend_si.cache.connection import Connection
-from opend_si.cache.system import check_sqlite, move_database, sqlite_uri
+from opend_si.cache.system import (
+    check_sqlite,
+    how_to_share,
+    lacks_locks,
+    make_file,
+    make_folder,
+    move_database,
+    sqlite_uri,
+    with_folder_locked,
+)
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
 
 # How long a call waits for a file that others use: threads of this process and other processes together.
 BUSY_MILLISECONDS = 5000
 # Seconds of waiting for other threads that are not worth a change of SQLite's own patience.
 _NOTICED = 0.1
-# Seconds between two looks whether a folder is free.
-_FOLDER_LOOK = 0.01
 _BEGIN, _BEGIN_TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 # A reply of 50 rows has 2.5 to 4 KB. Spread over small pages little of the last one is unused: 1.13 times the replies'
 # bytes for 200 replies, against 1.54 with SQLite's own 4096, where only one reply fits into each.
@@ -181,7 +186,7 @@ class Database:
                 return True
 
             # Of the processes that meet the damage one moves the file.
-            return _with_folder_locked(self.path.parent, move)
+            return with_folder_locked(self.path.parent, move, BUSY_MILLISECONDS / 1000)
 
     def leave_parent(self) -> None:
         """In a forked child: SQLite's connection may neither be used nor closed."""
@@ -210,7 +215,7 @@ class Database:
             seconds = f"{BUSY_MILLISECONDS / 1000:g} s"
             if time.monotonic() < self._hurries_until:
                 return CacheBusy(f"{what} is still locked by another process. Try again, or see what holds it.")
-            if _lacks_locks(self.path.parent):
+            if lacks_locks(self.path.parent):
                 return CacheBusy(
                     f"{what} cannot be used: it lies on a file system without locks ({seconds} were waited for one). Name "
                     f"another place with {' or '.join(self._layout.named_by)}."
@@ -219,9 +224,8 @@ class Database:
         if kind in _UNUSABLE:
             is_barred = kind == sqlite3.SQLITE_CANTOPEN and self.path.exists() and not os.access(self.path, os.R_OK)
             told = os.strerror(errno.EACCES) if is_barred else error
-            return CacheError(
-                f"{what} cannot be used ({told}). See its folder, its permissions and the free space on its disk."
-            )
+            advice = how_to_share(self.path) or " See its folder, its permissions and the free space on its disk."
+            return CacheError(f"{what} cannot be used ({told}).{advice}")
         if kind in _DAMAGED and not self._is_ours(connection):
             return self._foreign()
         if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
@@ -275,8 +279,9 @@ class Database:
         try:
             connection = self._open(patience)
         except OSError as error:
+            advice = how_to_share(self.path) or " See its folder and permissions."
             raise CacheError(
-                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}). See its folder and permissions."
+                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}).{advice}"
             ) from error
         if patience != self._patience:
             connection.execute(f"PRAGMA busy_timeout = {patience}")
@@ -309,16 +314,16 @@ class Database:
             connection.close()
 
     def _create(self) -> None:
-        """An empty file that only its owner can read; SQLite gives its journal the same mode."""
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            make_folder(self.path.parent)
+            make_file(self.path)
         except FileExistsError:
             self._refuse_dangling()
         except OSError as error:
+            advice = how_to_share(self.path) or " See its folder and permissions."
             raise CacheError(
-                f"The {self._layout.what} {self.path} cannot be created ({error.strerror}). See its folder and permissions, "
-                f"or name another place with {' or '.join(self._layout.named_by)}."
+                f"The {self._layout.what} {self.path} cannot be created ({error.strerror}).{advice} Or name another place with "
+                f"{' or '.join(self._layout.named_by)}."
             ) from error
 
     def _refuse_dangling(self) -> None:
@@ -445,45 +450,6 @@ def _kind(error: sqlite3.Error) -> int | None:
 def _objects(connection: sqlite3.Connection) -> frozenset[str]:
     """Tables and indexes as SQLite notes them."""
     return frozenset(f"{name}: {sql}" for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema"))
-
-
-def _with_folder_locked(folder: Path, act: Callable[[], _T]) -> _T:
-    """Do something while a folder is held, where the system can; elsewhere an open file cannot be moved anyway."""
-    if sys.platform == "win32":
-        return act()
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        until = time.monotonic() + BUSY_MILLISECONDS / 1000
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(_FOLDER_LOOK)
-        return act()
-    finally:
-        os.close(handle)
-
-
-def _lacks_locks(folder: Path) -> bool:
-    """Whether files in a folder cannot be locked: SQLite takes that for a lock of another process, and waits.
-
-    It is tried on a file of its own, for closing the other one would drop the locks that this process has on it.
-    """
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        with tempfile.TemporaryFile(dir=folder) as scratch:
-            fcntl.lockf(scratch, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-    return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

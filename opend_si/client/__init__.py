@@ -5,7 +5,7 @@ dropin           the documented surface, with return codes instead of exceptions
 questions        what can be asked; arguments are checked here, before the first step
 answers          how a question is answered by record and fetcher
 standing         what of the record may answer: what is fresh enough, and of who is asked
-claims           once a machine: of those that want a page one fetches it
+claims           once a record: of those that want a page one fetches it
 fetcher          the way to OpenD: a request in its slot of the rate budget, in time or not at all
 steps            what has to be waited for
 pagewalk         a symbol's pages, one after the other

@@ -1,4 +1,4 @@
-"""Once a machine: of the threads and processes that want a page one fetches it, and the others wait for theirs."""
+"""Once a record: of the threads and processes that want a page one fetches it, and the others wait for theirs."""
 
 from __future__ import annotations
 

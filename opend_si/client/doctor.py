@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opend_si.errors import InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
+from opend_si.cache.system import how_to_share, shared_with
+from opend_si.errors import CacheError, InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.settings import Settings
 from opend_si.wire.blocking import BlockingConnection
@@ -30,7 +31,7 @@ class Status:
         cache: The page cache's file; None in mode bypass.
         symbols: Of how many symbols something is recorded.
         is_connected: Whether OpenD answers. Offline it is not asked.
-        requests_left: How many requests the rate budget of this machine has left now; None where that is not known
+        requests_left: How many requests the rate budget has left now; None where that is not known
             (offline, or OpenD does not answer) or not limited.
         wait: Seconds until the next request may be sent, 0.0 while there are some left; None as `requests_left`.
         error: Why OpenD could not be asked; None if it could, and offline.
@@ -81,6 +82,8 @@ def examine(settings: Settings, call: Call) -> Iterator[Finding]:
                 return  # what else it says of OpenD is made up
         yield _version(greeting.version, call)
         yield _login(state)
+        if not greeting.is_gateway:  # which keeps record and budget itself
+            yield from _files(settings)
     finally:
         connection.close()
 
@@ -142,6 +145,15 @@ def _global_state(connection: BlockingConnection) -> get_global_state.S2C:
     body = connection.request(GET_GLOBAL_STATE, request.SerializeToString())
     state: get_global_state.S2C = read_reply(get_global_state.Response, body, "GetGlobalState", "its state")
     return state
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    """Record and budget, where other users have to do with them."""
+    for what, path in (("record", settings.cache), ("rate budget", settings.budget)):
+        if advice := how_to_share(path).strip():
+            yield Finding(False, f"the {what} {path} is not for this user to write", advice, CacheError(advice))
+        elif path.exists() and (group := shared_with(path)):
+            yield Finding(True, f"the {what} {path} is shared with the group {group}")
 
 
 def _version(version: int, call: Call) -> Finding:

@@ -127,7 +127,7 @@ class _Unmetered:
 
 
 class _Metered(_Unmetered):
-    """Each request in a slot of the machine's budget."""
+    """Each request in a slot of the rate budget."""
 
     def __init__(self, settings: Settings, budget: Budget) -> None:
         self._budget, self._settings = budget, settings

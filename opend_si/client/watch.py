@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
+from opend_si.cache.system import how_to_share, make_file, make_folder
 from opend_si.client.sync import SyncReport
 from opend_si.dates import day_of, may_have_news
 from opend_si.dates.calendars import published_by
@@ -315,8 +316,11 @@ class State:
     def held(self) -> Iterator[None]:
         """Keep other watches out."""
         with _translated(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self._path.with_name(f".{self._path.name}.lock").open("wb")
+            make_folder(self._path.parent)
+            mark = self._path.with_name(f".{self._path.name}.lock")
+            with suppress(FileExistsError):
+                make_file(mark)
+            lock = mark.open("r+b")
         with lock:
             if not _lock(lock):
                 raise Unreported(f"another watch is at work with {self._path}: it reports; name another with --state")
@@ -356,6 +360,8 @@ class State:
     def _written(self, places: dict[str, Any]) -> Path:
         half = self._path.with_name(f".{self._path.name}.new")
         with _translated(self._path):
+            half.unlink(missing_ok=True)
+            make_file(half)
             half.write_text(json.dumps(places, indent=0), encoding="utf-8")
         return half
 
@@ -382,7 +388,9 @@ def _translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CacheError(f"The state of the watch cannot be kept in {path}: {error.strerror}.") from None
+        raise CacheError(
+            f"The state of the watch cannot be kept in {path}: {error.strerror}.{how_to_share(path)}"
+        ) from None
 
 
 def _lock(file: IO[bytes]) -> bool:

@@ -13,7 +13,7 @@ Laws, each held by a test in tests/gateway:
  2. A request that is taken never reaches OpenD as the client sent it; its serial and its format come back.
  3. A reply of the gateway stands between frames, never inside one.
  4. The reply to a request for a page is the bytes that OpenD would have sent.
- 5. A page is fetched once, for however many clients and gateways of the machine, within one budget.
+ 5. A page is fetched once, for however many clients and gateways of one record, within one budget.
  6. A taken request is answered before the client gives up: rows, or a refusal in OpenD's words.
  7. An attached link ends when OpenD's does; a detached one ends when OpenD is back.
  8. One client's slowness, garbage or death costs no other anything; memory for each client is bounded.

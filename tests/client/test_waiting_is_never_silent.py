@@ -1,6 +1,6 @@
 """A wait of more than a few seconds is said: once by a warning, in the log, by `on_wait`, or by the bar of a sync.
 
-What is said tells the machine's own budget from a refusal, which others caused.
+What is said tells the own budget from a refusal, which others caused.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from opend_si.simulator import Simulator, faults
 from tests.processes import ROOT
 
 REFUSED = faults.refuse("获取空头持仓频率太高，请求失败，每30秒最多30次。")
-OWN, OTHERS = "the rate budget of this machine", "programs that do not share this machine's rate budget"
+OWN, OTHERS = "the rate budget", "programs that do not share this rate budget"
 
 
 @pytest.fixture

@@ -38,6 +38,11 @@ COMMENTED = {
     ],
     "moving": ["not run: futu-api wants an OpenD; tests/package/test_beside_the_published_client.py has one"],
     "console": ["not run: it runs until Ctrl-C", "not run: it is a configuration"],
+    "sharing": [
+        "not run: it takes several users; tests/cache/users runs it",
+        "not run: it takes several users; tests/cache/users runs it",
+        "not run: it takes containers; tests/cache/users runs it as their users",
+    ],
 }
 
 

@@ -217,6 +217,19 @@ def test_what_a_living_process_writes_stays(tmp_path: Path, writer: Any) -> None
     assert names(tmp_path) == ["first", "second"]
 
 
+def test_many_that_write_into_one_folder_at_once_do_not_clear_away_each_others_beginnings(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from opend_si.files import put_in_place\n"
+        "for number in range(100): put_in_place(Path(sys.argv[1], f'{sys.argv[2]}-{number}'), lambda file: file.write(b'x'))"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path, str(number)], stderr=subprocess.PIPE, text=True)
+        for number in range(4)
+    ]
+    assert [writer.communicate()[1] for writer in writers] == [""] * 4
+    assert len(names(tmp_path)) == 400
+
+
 def test_an_output_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("old")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from opend_si.cache import upkeep
+from opend_si.cache.system import shared_with
 from opend_si.cli import exits
 from opend_si.cli.options import Number, cache_option, form_options
 from opend_si.cli.output import Format, note, print_json, print_rows
@@ -56,12 +57,13 @@ def path(file: Path, /) -> None:
 @click.pass_obj
 def info(file: Path, /, as_json: bool) -> None:
     """Print how much is in it."""
-    told = upkeep.info(file)
+    told, group = upkeep.info(file), shared_with(file)
     if as_json:
-        print_json({**vars(told), "path": str(told.path)})
+        print_json({**vars(told), "path": str(told.path), "shared_with": group})
         return
     for name, value in (
         ("path", told.path),
+        *([("shared", f"with the group {group}")] if group else []),
         ("size", f"{told.bytes:,} bytes ({told.body_bytes:,} of them replies as received)"),
         (
             "symbols",
