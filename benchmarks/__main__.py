@@ -23,8 +23,7 @@ import click
 import futu_si
 from benchmarks import budget, panel
 from benchmarks.contenders import CACHE, CODE
-from benchmarks.daily import daily
-from benchmarks.everyday import FSYNCS, cannot_trace, everyday
+from benchmarks.everyday import FSYNCS, cannot_trace, daily, everyday
 from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, written
 from benchmarks.growth import growth
 from benchmarks.harness import (

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.contenders import CODE, OTHERS
+from benchmarks.contenders import CODE, DAILY, OTHERS
 from benchmarks.figures import Figure, times
 from benchmarks.harness import Contender, calls_in_turns, contenders, new_home, take_turns
 from opend_si.simulator import Simulator, Universe
-from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
 
 # As many slots as OpenD's limit has, free again at once.
 _RATE = "30/0.001"
 _PAGE_ROUNDS, _PAGE_CALLS, _WALK_ROUNDS, _WALK_CALLS = 20, 10, 10, 2
 # Symbols of which a page or a whole history is asked for once.
 _PAGE_SYMBOLS, _WALK_SYMBOLS = OTHERS, OTHERS[:30]
+# A daily series of twenty years: a hundred pages.
+_DAILY_ROWS, _DAILY_ROUNDS = 5000, 5
+_CLIENTS = ("published", "ours")
 # How the figures end that are counts of fsync and fdatasync.
 FSYNCS = ": fsyncs"
 _NAMES = ("published", "ours", "floor")
@@ -103,6 +106,34 @@ def _beside(writer: Contender, reader: Contender) -> Callable[[], list[float]]:
         return reader.seconds("recorded-page", 1)
 
     return measure
+
+
+def daily(environ: Mapping[str, str]) -> Iterator[Figure]:
+    """A daily series of so many rows: walks, and what a client has of it that has recorded it."""
+    call = next(call for call in CALLS if call.name == DAILY)
+    with Simulator() as opend, new_home(environ) as own:
+        opend.universe.publish(CODE, _DAILY_ROWS - len(opend.universe.rows(CODE, call) or ()), call)
+        with contenders(_CLIENTS, opend.host, opend.port, own) as running:
+            found = calls_in_turns(running, dict.fromkeys(_CLIENTS, "daily-walk"), _DAILY_ROUNDS, 1)
+            yield _row(f"live daily history of {_DAILY_ROWS:,} rows", found)
+            running["ours"].seconds("daily-recorded-walk", 1)
+            found = calls_in_turns(
+                running, {"published": "daily-walk", "ours": "daily-recorded-walk"}, _DAILY_ROUNDS, 1
+            )
+            yield _row(f"recorded daily history of {_DAILY_ROWS:,} rows", found)
+
+            def after_a_new_row(contender: Contender, case: str) -> Callable[[], list[float]]:
+                def measure() -> list[float]:
+                    opend.universe.publish(CODE, 1, call)
+                    return contender.seconds(case, 1)
+
+                return measure
+
+            measures = {
+                "published": after_a_new_row(running["published"], "daily-walk"),
+                "ours": after_a_new_row(running["ours"], "daily-refresh"),
+            }
+            yield _row("daily history after one new row", take_turns(measures, _DAILY_ROUNDS))
 
 
 def _syncs_of_the_disk(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
