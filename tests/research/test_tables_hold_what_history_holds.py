@@ -330,8 +330,8 @@ def test_symbols_stay_in_order_over_batches(
 ) -> None:
     make_awkward(client, opend)
     at_once = client.panel(HK)
-    monkeypatch.setattr("opend_si.research.panel._FIRST", 1)
-    monkeypatch.setattr("opend_si.research.panel._PAGES", pages)
+    monkeypatch.setattr("opend_si.research.columns._PAGES", pages)
+    monkeypatch.setattr("opend_si.research.columns._BLOCK_PAGES", max(1, pages // 2))
     pd.testing.assert_frame_equal(client.panel(HK), at_once)
     assert at_once["symbol"].is_monotonic_increasing
 

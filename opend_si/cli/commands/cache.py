@@ -58,7 +58,7 @@ def info(file: Path, /, as_json: bool) -> None:
     """Print how much is in it."""
     told = upkeep.info(file)
     if as_json:
-        print_json({**vars(told), "path": str(told.path)})
+        print_json({**vars(told), "path": str(told.path), "columns": told.columns})
         return
     for name, value in (
         ("path", told.path),
@@ -72,6 +72,7 @@ def info(file: Path, /, as_json: bool) -> None:
         ("rows", f"{told.rows:,}"),
         ("oldest", _moment(told.oldest)),
         ("newest", _moment(told.newest)),
+        *(("columns", f"{file} ({size:,} bytes)") for file, size in told.columns.items()),
     ):
         click.echo(f"{name:<9}{value}")
 
