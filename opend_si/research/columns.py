@@ -212,7 +212,7 @@ class _File:
             self._open = _opened(self._path)
             if self._open is not None:
                 self.blocks = _read_index(self._open, self._form)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError):
             self._is_damaged = True
         for number, place in enumerate(self.blocks):
             begin = 0
@@ -359,7 +359,7 @@ def _index(places: Sequence[_Place], form: object) -> bytes:
 
 
 def _read_index(file: IO[bytes], form: object) -> list[_Place]:
-    """The blocks of a file; none if it is of another form, or somebody else's. `ValueError` if it is damaged."""
+    """The blocks of a file; none if it is of another form, or somebody else's. Where it is damaged, an error."""
     head = file.read(len(COLUMNS_MARK))
     if not COLUMNS_MARK.startswith(head):
         return []
