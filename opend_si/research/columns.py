@@ -329,8 +329,8 @@ class _Output:
 
 
 def _opened(path: Path) -> IO[bytes] | None:
-    """A file open to read; None where there is none that one may read. A link is followed by nobody, nor waited for."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    """A file open to read; None where there is none that one may read. A pipe's other end is not waited for."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags)
     except OSError:

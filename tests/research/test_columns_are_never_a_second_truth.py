@@ -259,7 +259,7 @@ def test_another_form_is_not_read_and_is_replaced(cache: Path, tmp_path: Path) -
         def change(index: dict[str, Any]) -> None:
             index["form"][place] = value
             for block in index["blocks"]:
-                block["symbols"].reverse()
+                block["rows"][:2] = [ROWS - 1, ROWS + 1]
 
         return change
 

@@ -94,7 +94,7 @@ def test_a_killed_writer_leaves_a_whole_file_or_none(cache: Path, tmp_path: Path
     whole = beside(cache).read_bytes()
     pick = random.Random(11)
     left = 0
-    for _ in range(12):
+    for _ in range(6):
         with worker(cache, 1000) as one:
             assert one.stdout is not None
             one.stdout.readline()
