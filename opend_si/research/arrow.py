@@ -11,7 +11,7 @@ different moment, when the table is made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -273,7 +273,7 @@ def build_table(
 ) -> ArrowTable:
     """The table of some blocks, in order, as of a moment at which so much was known of the clock.
 
-    For a DataFrame it has the types that pandas' columns are made from.
+    For a DataFrame it has the types that pandas' columns are made from, and what is worked out comes coded.
     """
     import pyarrow as pa
 
@@ -288,16 +288,22 @@ def build_table(
     rows = pa.concat_tables(there)
     moments = rows[_MOMENT].unify_dictionaries()
     dates = days(moments.chunk(0).dictionary.to_numpy(), table)
-    columns = {
-        SYMBOL: _symbols(blocks, schema.field(SYMBOL).type),
-        DATE: _mapped(moments, dates.cast(schema.field(DATE).type)),
-        PUBLISHED_BY: _mapped(moments, public_days(dates, table).cast(schema.field(PUBLISHED_BY).type)),
-        KNOWN_AT: _known(rows, clock, moment, schema.field(KNOWN_AT).type),
-        _MOMENT: _mapped(moments, moments.chunk(0).dictionary),
+    mapped = _coded if is_frame else _mapped
+    worked_out: dict[str, Callable[[Any], Any]] = {
+        SYMBOL: lambda kind: _symbols(blocks, kind),
+        DATE: lambda kind: mapped(moments, dates.cast(kind)),
+        PUBLISHED_BY: lambda kind: mapped(moments, public_days(dates, table).cast(kind)),
+        KNOWN_AT: lambda kind: mapped(*_known(rows, clock, moment, kind)),
+        _MOMENT: lambda kind: mapped(moments, moments.chunk(0).dictionary.cast(kind)),
     }
-    return pa.Table.from_arrays(
-        [columns[field.name] if field.name in columns else rows[field.name].cast(field.type) for field in schema],
-        schema=schema,
+    columns = [
+        worked_out[field.name](field.type) if field.name in worked_out else rows[field.name].cast(field.type)
+        for field in schema
+    ]
+    return (
+        pa.table(columns, names=schema.names, metadata=schema.metadata)
+        if is_frame
+        else pa.table(columns, schema=schema)
     )
 
 
@@ -320,6 +326,13 @@ def _mapped(coded: Any, values: ArrowArray) -> Any:
     return pa.chunked_array([values.take(chunk.indices) for chunk in coded.chunks], type=values.type)
 
 
+def _coded(coded: Any, values: ArrowArray) -> Any:
+    """The same, with the values as its dictionary."""
+    import pyarrow as pa
+
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(chunk.indices, values) for chunk in coded.chunks])
+
+
 def _symbols(blocks: Sequence[Block], kind: Any) -> ArrowArray:
     """Each symbol as often as it has rows."""
     import numpy as np
@@ -332,19 +345,19 @@ def _symbols(blocks: Sequence[Block], kind: Any) -> ArrowArray:
     return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(pa.array(ends, type=pa.int64()), names))
 
 
-def _known(rows: ArrowTable, clock: Clock, moment: int, kind: Any) -> Any:
-    """When values were first seen."""
+def _known(rows: ArrowTable, clock: Clock, moment: int, kind: Any) -> tuple[Any, ArrowArray]:
+    """When values were first seen: codes, and the moments that they stand for."""
     import pyarrow as pa
 
-    def moments(ats: Ints) -> ArrowArray:
-        return pa.array(ats, mask=ats == _NOT_KNOWN).view(pa.timestamp("ms", "UTC")).cast(kind)
-
-    if clock.steps:
+    if clock.steps:  # what is known depends on when, and on the order of events
         seqs, ats = (rows[name].cast(pa.int64()).to_numpy() for name in (SEQ, AT))
-        return moments(_known_at(seqs, ats, clock, moment))
-    coded = rows[AT].unify_dictionaries()
-    ats = coded.chunk(0).dictionary.to_numpy()
-    return _mapped(coded, moments(_known_at(ats, ats, clock, moment)))
+        coded = pa.chunked_array([pa.array(_known_at(seqs, ats, clock, moment)).dictionary_encode()])
+        known = coded.chunk(0).dictionary.to_numpy()
+    else:
+        coded = rows[AT].unify_dictionaries()
+        ats = coded.chunk(0).dictionary.to_numpy()
+        known = _known_at(ats, ats, clock, moment)
+    return coded, pa.array(known, mask=known == _NOT_KNOWN).view(pa.timestamp("ms", "UTC")).cast(kind)
 
 
 def _known_at(seqs: Ints, ats: Ints, clock: Clock, moment: int) -> Ints:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import Store
 from opend_si.dates import AsOf, now
@@ -73,28 +73,50 @@ def _published(table: ArrowTable, day: date) -> ArrowTable:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    last = pa.scalar(day, pa.date32()).cast(table.schema.field(PUBLISHED_BY).type)
-    return table.filter(pc.less_equal(table[PUBLISHED_BY], last))
+    days = table[PUBLISHED_BY]
+    days = days.cast(days.type.value_type) if pa.types.is_dictionary(days.type) else days
+    return table.filter(pc.less_equal(days, pa.scalar(day, pa.date32()).cast(days.type)))
 
 
 def _to_frame(table: ArrowTable) -> pd.DataFrame:
-    """A table as a DataFrame, with the column types of `history`.
-
-    Takes the table apart: do not use it after.
-    """
+    """A table as a DataFrame, with the column types of `history`. Its values are its own: they may be written to."""
     import pandas as pd
 
-    names, metadata = table.column_names, table.schema.metadata
-    nullable = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in nullable_dtypes().items()}
-    missing = [name for name in names if table.schema.field(name).type in nullable and table[name].null_count]
-    apart = {name: table[name].to_pandas(types_mapper=nullable.get) for name in missing}
-    table = table.drop_columns(missing)
-    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
-    for name, numbers in apart.items():
-        frame.insert(names.index(name), name, numbers)
-    frame.attrs[MARKET] = metadata[b"market"].decode()
-    frame.attrs["origin"] = metadata[b"origin"].decode()
+    columns = {name: _to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    frame = pd.DataFrame(columns, copy=False)
+    frame.attrs[MARKET] = table.schema.metadata[b"market"].decode()
+    frame.attrs["origin"] = table.schema.metadata[b"origin"].decode()
     return frame
+
+
+def _to_array(column: Any) -> Any:
+    """A column's values for pandas."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind) and column.num_chunks:
+        values = column.chunk(0).dictionary.to_numpy(zero_copy_only=False)
+        found, begin = np.empty(len(column), dtype=values.dtype), 0
+        for chunk in column.chunks:
+            end = begin + len(chunk)
+            np.take(values, chunk.indices.to_numpy(), out=found[begin:end], mode="clip")  # "raise" takes a copy
+            begin = end
+        return found if getattr(kind.value_type, "tz", None) is None else pd.DatetimeIndex(found, tz="UTC")
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if column.num_chunks and not column.null_count and (pa.types.is_int64(kind) or pa.types.is_float64(kind)):
+        return np.concatenate([chunk.to_numpy() for chunk in column.chunks])
+    dtypes = nullable_dtypes() if column.null_count else {}
+    # Out of a table: by itself a column without chunks does not become one of texts.
+    return pa.table([column], names=[""]).to_pandas(types_mapper=lambda found: _dtype(dtypes.get(found)))[""]
+
+
+def _dtype(name: str | None) -> Any:
+    import pandas as pd
+
+    return None if name is None else pd.api.types.pandas_dtype(name)
 
 
 def recorded_markets(settings: Settings, call: Call) -> list[str]:
