@@ -310,10 +310,19 @@ def is_columns(file: Path) -> bool:
 
 
 def drop_columns(path: Path) -> None:
-    """Delete the files of columns beside a record: what is written there is not to be kept."""
+    """Delete the files of columns beside a record: what is written there is not to be kept.
+
+    Raises:
+        CacheError: One cannot be deleted.
+
+    """
     for file in columns_files(path):
-        with suppress(FileNotFoundError):
-            file.unlink()
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"The file of columns {file} cannot be deleted ({error.strerror}). It has rows of what was deleted: delete it."
+            ) from None
 
 
 def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:

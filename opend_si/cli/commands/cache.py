@@ -150,7 +150,10 @@ def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> N
 )
 @click.pass_obj
 def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
-    """Forget what is recorded of CODES, every version of it. Nothing else is touched."""
+    """Forget what is recorded of CODES, every version of it. Nothing else is touched.
+
+    The files of columns beside the page cache go, for they have those rows, too. They are written anew when needed.
+    """
     protocols = {call.proto_id for call in CALLS if kind in (None, call.name)}
     click.echo(f"{counted(delete_symbols(file, list(codes), protocols), 'record')} deleted")
 
