@@ -15,8 +15,8 @@ It is derived, and never a second truth:
 
 tests/research/test_columns_are_never_a_second_truth.py holds these laws.
 
-The file, one a kind and market: the mark; blocks, each an Arrow IPC stream, squeezed with zstd; an index in JSON; its
-length and its checksum; the mark.
+The file, one a kind and market: the mark; blocks, each an Arrow IPC stream; an index in JSON; its length and its
+checksum; the mark. Blocks are squeezed with lz4: zstd makes them a third smaller, and takes twice as long to undo it.
 """
 
 from __future__ import annotations
@@ -408,7 +408,7 @@ def _encoded(rows: ArrowTable) -> bytes:
         if pa.types.is_string(field.type):
             rows = rows.set_column(place, field.name, rows[field.name].dictionary_encode())
     stream = pa.BufferOutputStream()
-    squeezed = pa.ipc.IpcWriteOptions(compression="zstd" if pa.Codec.is_available("zstd") else None)
+    squeezed = pa.ipc.IpcWriteOptions(compression="lz4" if pa.Codec.is_available("lz4") else None)
     with pa.ipc.new_stream(stream, rows.schema, options=squeezed) as writer:
         writer.write_table(rows)
     return bytes(stream.getvalue())
