@@ -98,7 +98,7 @@ def _to_array(column: Any) -> Any:
     kind = column.type
     if pa.types.is_dictionary(kind) and column.num_chunks:
         values = column.chunk(0).dictionary.to_numpy(zero_copy_only=False)
-        found, begin = np.empty(len(column), dtype=values.dtype), 0
+        found, begin = _room(len(column), values.dtype), 0
         for chunk in column.chunks:
             end = begin + len(chunk)
             np.take(values, chunk.indices.to_numpy(), out=found[begin:end], mode="clip")  # "raise" takes a copy
@@ -107,10 +107,20 @@ def _to_array(column: Any) -> Any:
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
     if column.num_chunks and not column.null_count and (pa.types.is_int64(kind) or pa.types.is_float64(kind)):
-        return np.concatenate([chunk.to_numpy() for chunk in column.chunks])
+        chunks = [chunk.to_numpy() for chunk in column.chunks]
+        return np.concatenate(chunks, out=_room(len(column), chunks[0].dtype))
     dtypes = nullable_dtypes() if column.null_count else {}
     # Out of a table: by itself a column without chunks does not become one of texts.
     return pa.table([column], names=[""]).to_pandas(types_mapper=lambda found: _dtype(dtypes.get(found)))[""]
+
+
+def _room(length: int, dtype: Any) -> Any:
+    """An array to be filled, in memory of Arrow, which is used again; NumPy asks the system for it each time."""
+    import numpy as np
+    import pyarrow as pa
+
+    dtype = np.dtype(dtype)
+    return np.frombuffer(pa.allocate_buffer(length * dtype.itemsize), dtype=dtype) if length else np.empty(0, dtype)
 
 
 def _dtype(name: str | None) -> Any:
