@@ -86,14 +86,14 @@ def refresh(settings: Settings, call: Call) -> None:
     with suppress(ShortInterestError, OSError, ImportError), closing(Store(settings.cache, may_write=False)) as store:
         for table in call.tables:
             with _File(settings, call, table) as file:
-                # The seals alone: where little is new nothing else is read, and pyarrow is not imported.
+                # The seals alone: where little is new nothing else is read, nor is pyarrow imported.
                 known = seals(store, call.proto_id, table.market.prefix)
                 stale = sum(not file.holds(name, seal) for name, seal in known.items())
                 if stale and stale >= _WORTH_SHARE * len(known) and file.may_write():
-                    need_arrow("sync")
                     names = store.symbols(call.proto_id, table.market.prefix)
                     reader = _Reader(store, call, table, names, file)
                     if reader.is_worth_writing():
+                        need_arrow("sync")
                         deque(file.written(reader.blocks()), maxlen=0)
 
 
@@ -120,7 +120,7 @@ class _Reader:
         stands = standing(store, call.proto_id, names)
         self._counts = {name: stood.pages for name, stood in stands.items()}
         held = {name: file.held[name] for name, stood in stands.items() if file.holds(name, stood.seal)}
-        self._stale = sum(count for name, count in self._counts.items() if name not in held)
+        self._stale = sum(stood.pages for name, stood in stands.items() if stood.seal and name not in held)
         wanted: Counter[int] = Counter()
         for place in held.values():
             wanted[place.block] += place.entry.rows or 0
@@ -324,7 +324,7 @@ class _Output:
         """Give it the record's mode, and the file that it replaces, too: it would take the mode of that."""
         mode = S_IMODE(self._record.stat().st_mode)
         for file in (half, self._path):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # it is not there, or another's
                 file.chmod(mode)
 
 

@@ -9,6 +9,8 @@ import random
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -123,11 +125,16 @@ def test_any_choice_of_symbols_is_the_same(cache: Path, tmp_path: Path) -> None:
         assert_same(answers(cache, **ask), without_file(cache, tmp_path / "plain", **ask))
 
 
-def test_a_small_record_has_none(one_face: ModuleType, opend: Simulator, tmp_path: Path) -> None:
+def test_a_small_record_has_none_and_a_sync_does_not_import_for_it(opend: Simulator, tmp_path: Path) -> None:
     cache = tmp_path / "pages.sqlite3"
-    with one_face.Client(opend.host, opend.port, mode="online", cache=cache) as asked:
-        asked.sync(["HK.00700", "HK.00001"])
-        assert len(asked.panel(market="HK")) > 0
+    program = f"""
+import sys, futu_si
+with futu_si.Client({opend.host!r}, {opend.port}, mode="online", cache={str(cache)!r}) as client:
+    assert client.sync(["HK.00700", "HK.00001"]).requests
+    assert not {{"pyarrow", "pandas"}} & {{*sys.modules}}
+    assert len(client.panel(market="HK")) > 0
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
     assert not beside(cache).exists()
 
 
