@@ -1,8 +1,9 @@
 """`python -m benchmarks.panel [SYMBOLS]`: a universe of 700 rows a symbol as one table, from the record.
 
-Each figure is taken in a process of its own, the median of its rounds: rows a second from recorded pages to an Arrow
-table, the same as a pandas panel, against pandas reading the same table from Parquet, and the most memory that it took
-beyond what the imports need, against the table's own size.
+Each figure is taken in a process of its own, the median of its rounds: seconds by the clock and of the processors, and
+the most memory beyond what the imports need, against the table's own size. A panel is read from recorded pages alone,
+as of a record that stands alone; the first time, when the file of columns is written beside it; and again, from that
+file, as an Arrow table, too. Against them pandas reads the same table from Parquet.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ import futu_si
 from benchmarks.contenders import code_of
 from benchmarks.harness import surroundings
 from opend_si.cache.store import Store
+from opend_si.cache.upkeep import columns_file
 from opend_si.cache.versions import Versions
+from opend_si.research import arrow
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.definitions import PUBLISHED_BY, Call, Table
 
 ROWS = 700
 # So many different histories; the rest are these with other numbers in every row.
@@ -36,31 +40,49 @@ _ROUNDS = 5
 _ENOUGH = 10.0
 
 
+# What is measured, in this order: the first panel writes the file that the others read, and Parquet needs an export.
+_CASES = {
+    "pages": "panel from recorded pages",
+    "first": "first panel, which writes the columns",
+    "panel": "panel again",
+    "unpublished": "panel again, without published_by",
+    "arrow": "Arrow table again",
+    "export": "export to Parquet",
+    "parquet": "pandas reads the same from Parquet",
+}
+
+
 def main(symbols: int = 5000) -> int:
     """Print the figures."""
     with surroundings() as environ:
         os.environ.update(environ)
-        told = measure(symbols, ("arrow", "export", "panel", "parquet"))
+        told = measure(symbols, tuple(_CASES))
     rows, table_bytes = told["arrow"]["rows"], told["arrow"]["bytes"]
     print(
-        f"{symbols} symbols, {rows:,.0f} rows, {table_bytes / 1e6:.0f} MB as an Arrow table, Python {sys.version.split()[0]}"
+        f"{symbols} symbols, {rows:,.0f} rows, {table_bytes / 1e6:.0f} MB as an Arrow table, "
+        f"{told['panel']['columns'] / 1e6:.0f} MB of columns beside {told['panel']['record'] / 1e6:.0f} MB of record, "
+        f"Python {sys.version.split()[0]}"
     )
-    for name, text in (
-        ("arrow", "recorded pages to an Arrow table"),
-        ("panel", "recorded pages to a pandas panel"),
-        ("parquet", "pandas reads the same from Parquet"),
-    ):
+    for name, text in _CASES.items():
         found = told[name]
         print(
-            f"{text:<36} {found['seconds']:6.2f} s {rows / found['seconds'] / 1e6:6.2f} M rows/s "
-            f"{found['peak'] / table_bytes:6.2f} x the table at most"
+            f"{text:<38} {found['seconds']:6.2f} s {found['cpu']:6.2f} s of processors "
+            f"{rows / found['seconds'] / 1e6:6.2f} M rows/s {found['peak'] / table_bytes:6.2f} x the table at most"
         )
-    print(f"panel against Parquet: {told['panel']['seconds'] / told['parquet']['seconds']:.2f}")
+    for name in ("panel", "first"):
+        shares = (told[name][of] / told["parquet"][of] for of in ("seconds", "cpu"))
+        print(f"{_CASES[name]} against Parquet: {' and '.join(f'{share:.2f}' for share in shares)} of processors")
+    shares = (told["panel"][of] / told["unpublished"][of] for of in ("seconds", "cpu"))
+    print(f"with published_by against without: {' and '.join(f'{share:.3f}' for share in shares)} of processors")
     return 0
 
 
 def measure(symbols: int, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The figures of some ways to have the table: seconds, most bytes, rows, and bytes of the table."""
+    """The figures of some ways to have the table.
+
+    Seconds by the clock and of the processors, most bytes, rows, and bytes of the table, the file of columns and the
+    record.
+    """
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "pages.sqlite3")
         make(cache, symbols)
@@ -104,22 +126,28 @@ def _renumbered(body: bytes, number: int) -> bytes:
 def _measure(name: str, cache: Path, data: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.panel", "--one", name, str(cache), str(data)]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return dict(zip(("seconds", "peak", "rows", "bytes"), map(float, told), strict=True))
+    names = ("seconds", "cpu", "peak", "rows", "bytes", "columns", "record")
+    return dict(zip(names, map(float, told), strict=True))
 
 
 def _one(name: str, cache: Path, data: Path) -> None:
-    """One figure: seconds, bytes at most, rows and bytes of the table."""
+    """One figure."""
     import pandas as pd
     import pyarrow as pa
 
     parquet = data / "market=HK" / f"{SHORT_INTEREST.name}.parquet"
-    with futu_si.Client(cache=cache, mode="offline") as client:
+    columns = columns_file(cache, SHORT_INTEREST.name, "HK")
+    if name == "pages":
+        columns.unlink(missing_ok=True)
+    if name == "unpublished":
+        _without_published_by()
+    with futu_si.Client(cache=cache, mode="online" if name == "first" else "offline") as client:
 
         def work() -> Any:
             match name:
                 case "arrow":
                     return client.arrow_table()
-                case "panel":
+                case "pages" | "first" | "panel" | "unpublished":
                     return client.panel()
                 case "loop":
                     return pd.concat([client.history(code) for code in codes], keys=codes, names=["symbol"])
@@ -134,15 +162,31 @@ def _one(name: str, cache: Path, data: Path) -> None:
             codes = store.symbols(SHORT_INTEREST.proto_id, "HK")
         before = _peak()
         times: list[float] = []
+        processors: list[float] = []
         while len(times) < _ROUNDS and sum(times) < _ENOUGH:
-            begun = time.perf_counter()
+            if name == "first":
+                columns.unlink(missing_ok=True)
+            begun, begun_cpu = time.perf_counter(), time.process_time()
             result = work()
             times.append(time.perf_counter() - begun)
+            processors.append(time.process_time() - begun_cpu)
             if len(times) == 1:
                 peak = _peak() - before
             shape = (result.num_rows, result.nbytes) if isinstance(result, pa.Table) else (len(result), 0)
             del result
-    print(median(times), peak, *shape)
+    sizes = (file.stat().st_size if file.exists() else 0 for file in (columns, cache))
+    print(median(times), median(processors), peak, *shape, *sizes)
+
+
+def _without_published_by() -> None:
+    """Tables lack the column: what it costs is seen against those that have it."""
+    whole = arrow.table_schema
+
+    def schema(table: Table, *, call: Call) -> Any:
+        found = whole(table, call=call)
+        return found.remove(found.get_field_index(PUBLISHED_BY))
+
+    arrow.table_schema = schema
 
 
 def _peak() -> int:

@@ -494,7 +494,8 @@ class AsyncClient(AsyncioClient):
     ) -> "pd.DataFrame":
         """The recorded histories of many symbols as one long DataFrame. Nothing is fetched: `sync` first.
 
-        Needs the extra `arrow`.
+        Needs the extra `arrow`. A panel of all symbols keeps a file of columns beside the page cache, as a sync does, unless
+        the mode is offline: the next one is read from it. What it holds is in the page cache, too.
 
         Args:
             codes, market, as_of, by, kind: As for `arrow_table`.

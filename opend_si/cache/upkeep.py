@@ -7,16 +7,20 @@ one symbol at a time. So each symbol is seen as of one moment, and two symbols m
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from opend_si.cache.database import NothingRecorded
 from opend_si.cache.store import Store
-from opend_si.cache.versions import SIMULATOR, PastVersion, Version, Versions
+from opend_si.cache.versions import SIMULATOR, PastVersion, Seal, Version, Versions
 from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.files import new_file
@@ -30,6 +34,18 @@ _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
 _SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
+# Many symbols at once, as a JSON array.
+_SELECT_SEALS = """
+    SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
+"""
+_SELECT_CHECKSUMS = """
+    SELECT symbol, checksum FROM page WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
+"""
+_SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
+# What a file of columns beside the record begins and ends with: such a file is ours.
+COLUMNS_MARK = b"opend-si columns"
+_COLUMNS = ".columns"
 _T = TypeVar("_T")
 
 
@@ -60,6 +76,11 @@ class CacheInfo:
     simulated: int
     oldest: datetime | None
     newest: datetime | None
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The files of columns beside it, from which panels are read, and their sizes."""
+        return {str(file): file.stat().st_size for file in columns_files(self.path)}
 
 
 def info(path: Path) -> CacheInfo:
@@ -210,6 +231,98 @@ def each_symbol(store: Store, look: Callable[[sqlite3.Connection, int, str], _T]
     while (looked := store.database.snapshot(advance)) is not None:
         name, found = looked
         yield found
+
+
+class Standing(NamedTuple):
+    """How a symbol stands in the record.
+
+    Attributes:
+        seal: The digest of its seal, if that fits the checksums of what is there; else empty.
+        pages: How many versions its present has.
+
+    """
+
+    seal: bytes
+    pages: int
+
+
+def standing(store: Store, protocol: int, symbols: Sequence[str]) -> dict[str, Standing]:
+    """How symbols stand, as of one moment. Those of which nothing is recorded are not there; no page is read."""
+
+    def read(connection: sqlite3.Connection) -> dict[str, Standing]:
+        asked = protocol, json.dumps(symbols)
+        checksums: dict[str, list[bytes]] = defaultdict(list)
+        for symbol, checksum in connection.execute(_SELECT_CHECKSUMS, asked).fetchall():
+            checksums[symbol].append(checksum if isinstance(checksum, bytes) else b"damaged")
+        seals = {symbol: Seal(*seal) for symbol, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
+        found = {}
+        for symbol, told in checksums.items():
+            seal = seals.get(symbol)
+            is_sealed = seal is not None and seal.over(told) == seal
+            found[symbol] = Standing(seal.digest if seal is not None and is_sealed else b"", len(told))
+        return found
+
+    try:
+        return store.database.snapshot(read)
+    except NothingRecorded:
+        return {}
+
+
+def seals(store: Store, protocol: int, market: str) -> dict[str, bytes]:
+    """The digests of all seals of a market, as they stand there."""
+    asked = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
+    try:
+        return store.database.read(lambda connection: dict(connection.execute(_SELECT_DIGESTS, asked).fetchall()))
+    except NothingRecorded:
+        return {}
+
+
+# Beside the record: files of columns, which can be deleted at any time -----------------------------------------------
+
+
+def columns_file(path: Path, kind: str, market: str) -> Path:
+    """Where the columns of a kind and a market are, if they are written: beside the file itself, not a link to it."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}-{kind}-{market}{_COLUMNS}")
+
+
+def columns_files(path: Path) -> list[Path]:
+    """The files of columns beside a record."""
+    real = Path(os.path.realpath(path))
+    try:
+        names = sorted(entry.name for entry in os.scandir(real.parent))
+    except OSError:
+        return []
+    mine = [name for name in names if name.startswith(f"{real.name}-") and name.endswith(_COLUMNS)]
+    return [real.with_name(name) for name in mine if is_columns(real.with_name(name))]
+
+
+def is_columns(file: Path) -> bool:
+    """Whether a file is one of ours, whatever became of it. Anything else in its place is somebody else's."""
+    try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return False
+        with file.open("rb") as opened_file:
+            head = opened_file.read(len(COLUMNS_MARK))
+    except OSError:
+        return False
+    return COLUMNS_MARK.startswith(head)  # one that was cut off may have less than its mark
+
+
+def drop_columns(path: Path) -> None:
+    """Delete the files of columns beside a record: what is written there is not to be kept.
+
+    Raises:
+        CacheError: One cannot be deleted.
+
+    """
+    for file in columns_files(path):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(
+                f"The file of columns {file} cannot be deleted ({error.strerror}). It has rows of what was deleted: delete it."
+            ) from None
 
 
 def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -> bool:

@@ -85,6 +85,7 @@ class AsyncioClient:
                 report.symbols.append(await self._drive(self._ask.symbol(call, symbol, patience), view.waiting))
                 if view.advance is not None:
                     view.advance(report.symbols[-1], len(report), len(symbols))
+        await self._run(self._ask.synced, call, report)
         return report
 
     async def _drive(self, steps: Steps[_T], shown: WaitCallback | None = None) -> _T:

@@ -94,6 +94,7 @@ class BlockingClient:
                 report.symbols.append(self._drive(self._ask.symbol(call, symbol, patience), view.waiting))
                 if view.advance is not None:
                     view.advance(report.symbols[-1], len(report), len(symbols))
+        self._run(self._ask.synced, call, report)
         return report
 
     def _drive(self, steps: Steps[_T], shown: WaitCallback | None = None) -> _T:

@@ -15,7 +15,7 @@ from opend_si.client.answers import Answers, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
 from opend_si.client.steps import Steps
-from opend_si.client.sync import Patience, SymbolReport, report_symbol
+from opend_si.client.sync import Patience, SymbolReport, SyncReport, report_symbol
 from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
 from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
@@ -137,6 +137,13 @@ class Questions:
             return (yield from self._answers.sync(_longest(call, code)))
 
         return report_symbol(code if isinstance(code, str) else repr(code), sync, patience)
+
+    def synced(self, call: Call, report: SyncReport) -> None:
+        """After a sync: what tables are read from holds what was recorded, where that is much."""
+        if report.requests:
+            from opend_si.research import columns
+
+            columns.refresh(self._settings, call)
 
     def status(self, call: Call) -> Steps[Status]:
         return self._answers.status(call)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from opend_si.cache.moving import Whole, clock_is_sound, forget, put, read_whole
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import Found, key_of, opened, symbols
+from opend_si.cache.upkeep import Found, drop_columns, key_of, opened, symbols
 from opend_si.cache.versions import SIMULATOR, Event, PastVersion, Seal, Version
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.history.overview import kind_of
@@ -161,6 +161,7 @@ def delete(path: Path, codes: list[str], protocols: set[int]) -> int:
             raise CacheMiss(f"{', '.join(missing)}: nothing is recorded in {path}. Nothing was deleted.")
         for protocol, name in there:
             forget(store, protocol, name)
+    drop_columns(path)  # which have their rows
     return len(there)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from opend_si.cache.upkeep import opened
+from opend_si.cache.upkeep import drop_columns, opened
 from opend_si.dates import milliseconds
 
 
@@ -18,4 +18,7 @@ def prune(path: Path, before: datetime) -> int:
     """
     until = milliseconds(before)
     with opened(path, may_write=True) as store:
-        return store.prune(lambda left, clock: clock.has_been(left, until))
+        deleted = store.prune(lambda left, clock: clock.has_been(left, until))
+    if deleted:
+        drop_columns(path)  # they are of seals that are no more
+    return deleted

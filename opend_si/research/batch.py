@@ -1,4 +1,7 @@
-"""Many symbols' recorded pages at once, in arrays: the rows of those of which the planner has nothing to decide.
+"""Many symbols' recorded pages at once, in arrays: what a symbol's rows are is the planner's to say.
+
+For most symbols there is nothing to decide, and that is seen for many at once; every other symbol goes the planner's
+way, as `history` does.
 
 A symbol is *plain* where nothing that is recorded of it is void, which was seen to when it was recorded: no page is
 unfit for a history, and no value was revised but in what is not needed any more. Then all pages agree, and what is
@@ -15,8 +18,15 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from opend_si.cache.versions import RawVersion, Version
-from opend_si.history.statements import unpack_runs
+from opend_si.cache.versions import BODY, RawVersion, Version, Versions
+from opend_si.errors import InvalidArgument
+from opend_si.history.statements import BOTTOM, unpack_runs
+from opend_si.history.symbol import Symbols
+from opend_si.history.vintages import first_seen
+from opend_si.history.walk import Walk, recorded_walk
+from opend_si.pages import PageKey
+from opend_si.research.arrow import AT, CODED, SEQ, Block, Entry, arrow_type, block_schema, decode
+from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +36,93 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
     Flags = npt.NDArray[np.bool_]
+
+# Where a version has its origin.
+_ORIGIN = Version._fields.index("origin")
+
+
+class Pages:
+    """Reads recorded pages into blocks."""
+
+    def __init__(self, call: Call, table: Table) -> None:
+        self._call, self._table = call, table
+        self._symbols = Symbols()
+
+    def block(self, names: Sequence[str], records: Sequence[Versions]) -> Block:
+        """The rows of some symbols, in order, out of what is recorded of each."""
+        import numpy as np
+        import pyarrow as pa
+
+        pages: list[RawVersion] = []
+        owners: list[int] = []
+        for number, record in enumerate(records):
+            # Otherwise not all that is left is trusted, or nobody has judged yet.
+            if record.is_whole and not record.seal.floor and record.seal.is_judged:
+                pages += record.sound
+                owners += [number] * len(record.sound)
+        decoded, pages, owners = self._decode(pages, owners)
+        found = resolve(len(names), owners, pages, decoded)
+        places = pa.array(found.rows)
+        columns = {name: values.take(places) for name, values in decoded.columns.items()}
+        columns |= {SEQ: pa.array(found.seen_seq), AT: pa.array(found.seen_at)}
+        numbers, parts = [found.symbols], [columns]
+        counts: list[int | None] = [*np.bincount(found.symbols, minlength=len(names)).tolist()]
+        for number in np.flatnonzero(~found.is_plain).tolist():
+            walked = self._walk(names[number], records[number])
+            counts[number] = None if walked is None else len(walked[SEQ])
+            if walked is not None:
+                numbers.append(np.full(len(walked[SEQ]), number, dtype=np.int64))
+                parts.append(walked)
+        if len(parts) > 1:
+            order = pa.array(np.argsort(np.concatenate(numbers), kind="stable"))
+            columns = {name: pa.concat_arrays([part[name] for part in parts]).take(order) for name in columns}
+        entries = [_entry(name, rows, record) for name, rows, record in zip(names, counts, records, strict=True)]
+        columns |= {name: columns[name].dictionary_encode() for name in CODED}
+        schema = block_schema(self._table)
+        return Block(entries, pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema))
+
+    def _walk(self, name: str, record: Versions) -> dict[str, Any] | None:
+        """One symbol's rows as the planner finds them, column by column; None if they are not all recorded."""
+        import pyarrow as pa
+
+        try:
+            key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
+        except InvalidArgument:  # a damaged name
+            return None
+        recorded = self._symbols.read(key, record)
+        found = recorded_walk(recorded.ledger, BOTTOM) if recorded.odd is None else None
+        if not isinstance(found, Walk):
+            return None
+        rows = found.rows[::-1]
+        seen = first_seen(recorded.ledger.statements, rows)
+        events = [seen[row.at] for row in rows]
+        return {
+            column.name: pa.array([row.values[place] for row in rows], type=arrow_type(column))
+            for place, column in enumerate(self._table.columns)
+        } | {name: pa.array([event[place] for event in events], pa.int64()) for place, name in enumerate((SEQ, AT))}
+
+    def _decode(self, pages: list[RawVersion], owners: list[int]) -> tuple[Decoded, list[RawVersion], list[int]]:
+        """The pages decoded, without those of symbols whose replies hold what this decoder does not take."""
+        try:
+            return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
+        except ValueError:
+            odd = {number for number in set(owners) if not self._is_decodable(pages, owners, number)}
+        chosen = [place for place, number in enumerate(owners) if number not in odd]
+        pages, owners = [pages[place] for place in chosen], [owners[place] for place in chosen]
+        return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
+
+    def _is_decodable(self, pages: Sequence[RawVersion], owners: Sequence[int], number: int) -> bool:
+        bodies = [page[BODY] for page, owner in zip(pages, owners, strict=True) if owner == number]
+        try:
+            decode(self._call, self._table, bodies)
+        except ValueError:
+            return False
+        return True
+
+
+def _entry(name: str, rows: int | None, record: Versions) -> Entry:
+    seal = record.seal.digest if record.is_whole and record.sound else b""
+    return Entry(name, rows, seal, ", ".join(sorted({page[_ORIGIN] for page in record.sound})))
 
 
 @dataclass(frozen=True)

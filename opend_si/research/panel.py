@@ -1,48 +1,31 @@
-"""The recorded histories of many symbols as one Arrow table. Nothing is fetched. Needs the extra `arrow`.
+"""The recorded histories of many symbols as one table: Arrow's, or a DataFrame. Nothing is fetched.
 
-What a symbol's rows are is the planner's to say. For most symbols there is nothing to decide, and that is seen for
-many at once, in arrays (`batch`); every other symbol goes the planner's way, as `history` does.
+Needs the extra `arrow`. The rows come from a file of columns beside the record, where that has them, and from the
+recorded pages (`columns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import Store
-from opend_si.cache.versions import BODY, Clock, RawVersion, Version, Versions
-from opend_si.cache.versions import as_of as versions_as_of
 from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
 from opend_si.errors.texts import some
-from opend_si.history.statements import BOTTOM
-from opend_si.history.symbol import Symbols
-from opend_si.history.vintages import known_at
-from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import PageKey
-from opend_si.research.arrow import days, decode, need_arrow, nullable_dtypes, public_days, table_schema
-from opend_si.research.batch import resolve
+from opend_si.research import columns
+from opend_si.research.arrow import build_table, need_arrow, nullable_dtypes
 from opend_si.settings import Mode, Settings
-from opend_si.tables import default_unit, describe
-from opend_si_schema.definitions import DATE, KNOWN_AT, MARKET, PUBLISHED_BY, SYMBOL, Call, Table
+from opend_si.tables import describe
+from opend_si_schema.definitions import MARKET, PUBLISHED_BY, Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from opend_si.research.arrow import ArrowTable, Decoded, Flags, Ints
-
-# Symbols that are read and decoded at once: those of so many pages, enough to keep the arrays long, and few in memory.
-# How many pages a symbol has is known from the ones before; so many symbols are read first.
-_PAGES, _FIRST = 3500, 25
-# A moment that is not known, as NumPy and Arrow write it.
-_NOT_KNOWN = -(2**63)
-# Where a version has its origin.
-_ORIGIN = Version._fields.index("origin")
-# How many symbols a text names.
-_SHOWN = 5
+    from opend_si.research.arrow import ArrowTable
 
 
 def arrow_table(
@@ -50,39 +33,39 @@ def arrow_table(
 ) -> ArrowTable:
     """All rows of the symbols, by symbol and date."""
     need_arrow("arrow_table")
-    if settings.mode is Mode.BYPASS:
-        raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
-    with closing(Store(settings.cache, may_write=False)) as store:
-        table, names = _choose(store, call, codes, market)
-        looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
-        clock = store.clock()
-        if looking_back is not None:
-            clock = clock.up_to(looking_back)
-        build = _Build(call, table, clock, now() if looking_back is None else looking_back)
-        done, size = 0, _FIRST
-        while batch := names[done : done + size]:
-            records = (
-                store.records(call.proto_id, batch)
-                if looking_back is None
-                else _as_of(store, call, batch, looking_back)
-            )
-            build.add(batch, records)
-            done += len(batch)
-            size = max(1, _PAGES * len(batch) // max(1, sum(len(record.sound) for record in records)))
-        if build.incomplete:  # of nothing no table is made: an export would replace a full one by it
-            needed = codes is not None or len(build.incomplete) == len(names)
-            _tell_incomplete(store, call, build.incomplete, is_needed=needed)
-    return build.finish() if public is None else _published(build.finish(), public)
+    return _table(settings, call, codes, market, as_of, is_frame=False)
 
 
 def panel(settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
     """The same as a DataFrame; its `attrs` say what it is."""
     need_arrow("panel")
-    table = arrow_table(settings, call, codes, market, as_of)
-    frame = to_frame(table)
+    frame = _to_frame(_table(settings, call, codes, market, as_of, is_frame=True))
     of_market = next(each for each in call.tables if each.market.prefix == frame.attrs[MARKET])
     frame.attrs.update(describe(call, of_market))
     return frame
+
+
+def _table(
+    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf, *, is_frame: bool
+) -> ArrowTable:
+    """The table; for a DataFrame with the types that pandas' columns are made from."""
+    if settings.mode is Mode.BYPASS:
+        raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
+    with closing(Store(settings.cache, may_write=False)) as store:
+        table, names = _choose(store, call, codes, market)
+        looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
+        clock, moment = store.clock(), now()
+        if looking_back is None:
+            blocks = [*columns.blocks(settings, store, call, table, names)]
+        else:
+            clock, moment = clock.up_to(looking_back), looking_back
+            blocks = [*columns.blocks_as_of(store, call, table, names, moment)]
+        incomplete = [entry.symbol for block in blocks for entry in block.entries if entry.rows is None]
+        if incomplete:  # of nothing no table is made: an export would replace a full one by it
+            needed = codes is not None or len(incomplete) == len(names)
+            _tell_incomplete(store, call, incomplete, is_needed=needed)
+    found = build_table(call, table, blocks, clock, moment, is_frame=is_frame)
+    return found if public is None else _published(found, public)
 
 
 def _published(table: ArrowTable, day: date) -> ArrowTable:
@@ -90,33 +73,60 @@ def _published(table: ArrowTable, day: date) -> ArrowTable:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return table.filter(pc.less_equal(table[PUBLISHED_BY], pa.scalar(day, pa.date32())))
+    days = table[PUBLISHED_BY]
+    days = days.cast(days.type.value_type) if pa.types.is_dictionary(days.type) else days
+    return table.filter(pc.less_equal(days, pa.scalar(day, pa.date32()).cast(days.type)))
 
 
-def to_frame(table: ArrowTable) -> pd.DataFrame:
-    """A table of ours as a DataFrame, with the column types of `history`.
+def _to_frame(table: ArrowTable) -> pd.DataFrame:
+    """A table as a DataFrame, with the column types of `history`. Its values are its own: they may be written to."""
+    import pandas as pd
 
-    Takes the table apart: do not use it after.
-    """
+    columns = {name: _to_array(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    frame = pd.DataFrame(columns, copy=False)
+    frame.attrs[MARKET] = table.schema.metadata[b"market"].decode()
+    frame.attrs["origin"] = table.schema.metadata[b"origin"].decode()
+    return frame
+
+
+def _to_array(column: Any) -> Any:
+    """A column's values for pandas."""
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
-    names, metadata = table.column_names, table.schema.metadata
-    nullable = {kind: pd.api.types.pandas_dtype(dtype) for kind, dtype in nullable_dtypes().items()}
-    missing = [name for name in names if table.schema.field(name).type in nullable and table[name].null_count]
-    unit = default_unit()
-    # Days and moments as `history` has them. The detour over seconds is free: 32-bit days have no shorter way.
-    for name in (DATE, PUBLISHED_BY):
-        table = table.set_column(names.index(name), name, table[name].cast(pa.timestamp("s")).cast(pa.timestamp(unit)))
-    table = table.set_column(names.index(KNOWN_AT), KNOWN_AT, table[KNOWN_AT].cast(pa.timestamp(unit, "UTC")))
-    apart = {name: table[name].to_pandas(types_mapper=nullable.get) for name in missing}
-    table = table.drop_columns(missing)
-    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
-    for name, numbers in apart.items():
-        frame.insert(names.index(name), name, numbers)
-    frame.attrs[MARKET] = metadata[b"market"].decode()
-    frame.attrs["origin"] = metadata[b"origin"].decode()
-    return frame
+    kind = column.type
+    if pa.types.is_dictionary(kind) and column.num_chunks:
+        values = column.chunk(0).dictionary.to_numpy(zero_copy_only=False)
+        found, begin = _room(len(column), values.dtype), 0
+        for chunk in column.chunks:
+            end = begin + len(chunk)
+            np.take(values, chunk.indices.to_numpy(), out=found[begin:end], mode="clip")  # "raise" takes a copy
+            begin = end
+        return found if getattr(kind.value_type, "tz", None) is None else pd.DatetimeIndex(found, tz="UTC")
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if column.num_chunks and not column.null_count and (pa.types.is_int64(kind) or pa.types.is_float64(kind)):
+        chunks = [chunk.to_numpy() for chunk in column.chunks]
+        return np.concatenate(chunks, out=_room(len(column), chunks[0].dtype))
+    dtypes = nullable_dtypes() if column.null_count else {}
+    # Out of a table: by itself a column without chunks does not become one of texts.
+    return pa.table([column], names=[""]).to_pandas(types_mapper=lambda found: _dtype(dtypes.get(found)))[""]
+
+
+def _room(length: int, dtype: Any) -> Any:
+    """An array to be filled, in memory of Arrow, which is used again; NumPy asks the system for it each time."""
+    import numpy as np
+    import pyarrow as pa
+
+    dtype = np.dtype(dtype)
+    return np.frombuffer(pa.allocate_buffer(length * dtype.itemsize), dtype=dtype) if length else np.empty(0, dtype)
+
+
+def _dtype(name: str | None) -> Any:
+    import pandas as pd
+
+    return None if name is None else pd.api.types.pandas_dtype(name)
 
 
 def recorded_markets(settings: Settings, call: Call) -> list[str]:
@@ -166,159 +176,3 @@ def _tell_incomplete(store: Store, call: Call, names: Sequence[str], *, is_neede
     if is_needed:
         raise CacheMiss(f"{text}. Bring it up to date with sync.")
     warn(f"{text}, and left out. Bring it up to date with sync.")
-
-
-# Rows -----------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows of some symbols, in order: the symbols' numbers, the table's columns, and when each value was first seen."""
-
-    numbers: Ints
-    columns: dict[str, Any]
-    known_at: Ints
-
-
-class _Build:
-    """Puts the table together, batch by batch."""
-
-    def __init__(self, call: Call, table: Table, clock: Clock, moment: int) -> None:
-        """`clock` is what is known of the clock at the moment of which the table is."""
-        self._call, self._table = call, table
-        self._clock, self._moment = clock, moment
-        self._symbols = Symbols()
-        self._names: list[str] = []
-        self._chunks: list[ArrowTable] = []
-        self._origins: set[str] = set()
-        self.incomplete: list[str] = []
-
-    def add(self, names: Sequence[str], records: Sequence[Versions]) -> None:
-        """Add a batch of symbols, in order."""
-        import numpy as np
-        import pyarrow as pa
-
-        pages: list[RawVersion] = []
-        owners: list[int] = []
-        for number, record in enumerate(records):
-            self._origins.update(page[_ORIGIN] for page in record.sound)
-            # Otherwise not all that is left is trusted, or nobody has judged yet.
-            if record.is_whole and not record.seal.floor and record.seal.is_judged:
-                pages += record.sound
-                owners += [number] * len(record.sound)
-        decoded, pages, owners = self._decode(pages, owners)
-        found = resolve(len(names), owners, pages, decoded)
-        places = pa.array(found.rows)
-        columns = {name: values.take(places) for name, values in decoded.columns.items()}
-        parts = [_Part(found.symbols, columns, self._known_at(found.seen_seq, found.seen_at))]
-        complete = np.ones(len(names), dtype=bool)
-        for number in np.flatnonzero(~found.is_plain).tolist():
-            part = self._walk(number, names[number], records[number])
-            if part is None:
-                complete[number] = False
-                self.incomplete.append(names[number])
-            else:
-                parts.append(part)
-        self._chunks.append(self._chunk(parts, complete))
-        self._names += [name for name, is_complete in zip(names, complete, strict=True) if is_complete]
-
-    def finish(self) -> ArrowTable:
-        """The table of all batches."""
-        import pyarrow as pa
-
-        schema = table_schema(self._table, call=self._call)
-        schema = schema.with_metadata({**schema.metadata, b"origin": ", ".join(sorted(self._origins)).encode()})
-        symbols = pa.array(self._names, type=pa.string())
-        tables = []
-        for columns in self._chunks:
-            columns[SYMBOL] = symbols.take(columns[SYMBOL])
-            tables.append(pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema))
-        return pa.concat_tables(tables) if tables else schema.empty_table()
-
-    def _chunk(self, parts: Sequence[_Part], complete: Flags) -> dict[str, Any]:
-        import numpy as np
-        import pyarrow as pa
-
-        numbers = np.concatenate([part.numbers for part in parts])
-        known_at = np.concatenate([part.known_at for part in parts])
-        columns = parts[0].columns
-        if len(parts) > 1:
-            order = np.argsort(numbers, kind="stable")
-            numbers, known_at = numbers[order], known_at[order]
-            columns = {
-                name: pa.concat_arrays([part.columns[name] for part in parts]).take(pa.array(order)) for name in columns
-            }
-        places = len(self._names) + np.cumsum(complete) - 1
-        dates = days(columns["timestamp"].to_numpy(), self._table)
-        return {
-            SYMBOL: pa.array(places[numbers].astype(np.int32)),
-            DATE: dates,
-            **columns,
-            PUBLISHED_BY: public_days(dates, self._table),
-            KNOWN_AT: pa.array(known_at, mask=known_at == _NOT_KNOWN)
-            .view(pa.timestamp("ms", "UTC"))
-            .cast(pa.timestamp("us", "UTC")),
-        }
-
-    def _walk(self, number: int, name: str, record: Versions) -> _Part | None:
-        """One symbol's rows as the planner finds them; None if they are not all recorded."""
-        import numpy as np
-        import pyarrow as pa
-
-        try:
-            key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
-        except InvalidArgument:  # a damaged name
-            return None
-        recorded = self._symbols.read(key, record)
-        found = recorded_walk(recorded.ledger, BOTTOM) if recorded.odd is None else None
-        if not isinstance(found, Walk):
-            return None
-        rows = found.rows[::-1]
-        seen = known_at(recorded.ledger.statements, rows, self._clock, self._moment)
-        schema = table_schema(self._table, call=self._call)
-        columns = {
-            column.name: pa.array([row.values[place] for row in rows], type=schema.field(column.name).type)
-            for place, column in enumerate(self._table.columns)
-        }
-        known = np.array(seen, dtype="datetime64[ms]").view(np.int64)
-        return _Part(np.full(len(rows), number, dtype=np.int64), columns, known)
-
-    def _decode(self, pages: list[RawVersion], owners: list[int]) -> tuple[Decoded, list[RawVersion], list[int]]:
-        """The pages decoded, without those of symbols whose replies hold what this decoder does not take."""
-        try:
-            return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
-        except ValueError:
-            odd = {number for number in set(owners) if not self._is_decodable(pages, owners, number)}
-        chosen = [place for place, number in enumerate(owners) if number not in odd]
-        pages, owners = [pages[place] for place in chosen], [owners[place] for place in chosen]
-        return decode(self._call, self._table, [page[BODY] for page in pages]), pages, owners
-
-    def _is_decodable(self, pages: Sequence[RawVersion], owners: Sequence[int], number: int) -> bool:
-        bodies = [page[BODY] for page, owner in zip(pages, owners, strict=True) if owner == number]
-        try:
-            decode(self._call, self._table, bodies)
-        except ValueError:
-            return False
-        return True
-
-    def _known_at(self, seqs: Ints, ats: Ints) -> Ints:
-        """When values were first seen; not known where a later event shows that the clock was ahead."""
-        import numpy as np
-
-        known = ats.copy()
-        known[ats > self._moment] = _NOT_KNOWN
-        if self._clock.steps:
-            steps, least = np.array([step.seq for step in self._clock.steps]), np.array(self._clock.least)
-            places = np.searchsorted(steps, seqs, "right")
-            later = places < len(steps)
-            later[later] = least[places[later]] < ats[later]
-            known[later] = _NOT_KNOWN
-        return known
-
-
-def _as_of(store: Store, call: Call, names: Sequence[str], moment: int) -> list[Versions]:
-    """What was recorded of some symbols when the clock showed a moment."""
-    return [
-        versions_as_of(versions, past, clock, moment)
-        for versions, past, clock in (store.symbol_and_past(call.proto_id, name) for name in names)
-    ]

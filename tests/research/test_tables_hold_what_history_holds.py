@@ -311,6 +311,17 @@ def test_arguments_are_checked(client: Any, face: ModuleType, opend: Simulator) 
     assert empty.dtypes.astype(str).to_dict() == client.panel(["US.GME"]).dtypes.astype(str).to_dict()
 
 
+def test_a_panel_is_its_owners_to_change(client: Any, opend: Simulator) -> None:
+    make_awkward(client, opend)
+    for codes in (["HK.00700"], HK, ["US.GME"]):
+        panel, again = client.panel(codes), client.panel(codes)
+        for name in panel.columns:
+            panel.loc[1, name] = panel.loc[0, name]
+            panel.iloc[2:5, panel.columns.get_loc(name)] = panel[name].iloc[0]
+            assert (panel[name].iloc[1:5] == panel[name].iloc[0]).all()
+        pd.testing.assert_frame_equal(client.panel(codes), again)
+
+
 def test_the_schema_says_what_each_column_is(client: Any, opend: Simulator) -> None:
     make_awkward(client, opend)
     table = client.arrow_table(["HK.00700"])
@@ -330,8 +341,8 @@ def test_symbols_stay_in_order_over_batches(
 ) -> None:
     make_awkward(client, opend)
     at_once = client.panel(HK)
-    monkeypatch.setattr("opend_si.research.panel._FIRST", 1)
-    monkeypatch.setattr("opend_si.research.panel._PAGES", pages)
+    monkeypatch.setattr("opend_si.research.columns._PAGES", pages)
+    monkeypatch.setattr("opend_si.research.columns._BLOCK_PAGES", max(1, pages // 2))
     pd.testing.assert_frame_equal(client.panel(HK), at_once)
     assert at_once["symbol"].is_monotonic_increasing
 

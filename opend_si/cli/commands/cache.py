@@ -59,7 +59,7 @@ def info(file: Path, /, as_json: bool) -> None:
     """Print how much is in it."""
     told, group = upkeep.info(file), shared_with(file)
     if as_json:
-        print_json({**vars(told), "path": str(told.path), "shared_with": group})
+        print_json({**vars(told), "path": str(told.path), "columns": told.columns, "shared_with": group})
         return
     for name, value in (
         ("path", told.path),
@@ -74,6 +74,7 @@ def info(file: Path, /, as_json: bool) -> None:
         ("rows", f"{told.rows:,}"),
         ("oldest", _moment(told.oldest)),
         ("newest", _moment(told.newest)),
+        *(("columns", f"{file} ({size:,} bytes)") for file, size in told.columns.items()),
     ):
         click.echo(f"{name:<9}{value}")
 
@@ -151,7 +152,10 @@ def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> N
 )
 @click.pass_obj
 def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
-    """Forget what is recorded of CODES, every version of it. Nothing else is touched."""
+    """Forget what is recorded of CODES, every version of it. Nothing else is touched.
+
+    The files of columns beside the page cache go, for they have those rows, too. They are written anew when needed.
+    """
     protocols = {call.proto_id for call in CALLS if kind in (None, call.name)}
     click.echo(f"{counted(delete_symbols(file, list(codes), protocols), 'record')} deleted")
 
