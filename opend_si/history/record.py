@@ -18,6 +18,7 @@ from opend_si.cache.store import Ruling, Store
 from opend_si.cache.versions import OPEND, Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
 from opend_si.errors import InvalidArgument
+from opend_si.history.kept import Frames
 from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
@@ -169,6 +170,7 @@ class Shared:
         self._cache = settings.cache
         self.is_offline = settings.mode is Mode.OFFLINE
         self.claims, self.budget = Claims(settings.cache), Budget(settings.budget)
+        self.frames = Frames()
         self._records: dict[Mode, Record] = {}
         self._lock = forks.new_lock()
 
