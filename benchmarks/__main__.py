@@ -38,7 +38,7 @@ from benchmarks.harness import (
 )
 from benchmarks.market import market
 from benchmarks.peers import PEERS, figure_name, is_installed, peers
-from opend_si.cache import upkeep
+from opend_si.history import overview
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -273,7 +273,7 @@ def _bytes(notes: list[str]) -> Iterator[Figure]:
         with futu_si.Client(opend.host, opend.port, cache=cache) as client:
             client.sync(opend.universe.symbols)
             files = [client.export(Path(folder, "data"), market=market) for market in ("HK", "US")]
-        told = upkeep.info(cache)
+        told = overview.info(cache)
         parquet = sum(Path(path).stat().st_size for paths in files for path in paths)
     notes.append(f"Of the bytes a row: Parquet, which keeps no versions and no replies, has {parquet / told.rows:.1f}.")
     yield Figure("page cache, bytes a row", "B", None, told.bytes / told.rows, told.body_bytes / told.rows)

@@ -146,7 +146,7 @@ def ours(host: str, port: int) -> dict[str, Call]:
 
 def _ours_of_many(client: futu_si.Client, cache: Path) -> dict[str, Call]:
     """Calls on a record of many symbols."""
-    from opend_si.cache import upkeep
+    from opend_si.history import overview
 
     def turn(codes: Iterator[str]) -> None:
         if client.history(next(codes)).empty:
@@ -166,7 +166,7 @@ def _ours_of_many(client: futu_si.Client, cache: Path) -> dict[str, Call]:
         **{f"turn-{count}": functools.partial(turn, codes) for count, codes in turns.items()},
         "sync-many": sync,
         "screen": screen,
-        "info": lambda: upkeep.info(cache),
+        "info": lambda: overview.info(cache),
     }
 
 

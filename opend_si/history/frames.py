@@ -10,8 +10,8 @@ from opend_si.dates import milliseconds as to_milliseconds
 from opend_si.history.overview import Recorded
 from opend_si.history.statements import Change
 from opend_si.pages import Row
-from opend_si.tables import build_frame, default_unit, text_dtype
-from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, Table
+from opend_si.tables import Columns, build_frame, default_unit, text_dtype
+from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,19 @@ def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | Non
             KNOWN_AT: _moments(known_at[::-1]),
         },
     )
+
+
+def make_rows(table: Table, symbols: Sequence[str], columns: Columns, known_at: Sequence[int | None]) -> pd.DataFrame:
+    """Rows of many symbols with the columns of a panel; one of `symbols` and of `known_at` for each."""
+    import pandas as pd
+
+    at = columns[[column.name for column in table.columns].index("timestamp")]
+    days, unit = _days(table, at), default_unit()
+    public = published_by_days(table, days).astype(f"datetime64[{unit}]")
+    frame = build_frame(table, columns, None, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at)})
+    frame.insert(0, SYMBOL, pd.array(symbols, dtype=text_dtype()))
+    frame.insert(1, DATE, days.astype(f"datetime64[{unit}]"))
+    return frame
 
 
 def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
