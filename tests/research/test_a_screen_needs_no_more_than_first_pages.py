@@ -191,6 +191,44 @@ def assert_right_or_named(client: Any, universe: Universe, symbol: str) -> None:
     assert not (missing & there) or "not completely recorded" in said
 
 
+def test_a_symbol_that_has_lost_an_older_page_is_left_out_by_name(
+    one_face: ModuleType, recorded: tuple[Universe, Path, bytes], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copy(recorded[1], tmp_path / "copy.sqlite3"))
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM page WHERE symbol = ? AND next_key != ''", (PLAIN,))
+    with one_face.Client(mode="offline", cache=copy) as client:
+        found, said = screened(client)
+        assert PLAIN not in found
+        assert PLAIN in said
+        with pytest.raises(one_face.CacheMiss, match=PLAIN):
+            client.screen(codes=[PLAIN])
+
+
+def test_a_first_page_and_a_seal_of_before_bring_nothing_old_back(
+    one_face: ModuleType, recorded: tuple[Universe, Path, bytes], tmp_path: Path
+) -> None:
+    """As when a disk loses the last writes of some blocks, and not of those of the other pages."""
+    universe, cache, earlier = recorded
+    copy, before = Path(shutil.copy(cache, tmp_path / "copy.sqlite3")), tmp_path / "before.sqlite3"
+    before.write_bytes(earlier)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS before", (str(before),))
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(page)").fetchall() if name != "id"]
+        of_symbol = f"WHERE symbol = '{VOID}'"
+        connection.execute(f"DELETE FROM page {of_symbol} AND next_key = ''")
+        columns = ", ".join(names)
+        connection.execute(
+            f"INSERT INTO page ({columns}) SELECT {columns} FROM before.page {of_symbol} AND next_key = ''"
+        )
+        connection.execute(f"REPLACE INTO seal SELECT * FROM before.seal {of_symbol}")
+    with one_face.Client(mode="offline", cache=copy) as client:
+        found, said = screened(client)
+    assert VOID not in found
+    assert VOID in said
+    assert found[PLAIN] == latest(universe, PLAIN)
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_of_a_copy_that_is_damaged_at_random_no_wrong_row_comes(
     one_face: ModuleType, recorded: tuple[Universe, Path, bytes], tmp_path: Path, part: int
