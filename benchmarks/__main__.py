@@ -70,7 +70,8 @@ _NOTES = (
     "The published client keeps nothing: its recorded page and history are live ones, and it walks again for a new row. Its panel is "
     "a loop over the recorded histories of this package and `pandas.concat`.",
     "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
-    "file, which reads all that is recorded of the symbol once, and so does its floor. A history after a new row is on the disk when "
+    "file, which reads all that is recorded of the symbol once, and so does its floor. A history that was asked for in just the "
+    "same way before, and of which nothing has changed, is a copy of what was given (*repeated*). A history after a new row is on the disk when "
     "it is answered; its floor writes nothing.",
     "With the *budget on* there are slots as at OpenD's limit, free again at once, so that no call waits for one. The floor of a "
     "reply that is *recorded* is the same replies in a bare SQLite file, each in a transaction of its own. fsyncs count "
@@ -219,8 +220,9 @@ def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
             yield times(f"recorded page of 50 rows{name}", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
         cases = dict.fromkeys(running, "walk")
         yield times(f"live history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
-        cases = {"published": "walk", "ours": "recorded-walk", "floor": "recorded-walk"}
-        yield times(f"recorded history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+        for name, case in ((f"recorded history of {rows} rows", "-first"), ("recorded history, repeated", "")):
+            cases = {"published": "walk", "ours": f"recorded-walk{case}", "floor": "recorded-walk"}
+            yield times(name, *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
 
         def refresh(name: str, case: str) -> Callable[[], list[float]]:
             def measure() -> list[float]:

@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,8 @@ def ours(host: str, port: int) -> dict[str, Call]:
     recorded_client = futu_si.Client(host, port, cache=cache, max_age=None)
     refreshing_client = futu_si.Client(host, port, cache=cache, max_age=0)
     others = iter(OTHERS)
+    # Days before every row: each asks for all of them, and for what nobody has asked for yet.
+    days = (date(1990, 1, 1) + timedelta(days) for days in itertools.count())
 
     def page(context: futu_si.OpenQuoteContext, num: int, code: str = CODE) -> None:
         ret, _, frame = context.get_short_interest(code, num=num)
@@ -99,6 +102,10 @@ def ours(host: str, port: int) -> dict[str, Call]:
     def history(client: futu_si.Client, code: str = CODE) -> None:
         if client.history(code).empty:
             raise RuntimeError(code)
+
+    def history_asked_first() -> None:
+        if recorded_client.history(CODE, start=next(days)).empty:
+            raise RuntimeError(CODE)
 
     def history_anew() -> None:
         with futu_si.Client(host, port, cache=cache, max_age=None) as client:
@@ -132,6 +139,7 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "recorded-page-anew": anew,
         "walk": lambda: history(live_client),
         "recorded-walk": lambda: history(recorded_client),
+        "recorded-walk-first": history_asked_first,
         "recorded-walk-anew": history_anew,
         "refresh": lambda: history(refreshing_client),
         "fetched-page": lambda: page(recorded, 50, next(others)),

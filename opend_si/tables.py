@@ -100,8 +100,11 @@ def copy_apart(frame: pd.DataFrame) -> pd.DataFrame:
 
     In a copy, columns of one dtype stand together: copying it again takes a third of the time.
     """
+    import pandas as pd
+
     copied = frame.copy()
-    copied.index = frame.index.copy(deep=True)  # pandas copies no index
+    if not isinstance(frame.index, pd.RangeIndex):
+        copied.index = frame.index.copy(deep=True)  # pandas copies no index
     if not _copies_on_write():  # nor names, which can be written to where they are an array of objects
         copied.columns = frame.columns.copy(deep=True)
     return copied

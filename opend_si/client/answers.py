@@ -188,8 +188,7 @@ class Answers:
     def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
-        origin = yield from self._fetcher.origin()
-        body, content = yield from self._fetcher.fetch(key, None, sent.note)
+        body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
         version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
 
@@ -203,8 +202,7 @@ class Answers:
 
         def fetch(claim: Claim) -> Steps[Reply | _T]:
             sent = _Sent(record.asked)
-            origin = yield from self._fetcher.origin()
-            body, content = yield from self._fetcher.fetch(key, claim, sent.note)
+            body, content, origin = yield from self._fetcher.fetch(key, claim, sent.note)
             self._peer.note(key, record.symbol(key).origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
 
@@ -240,14 +238,14 @@ class Answers:
             return self._history_as_of(key, record, down_to, as_of)
         held = record.symbol(key)
         yield from self._peer.meet(key, held.origin)
-        recorded, clock = self._peer.seen(held), record.clock()
-        ground = Ground(recorded, clock.steps, asked.at)
+        recorded = self._peer.seen(held)
+        ground = Ground(recorded, asked.clock.steps, asked.at)
         may_stand = self._settings.mode is not Mode.REFRESH and recorded.odd is None
         is_fresh = may_stand and recorded.trusted.head(self._fresh(key, asked)) is not None
         if is_fresh and (kept := look(ground)) is not None:
             return kept
         if self._settings.mode is Mode.OFFLINE:
-            return replace(self._recorded_history(key, record, recorded, down_to, asked, clock), ground=ground)
+            return replace(self._recorded_history(key, record, recorded, down_to, asked, asked.clock), ground=ground)
         try:
             return (yield from self._history_of_now(key, recorded, down_to, asked))
         except (ConnectionFailed, RequestTimeout) as error:
@@ -429,7 +427,7 @@ class Answers:
     def _history_as_of(self, key: PageKey, record: Record, down_to: float, moment: int) -> History:
         recorded, clock = record.as_of(key, moment)
         try:
-            return self._recorded_history(key, record, recorded, down_to, Asked(0, moment, 0), clock)
+            return self._recorded_history(key, record, recorded, down_to, Asked(0, moment, 0, clock), clock)
         except CacheMiss:
             raise CacheMiss(
                 f"As of {dates_moment(moment):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {record.store.path}. "
@@ -440,16 +438,15 @@ class Answers:
 
     def _fresh(self, key: PageKey, asked: Asked) -> Freshness:
         """What may answer; by the publication rule that depends on the record."""
-        max_age, record = self._settings.max_age, self._record
-        clock = Clock() if record is None else record.clock()
+        max_age = self._settings.max_age
         if max_age == PUBLICATION:
-            max_age = None if self._is_current(key, asked, clock) else DEFAULT_MAX_AGE
-        return Freshness(self._settings.mode, asked, max_age, clock)
+            max_age = None if self._is_current(key, asked) else DEFAULT_MAX_AGE
+        return Freshness(self._settings.mode, asked, max_age, asked.clock)
 
-    def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
+    def _is_current(self, key: PageKey, asked: Asked) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
         head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
-        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
+        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, asked.clock) is None:
             return False
         table = key.table
         newest = day_of(head.rows[0].at, table.market) if head.rows else None

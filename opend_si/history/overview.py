@@ -39,7 +39,8 @@ _LOT, _LOT_OF_FIRST_PAGES = 100, 500
 # A look-up in the index of the pages' keys, however long the list of symbols is.
 _SELECT_SUMS = """
     SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(length(body)), min(fetched_at), max(fetched_at),
-        max(origin = 'simulator'), group_concat(hex(checksum), '')
+        max(origin = 'simulator'), max(next_key = '' AND superseded_seq = 0 AND void_seq != 0),
+        group_concat(hex(checksum), '')
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
 _SELECT_SEALS = """
@@ -224,7 +225,7 @@ def _look(store: Store, tally: _Tally) -> Recorded:
         raise InvalidArgument(f"{symbol}: {kind_of(protocol)} is not bound in this release")
     key = PageKey.check(call, symbol, None, call.page_size.maximum)
     noted = json.loads(seal.summary) if tally.is_sealed and seal.summary else {}
-    if noted.get("complete"):
+    if noted.get("complete") and not tally.is_doubtful:
         newest, oldest, rows = noted["newest"], noted["oldest"], noted["joined"]
         is_complete, origin = True, noted["origin"]
     else:
@@ -266,6 +267,7 @@ class _Tally(NamedTuple):
         body_bytes: The size of their replies.
         oldest, newest: When the first and the last of them came.
         is_simulated: Whether some are made up, by a simulator.
+        is_doubtful: Whether a first page is void: it may be fit for no history.
         seal: The symbol's seal.
         is_sealed: Whether it fits the checksums that stand there.
         blocks: The past's blocks.
@@ -280,6 +282,7 @@ class _Tally(NamedTuple):
     oldest: int
     newest: int
     is_simulated: bool
+    is_doubtful: bool
     seal: Seal
     is_sealed: bool
     blocks: list[_Block]
@@ -307,10 +310,10 @@ def _next(name: tuple[float, str], connection: sqlite3.Connection) -> list[_Tall
     for protocol, symbol, *block in connection.execute(_SELECT_BLOCKS, between).fetchall():
         blocks.setdefault((protocol, symbol), []).append((block[0], block[1], block[2], block[3]))
     found = []
-    for *told, is_simulated, checksums in sums:
+    for *told, checksums in sums:
         seal, past_blocks = seals.get((told[0], told[1]), UNSEALED), blocks.get((told[0], told[1]), [])
         is_sealed = _fits(seal, checksums) and seal.past == past.digest(block[2] for block in past_blocks)
-        found.append(_Tally._make((*told, bool(is_simulated), seal, is_sealed, past_blocks)))
+        found.append(_Tally._make((*told, seal, is_sealed, past_blocks)))
     return found
 
 

@@ -38,12 +38,14 @@ class Asked(NamedTuple):
         seq: The last event of the record.
         at: What the clock showed, in milliseconds.
         mono: What the monotonic clock showed, in nanoseconds.
+        clock: How the clock had run until then.
 
     """
 
     seq: int
     at: int
     mono: int
+    clock: Clock = Clock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Record:
 
     def asked(self) -> Asked:
         """Now, as the record orders it."""
-        return Asked(self.clock().last.seq, now(), time.monotonic_ns())
+        clock = self.clock()
+        return Asked(clock.last.seq, now(), time.monotonic_ns(), clock)
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""

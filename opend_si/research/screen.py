@@ -97,10 +97,10 @@ def _newest_rows(
         clock, moment = store.clock(), now()
         told = {name: (seal, pages) for name, seal, pages in first_pages(store, call.proto_id, names)}
     for name in names:
-        page = _beginning(*told[name]) if name in told else None
-        newest = None if page is None else _newest_items(call, table, told[name][0], page)
-        if page is None or newest is None:
+        found = _beginning(call, table, *told[name]) if name in told else None
+        if found is None:
             return None
+        page, newest = found
         event = unpack_runs(page.seen)[0][1:] if page.seen else (page.first_seq, page.fetched_at)
         items += reversed(newest)
         symbols += [name] * len(newest)
@@ -111,24 +111,19 @@ def _newest_rows(
     return frame
 
 
-def _beginning(seal: Seal, pages: Sequence[Version]) -> Version | None:
-    """The page that a symbol's history begins with, if that is whole, and nothing of it is in doubt."""
-    if not seal.summary or not seal.is_judged or seal.floor:
-        return None
-    noted = json.loads(seal.summary)
+def _beginning(call: Call, table: Table, seal: Seal, pages: Sequence[Version]) -> tuple[Version, Sequence[Any]] | None:
+    """The page that a whole history begins with, and its newest rows as they were sent; None where that is in doubt."""
+    noted = json.loads(seal.summary) if seal.summary and seal.is_judged and not seal.floor else {}
     # A page that is void may be one that is fit for no history.
-    if not noted["complete"] or any(page.is_void or not page.is_sound for page in pages):
+    if not noted.get("complete") or any(page.is_void or not page.is_sound for page in pages):
         return None
-    return next((page for page in pages if page.first_seq == noted["head"][0]), None)
-
-
-def _newest_items(call: Call, table: Table, seal: Seal, page: Version) -> Sequence[Any] | None:
-    """The newest two rows of a history, newest first, or all if it has fewer; None if its first page has not both."""
-    items, noted = getattr(call.response.FromString(page.body).s2c, table.list_field), json.loads(seal.summary)
-    if len(items) < min(_ROWS, noted["joined"]):
+    page = next((page for page in pages if page.first_seq == noted["head"][0]), None)
+    if page is None:
         return None
-    newest: Sequence[Any] = items[:_ROWS]
-    return newest if (newest[0].timestamp if newest else None) == noted["newest"] else None
+    items = getattr(call.response.FromString(page.body).s2c, table.list_field)
+    if len(items) < min(_ROWS, noted["joined"]) or (items[0].timestamp if items else None) != noted["newest"]:
+        return None
+    return page, items[:_ROWS]
 
 
 def check_by(table: Table, by: object) -> None:

@@ -157,6 +157,21 @@ def test_damage_below_a_checksum_is_what_verify_finds(console: Run, held: pd.Dat
     assert told["rows"] < before.rows
 
 
+def test_a_history_that_its_newest_page_is_not_fit_for_is_not_complete(
+    face: ModuleType, start: Callable[..., Simulator], cache: Path
+) -> None:
+    opend = start(universe=Universe(most_rows=30))
+    with face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=0) as client:
+        client.sync(WHOLE)
+        newest = (opend.universe.rows("HK.00700") or ())[0]
+        opend.universe.revise("HK.00700", 1, timestamp=newest.timestamp, timestampStr=newest.timestampStr)
+        client.get_page("HK.00700", num=50)  # two rows of one day
+    with face.Client(mode="offline", cache=cache) as client:
+        with pytest.raises(face.ProtocolError, match="doubled"):
+            client.history("HK.00700")
+        assert client.recorded().set_index("symbol").complete.to_dict() == {code: code != "HK.00700" for code in WHOLE}
+
+
 def test_what_is_lost_is_not_counted_as_there(face: ModuleType, held: pd.DataFrame, cache: Path) -> None:
     del held
     with closing(sqlite3.connect(cache)) as connection, connection:
