@@ -4,6 +4,7 @@ import copy
 import pickle
 import shutil
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -18,6 +19,9 @@ import pandas as pd
 import pytest
 
 from opend_si.errors import CacheMiss
+from opend_si.history.kept import MAX_BYTES, Frames, Ground
+from opend_si.history.ledger import Ledger
+from opend_si.history.symbol import SymbolRecord
 from opend_si.simulator import Simulator, Universe
 from opend_si.tables import frame_bytes
 from tests.processes import Run, at
@@ -332,8 +336,25 @@ def test_moments_and_days_are_those_of_the_record(client: Any, opend: Simulator,
         assert [day.date() for day in frame.index] == local
 
 
+def test_what_is_kept_is_bounded_by_bytes(client: Any) -> None:
+    frame = client.history(HK)
+    frames, ground = Frames(), Ground(SymbolRecord({}, Ledger(), None, is_whole=True), (), 1)
+    tracemalloc.start()
+    try:
+        for number in range(5 * MAX_BYTES // (4 * frame_bytes(frame))):
+            frames.keep(number, ground, [0] * len(frame), frame)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert MAX_BYTES / 3 < taken < 1.1 * MAX_BYTES
+    assert frames.get(0, ground) is None
+    last = frames.get(number, ground)
+    assert last is not None
+    pd.testing.assert_frame_equal(last, frame)
+
+
 def test_a_frame_takes_no_more_memory_than_is_counted(client: Any) -> None:
     for code in (HK, US):
         frame = copy.deepcopy(client.history(code))
         taken = int(frame.memory_usage(deep=True).sum())
-        assert taken <= frame_bytes(frame) <= 3 * taken
+        assert taken <= frame_bytes(frame) <= 3 * taken + 8000
