@@ -38,7 +38,7 @@ from benchmarks.harness import (
 )
 from benchmarks.market import market
 from benchmarks.peers import PEERS, figure_name, is_installed, peers
-from opend_si.cache import upkeep
+from opend_si.history import overview
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -71,7 +71,8 @@ _NOTES = (
     "a loop over the recorded histories of this package and `pandas.concat`. A first panel writes the file of columns that "
     "the next ones are read from.",
     "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
-    "file, which reads all that is recorded of the symbol once, and so does its floor. A history after a new row is on the disk when "
+    "file, which reads all that is recorded of the symbol once, and so does its floor. A history that was asked for in just the "
+    "same way before, and of which nothing has changed, is a copy of what was given (*repeated*). A history after a new row is on the disk when "
     "it is answered; its floor writes nothing.",
     "With the *budget on* there are slots as at OpenD's limit, free again at once, so that no call waits for one. The floor of a "
     "reply that is *recorded* is the same replies in a bare SQLite file, each in a transaction of its own. fsyncs count "
@@ -221,8 +222,9 @@ def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
             yield times(f"recorded page of 50 rows{name}", *turns(cases, _PAGE_ROUNDS, _PAGE_CALLS))
         cases = dict.fromkeys(running, "walk")
         yield times(f"live history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
-        cases = {"published": "walk", "ours": "recorded-walk", "floor": "recorded-walk"}
-        yield times(f"recorded history of {rows} rows", *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
+        for name, case in ((f"recorded history of {rows} rows", "-first"), ("recorded history, repeated", "")):
+            cases = {"published": "walk", "ours": f"recorded-walk{case}", "floor": "recorded-walk"}
+            yield times(name, *turns(cases, _WALK_ROUNDS, _WALK_CALLS))
 
         def refresh(name: str, case: str) -> Callable[[], list[float]]:
             def measure() -> list[float]:
@@ -276,7 +278,7 @@ def _bytes(notes: list[str]) -> Iterator[Figure]:
         with futu_si.Client(opend.host, opend.port, cache=cache) as client:
             client.sync(opend.universe.symbols)
             files = [client.export(Path(folder, "data"), market=market) for market in ("HK", "US")]
-        told = upkeep.info(cache)
+        told = overview.info(cache)
         parquet = sum(Path(path).stat().st_size for paths in files for path in paths)
     notes.append(f"Of the bytes a row: Parquet, which keeps no versions and no replies, has {parquet / told.rows:.1f}.")
     yield Figure("page cache, bytes a row", "B", None, told.bytes / told.rows, told.body_bytes / told.rows)

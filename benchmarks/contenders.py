@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,8 @@ def ours(host: str, port: int) -> dict[str, Call]:
     recorded_client = futu_si.Client(host, port, cache=cache, max_age=None)
     refreshing_client = futu_si.Client(host, port, cache=cache, max_age=0)
     others = iter(OTHERS)
+    # Days before every row: each asks for all of them, and for what nobody has asked for yet.
+    days = (date(1990, 1, 1) + timedelta(days) for days in itertools.count())
 
     def page(context: futu_si.OpenQuoteContext, num: int, code: str = CODE) -> None:
         ret, _, frame = context.get_short_interest(code, num=num)
@@ -102,6 +105,10 @@ def ours(host: str, port: int) -> dict[str, Call]:
     def history(client: futu_si.Client, code: str = CODE, kind: Kind = "short_interest") -> None:
         if client.history(code, kind=kind).empty:
             raise RuntimeError(code)
+
+    def history_asked_first() -> None:
+        if recorded_client.history(CODE, start=next(days)).empty:
+            raise RuntimeError(CODE)
 
     def history_anew() -> None:
         with futu_si.Client(host, port, cache=cache, max_age=None) as client:
@@ -135,6 +142,7 @@ def ours(host: str, port: int) -> dict[str, Call]:
         "recorded-page-anew": anew,
         "walk": lambda: history(live_client),
         "recorded-walk": lambda: history(recorded_client),
+        "recorded-walk-first": history_asked_first,
         "recorded-walk-anew": history_anew,
         "refresh": lambda: history(refreshing_client),
         "daily-walk": lambda: history(live_client, kind=DAILY),
@@ -152,7 +160,7 @@ def ours(host: str, port: int) -> dict[str, Call]:
 
 def _ours_of_many(client: futu_si.Client, cache: Path) -> dict[str, Call]:
     """Calls on a record of many symbols."""
-    from opend_si.cache import upkeep
+    from opend_si.history import overview
 
     def turn(codes: Iterator[str]) -> None:
         if client.history(next(codes)).empty:
@@ -172,7 +180,7 @@ def _ours_of_many(client: futu_si.Client, cache: Path) -> dict[str, Call]:
         **{f"turn-{count}": functools.partial(turn, codes) for count, codes in turns.items()},
         "sync-many": sync,
         "screen": screen,
-        "info": lambda: upkeep.info(cache),
+        "info": lambda: overview.info(cache),
     }
 
 

@@ -82,6 +82,16 @@ def read_names(data: bytes) -> tuple[list[Name], list[Name]]:
         raise Unreadable(str(error)) from None
 
 
+def read_sizes(data: bytes) -> tuple[int, int, int, int]:
+    """How many versions a block holds, the size of their bodies, and when the first and the last of them came."""
+    try:
+        columns, _, _ = _head(data)
+        came = _sums(columns["fetched_at"])
+        return len(came), sum(columns["body"]), min(came), max(came)
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+        raise Unreadable(str(error)) from None
+
+
 def read_block(protocol: int, symbol: str, data: bytes, bodies: Mapping[Name, bytes]) -> list[PastVersion]:
     """The versions of a block, oldest first; `bodies` are those that are there already.
 

@@ -1,4 +1,4 @@
-"""Looking after a page cache: what is in it, whether it is sound, what can go, and a smaller one to hand on.
+"""Looking after a page cache: whether it is sound, and a smaller one to hand on.
 
 A cache is read symbol by symbol, each in one short transaction: who records meanwhile hardly waits, and memory holds
 one symbol at a time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
@@ -14,14 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from opend_si.cache.database import NothingRecorded
 from opend_si.cache.store import Store
-from opend_si.cache.versions import SIMULATOR, PastVersion, Seal, Version, Versions
-from opend_si.dates import moment
+from opend_si.cache.versions import PastVersion, Seal, Version, Versions
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.files import new_file
 from opend_si.pages import Content, PageKey
@@ -47,79 +45,6 @@ _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol
 COLUMNS_MARK = b"opend-si columns"
 _COLUMNS = ".columns"
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class CacheInfo:
-    """What a page cache holds.
-
-    Attributes:
-        path: The file.
-        bytes: Its size.
-        symbols: How many symbols have pages.
-        pages: How many pages there are, in their newest version.
-        versions: How many versions there are in all.
-        rows: How many different rows (symbol and date) they hold.
-        body_bytes: Size of all replies as received.
-        simulated: How many of the symbols have made-up rows, of a simulator.
-        oldest, newest: When the first and the last version came; None for an empty cache.
-
-    """
-
-    path: Path
-    bytes: int
-    symbols: int
-    pages: int
-    versions: int
-    rows: int
-    body_bytes: int
-    simulated: int
-    oldest: datetime | None
-    newest: datetime | None
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """The files of columns beside it, from which panels are read, and their sizes."""
-        return {str(file): file.stat().st_size for file in columns_files(self.path)}
-
-
-def info(path: Path) -> CacheInfo:
-    """Read a whole page cache and sum it up. Damaged pages count as versions only.
-
-    Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
-    """
-    pages = versions = rows = body_bytes = 0
-    names: set[str] = set()
-    simulated: set[str] = set()
-    oldest: int | None = None
-    newest: int | None = None
-    with opened(path) as store:
-        for found in symbols(store):
-            held = [*found.record.rows, *(version for version, _ in found.past)]
-            versions += len(held) + len(found.damaged)
-            for row in held:
-                body_bytes += len(row.body)
-                oldest = row.fetched_at if oldest is None else min(oldest, row.fetched_at)
-                newest = row.fetched_at if newest is None else max(newest, row.fetched_at)
-            if any(row.origin == SIMULATOR for row in found.record.rows):
-                simulated.add(found.symbol)
-            current = sum(row.is_current for row in found.record.rows)
-            pages += current
-            if current:
-                names.add(found.symbol)  # it may have records of several kinds
-            rows += _count_rows(found.record)
-    return CacheInfo(
-        path=path,
-        bytes=_size(path),
-        symbols=len(names),
-        pages=pages,
-        versions=versions,
-        rows=rows,
-        body_bytes=body_bytes,
-        simulated=len(simulated),
-        oldest=None if oldest is None else moment(oldest),
-        newest=None if newest is None else moment(newest),
-    )
 
 
 def verify(path: Path) -> Iterator[str]:
@@ -333,14 +258,6 @@ def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -
             return False
 
 
-def _count_rows(record: Versions) -> int:
-    """How many different rows a symbol has: as noted beside its seal, or counted."""
-    if record.is_whole and record.seal.summary:
-        return int(json.loads(record.seal.summary)["rows"])
-    rows = (row for row in record.rows if row.is_current or record.is_whole)
-    return len({entry.timestamp for row in rows for entry in Content.read(key_of(row), row.body).records})
-
-
 @contextmanager
 def _naming(target: Path) -> Iterator[None]:
     """Errors that name the target, not the file that it is not yet: that one is gone when they are read."""
@@ -357,12 +274,13 @@ def _where(symbol: str, next_key: str, num: int, version: int) -> str:
 @contextmanager
 def opened(path: Path, *, may_write: bool = False) -> Iterator[Store]:
     """The store in an existing file."""
-    _size(path)
+    file_size(path)
     with closing(Store(path, may_write=may_write)) as store:
         yield store
 
 
-def _size(path: Path) -> int:
+def file_size(path: Path) -> int:
+    """The size of an existing file."""
     try:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError):

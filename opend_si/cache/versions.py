@@ -138,8 +138,7 @@ class Seal(NamedTuple):
     def over(self, checksums: Iterable[bytes]) -> Seal:
         """The seal with its digest."""
         digest = hashlib.blake2b(repr(self[:-1]).encode(errors="surrogatepass"), digest_size=DIGEST_BYTES)
-        for checksum in sorted(checksums):
-            digest.update(checksum)
+        digest.update(b"".join(sorted(checksums)))
         return self._replace(digest=digest.digest())
 
 

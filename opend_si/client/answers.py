@@ -8,15 +8,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
-from opend_si.client.doctor import Status
+from opend_si.client.doctor import Status, recorded_symbols
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.pagewalk import PageWalk, naming
 from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
@@ -33,6 +30,7 @@ from opend_si.errors import (
     ShortInterestError,
     warn,
 )
+from opend_si.history.kept import Ground
 from opend_si.history.ledger import Ledger, anything
 from opend_si.history.record import Asked, Record, Shared
 from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp
@@ -59,6 +57,7 @@ class History:
     checked_at: int | None = None  # when OpenD last sent the newest page as it is
     origin: str | None = None  # who sent the rows
     is_asked: bool = False  # whether a page was fetched for it
+    ground: Ground | None = None  # what it is made of, where that alone makes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Answers:
         """Look at the record and the budget, and connect; no request of a limit is spent."""
         settings = self._settings
         cache = None if settings.mode is Mode.BYPASS else settings.cache
-        here = settings.address, str(settings.mode), cache, _recorded(cache, call)
+        here = settings.address, str(settings.mode), cache, recorded_symbols(cache, call)
         if settings.mode is Mode.OFFLINE:
             return Status(*here)
         try:
@@ -189,8 +188,7 @@ class Answers:
     def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
-        origin = yield from self._fetcher.origin()
-        body, content = yield from self._fetcher.fetch(key, None, sent.note)
+        body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
         version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
 
@@ -204,8 +202,7 @@ class Answers:
 
         def fetch(claim: Claim) -> Steps[Reply | _T]:
             sent = _Sent(record.asked)
-            origin = yield from self._fetcher.origin()
-            body, content = yield from self._fetcher.fetch(key, claim, sent.note)
+            body, content, origin = yield from self._fetcher.fetch(key, claim, sent.note)
             self._peer.note(key, record.symbol(key).origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
 
@@ -225,10 +222,12 @@ class Answers:
 
     # Histories --------------------------------------------------------------------------------------------------------
 
-    def history(self, key: PageKey, down_to: float, as_of: int | None = None) -> Steps[History]:
+    def history(
+        self, key: PageKey, down_to: float, as_of: int | None, look: Callable[[Ground], _T | None]
+    ) -> Steps[History | _T]:
         """All rows down to a timestamp. `key` is that of the longest first page; `as_of` looks back, in milliseconds.
 
-        With OpenD gone the record answers.
+        `look`: what answers already, where nothing has to be asked for. With OpenD gone the record answers.
         """
         asked, record = self.asked(), self._record
         if record is None:
@@ -240,8 +239,13 @@ class Answers:
         held = record.symbol(key)
         yield from self._peer.meet(key, held.origin)
         recorded = self._peer.seen(held)
+        ground = Ground(recorded, asked.clock.steps, asked.at)
+        may_stand = self._settings.mode is not Mode.REFRESH and recorded.odd is None
+        is_fresh = may_stand and recorded.trusted.head(self._fresh(key, asked)) is not None
+        if is_fresh and (kept := look(ground)) is not None:
+            return kept
         if self._settings.mode is Mode.OFFLINE:
-            return self._recorded_history(key, record, recorded, down_to, asked)
+            return replace(self._recorded_history(key, record, recorded, down_to, asked, asked.clock), ground=ground)
         try:
             return (yield from self._history_of_now(key, recorded, down_to, asked))
         except (ConnectionFailed, RequestTimeout) as error:
@@ -366,12 +370,16 @@ class Answers:
             found: Walk = done.value
         except ProtocolError as error:
             raise naming(key, error) from None
-        known, clock = found.ledger.statements, Clock()
+        known, clock, ground = found.ledger.statements, Clock(), None
         if self._record is not None:
-            known, clock = (*self._peer.standing(key, self._record).ledger.statements, *known), self._record.clock()
+            standing, clock = self._peer.standing(key, self._record), self._record.clock()
+            if standing.ledger is not found.ledger:
+                known = (*standing.ledger.statements, *known)
+            elif not is_asked:
+                ground = Ground(standing, clock.steps, asked.at)
         head = found.ledger.head()
         seen = known_at(known, found.rows, clock, max(now(), asked.at))
-        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked)
+        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked, ground)
 
     def _fetch(
         self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness, origin: str | None
@@ -419,7 +427,7 @@ class Answers:
     def _history_as_of(self, key: PageKey, record: Record, down_to: float, moment: int) -> History:
         recorded, clock = record.as_of(key, moment)
         try:
-            return self._recorded_history(key, record, recorded, down_to, Asked(0, moment, 0), clock)
+            return self._recorded_history(key, record, recorded, down_to, Asked(0, moment, 0, clock), clock)
         except CacheMiss:
             raise CacheMiss(
                 f"As of {dates_moment(moment):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {record.store.path}. "
@@ -430,16 +438,15 @@ class Answers:
 
     def _fresh(self, key: PageKey, asked: Asked) -> Freshness:
         """What may answer; by the publication rule that depends on the record."""
-        max_age, record = self._settings.max_age, self._record
-        clock = Clock() if record is None else record.clock()
+        max_age = self._settings.max_age
         if max_age == PUBLICATION:
-            max_age = None if self._is_current(key, asked, clock) else DEFAULT_MAX_AGE
-        return Freshness(self._settings.mode, asked, max_age, clock)
+            max_age = None if self._is_current(key, asked) else DEFAULT_MAX_AGE
+        return Freshness(self._settings.mode, asked, max_age, asked.clock)
 
-    def _is_current(self, key: PageKey, asked: Asked, clock: Clock) -> bool:
+    def _is_current(self, key: PageKey, asked: Asked) -> bool:
         """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
         head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
-        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, clock) is None:
+        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, asked.clock) is None:
             return False
         table = key.table
         newest = day_of(head.rows[0].at, table.market) if head.rows else None
@@ -474,14 +481,6 @@ def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:
         chunk = recorded.ledger.chunk(after)
         return recorded.made(key, chunk, "cache") if chunk is not None else None
     return page or recorded.newest(key)
-
-
-def _recorded(cache: Path | None, call: Call) -> int:
-    """Of how many symbols something is recorded."""
-    if cache is None:
-        return 0
-    with closing(Store(cache, may_write=False)) as store:
-        return sum(store.count_symbols(call.proto_id, table.market.prefix) for table in call.tables)
 
 
 def _age(milliseconds: int) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opend_si.cache.store import Store
 from opend_si.cache.system import how_to_share, shared_with
 from opend_si.errors import CacheError, InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.pages.replies import read_reply, read_text
@@ -56,6 +58,14 @@ class Finding:
     text: str
     advice: str = ""
     error: ShortInterestError | None = None
+
+
+def recorded_symbols(cache: Path | None, call: Call) -> int:
+    """Of how many symbols something is recorded."""
+    if cache is None:
+        return 0
+    with closing(Store(cache, may_write=False)) as store:
+        return sum(store.count_symbols(call.proto_id, table.market.prefix) for table in call.tables)
 
 
 def examine(settings: Settings, call: Call) -> Iterator[Finding]:

@@ -46,13 +46,12 @@ class Fetcher:
 
     def origin(self) -> Steps[str]:
         """Who answers: an OpenD, a simulator, which is known by its account, or a gateway."""
-        account = yield Account()
-        if account is None:
-            return GATEWAY
-        return SIMULATOR if account == SIMULATED_ACCOUNT else OPEND
+        return _origin((yield Account()))
 
-    def fetch(self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]) -> Steps[tuple[bytes, Content]]:
-        """Ask OpenD for a page; `on_send` is called right before each sending.
+    def fetch(
+        self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]
+    ) -> Steps[tuple[bytes, Content, str]]:
+        """Ask OpenD for a page, and say who was asked; `on_send` is called right before each sending.
 
         A request that was cut off is repeated once; so is one that met the limit, a window later.
         """
@@ -61,8 +60,9 @@ class Fetcher:
         late = 0
         while True:
             try:
-                body = yield from self._budget.spend(request)
-                return body, Content.read(key, body)
+                account = yield Account()
+                body = yield from self._budget.spend(request, account)
+                return body, Content.read(key, body), _origin(account)
             except TooLate:
                 # Nothing was sent; what gave the right to it may have lapsed, and is taken anew.
                 late += 1
@@ -80,6 +80,13 @@ class Fetcher:
                     raise
                 limited = True
                 request = _Request(key, claim, self._timeout, on_send)
+
+
+def _origin(account: int | None) -> str:
+    """Who answers with this account; None: a gateway, which names none."""
+    if account is None:
+        return GATEWAY
+    return SIMULATOR if account == SIMULATED_ACCOUNT else OPEND
 
 
 class _Request:
@@ -109,8 +116,9 @@ class _Request:
 class _Unmetered:
     """For a server without a limit."""
 
-    def spend(self, request: _Request) -> Steps[bytes]:
-        """Send a request; gives the body of its reply."""
+    def spend(self, request: _Request, account: int | None) -> Steps[bytes]:
+        """Send a request to who has this account; gives the body of its reply."""
+        del account
         return request.send(time.monotonic())
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
@@ -137,10 +145,10 @@ class _Metered(_Unmetered):
         rate = self._settings.rate
         return rate if isinstance(rate, Rate) else call.rate
 
-    def spend(self, request: _Request) -> Steps[bytes]:
-        bucket = yield from self._bucket(request.key.call)
+    def spend(self, request: _Request, account: int | None) -> Steps[bytes]:
+        bucket = _bucket(account, request.key.call)
         if bucket is None:
-            return (yield from super().spend(request))
+            return (yield from super().spend(request, account))
         rate = self._rate(request.key.call)
         slot, reserving_since = yield from self._reserve(bucket, request, rate)
         try:
@@ -156,11 +164,11 @@ class _Metered(_Unmetered):
         return body
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
-        bucket = yield from self._bucket(call)
+        bucket = _bucket((yield Account()), call)
         return None if bucket is None else self._budget.allowance(bucket, self._rate(call))
 
     def exhaust(self, key: PageKey) -> Steps[bool]:
-        bucket = yield from self._bucket(key.call)
+        bucket = _bucket((yield Account()), key.call)
         if bucket is None:
             return False
         rate = self._rate(key.call)
@@ -179,7 +187,7 @@ class _Metered(_Unmetered):
                 request.claim.renew()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=Wait(slot, since < self._refused_until))
 
-    def _bucket(self, call: Call) -> Steps[str | None]:
-        """OpenD counts each account and protocol by itself; None: a gateway answers, and counts what it sends."""
-        account = yield Account()
-        return None if account is None else f"{account}/{call.proto_id}"
+
+def _bucket(account: int | None, call: Call) -> str | None:
+    """OpenD counts each account and protocol by itself; None: a gateway answers, and counts what it sends."""
+    return None if account is None else f"{account}/{call.proto_id}"

@@ -6,12 +6,14 @@ A question checks its arguments before its first step, so that bad input costs n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.cache.versions import SIMULATOR
-from opend_si.client.answers import Answers, Synced
+from opend_si.client.answers import Answers, History, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
 from opend_si.client.steps import Steps
@@ -24,7 +26,7 @@ from opend_si.history.frames import make_history, make_recorded, make_revisions
 from opend_si.history.joining import ImportReport, delete, import_record
 from opend_si.history.overview import overview
 from opend_si.history.record import Shared
-from opend_si.history.statements import BOTTOM, TOP
+from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import Page, PageKey, Row
 from opend_si.settings import Mode, Settings
 from opend_si.symbols import call_of
@@ -45,10 +47,49 @@ class HistoryRows(NamedTuple):
 
     symbol: str
     table: Table
-    rows: list[Row]
+    rows: Sequence[Row]
     known_at: list[int | None]
     checked_at: int | None
     origin: str | None
+
+
+class _Wanted(NamedTuple):
+    """Which rows of a history are asked for: timestamps, and the last day on whose end they were public.
+
+    `as_of` is the moment to look back from, in milliseconds.
+    """
+
+    key: PageKey
+    down_to: float
+    up_to: float
+    as_of: int | None
+    public: date | None
+
+    @classmethod
+    def check(cls, call: Call, code: object, start: object, end: object, as_of: AsOf) -> _Wanted:
+        """What a user passed. `InvalidArgument` says what is right."""
+        key = _longest(call, code)
+        market = key.symbol.market
+        down_to = BOTTOM if start is None else read_midnight("start", start, market)
+        up_to = TOP if end is None else read_midnight("end", end, market)
+        if up_to < down_to:
+            raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
+        return cls(key, down_to, up_to, as_of.recorded(market), as_of.public(market))
+
+    @property
+    def asked(self) -> tuple[PageKey, float, int | None]:
+        """What it asks of the answers."""
+        return self.key, self.down_to, self.as_of
+
+    def choose(self, found: History) -> HistoryRows:
+        """The rows of a history that are asked for."""
+        table, begin = self.key.table, 0 if self.up_to == TOP else count_from(found.rows, self.up_to + 1)
+        rows, known_at = found.rows[begin:], found.known_at[begin:]
+        if (public := self.public) is not None:
+            days = [day_of(row.at, table.market) for row in rows]
+            chosen = [published_by(table, day) <= public for day in days]
+            rows, known_at = tuple(compress(rows, chosen)), list(compress(known_at, chosen))
+        return HistoryRows(str(self.key.symbol), table, rows, known_at, found.checked_at, found.origin)
 
 
 class Questions:
@@ -78,29 +119,25 @@ class Questions:
         return self._answers.pages(_longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
-        found = yield from self.history_rows(call, code, start, end, as_of)
-        frame = make_history(found.table, found.rows, found.known_at)
-        checked = None if found.checked_at is None else moment_text(moment(found.checked_at))
-        frame.attrs.update(symbol=found.symbol, **describe(call, found.table), origin=found.origin, checked_at=checked)
+        wanted, frames = _Wanted.check(call, code, start, end, as_of), self._shared.frames
+        found = yield from self._answers.history(*wanted.asked, lambda ground: frames.get(wanted, ground))
+        if not isinstance(found, History):
+            return found  # a kept frame
+        chosen = wanted.choose(found)
+        frame = make_history(chosen.table, chosen.rows, chosen.known_at)
+        checked = None if chosen.checked_at is None else moment_text(moment(chosen.checked_at))
+        frame.attrs.update(
+            symbol=chosen.symbol, **describe(call, chosen.table), origin=chosen.origin, checked_at=checked
+        )
+        if found.ground is not None:
+            frames.keep(wanted, found.ground, chosen.known_at, frame)
         return frame
 
     def history_rows(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[HistoryRows]:
         """What a history is made of."""
-        key = _longest(call, code)
-        market = key.symbol.market
-        down_to = BOTTOM if start is None else read_midnight("start", start, market)
-        up_to = TOP if end is None else read_midnight("end", end, market)
-        if up_to < down_to:
-            raise InvalidArgument(f"end {end!r} is before start {start!r}: no day is in between")
-        found = yield from self._answers.history(key, down_to, as_of.recorded(market))
-        public, table = as_of.public(market), key.table
-        chosen = [
-            (row, known)
-            for row, known in zip(found.rows, found.known_at, strict=True)
-            if row.at <= up_to and (public is None or published_by(table, day_of(row.at, market)) <= public)
-        ]
-        rows, known_at = [row for row, _ in chosen], [known for _, known in chosen]
-        return HistoryRows(str(key.symbol), table, rows, known_at, found.checked_at, found.origin)
+        wanted = _Wanted.check(call, code, start, end, as_of)
+        found: History = yield from self._answers.history(*wanted.asked, lambda _: None)
+        return wanted.choose(found)
 
     def plot(self, call: Call, code: object, start: object, end: object, as_of: AsOf, source: str) -> Steps[Figure]:
         from opend_si.research import chart

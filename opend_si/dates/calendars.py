@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from opend_si_schema.calendars import HOLIDAYS
 from opend_si_schema.definitions import Market, Schedule, Table
@@ -215,16 +215,42 @@ def published_by_days(table: Table, days: Days) -> Days:
 
     """
     import numpy as np
-    import pandas as pd
 
-    codes, different = pd.factorize(days.astype("datetime64[D]").view(np.int64))
-    each = [_published_or_none(table, day) for day in different.view("datetime64[D]").tolist()]
-    return np.array(each, dtype="datetime64[D]")[codes]
+    asked = _of_pythons_calendar(days.astype("datetime64[D]"))
+    years = np.unique(asked.astype("datetime64[Y]"))
+    known = _business_days(table.market.prefix, tuple(years[~np.isnat(years)].tolist()))
+    delay = _DELAY[table.schedule]
+    public = np.busday_offset(asked, delay, roll="backward", busdaycal=known.calendar)
+    if known.lacking.size:
+        is_lacking = np.isin(asked.astype("datetime64[Y]"), known.lacking)
+        is_lacking |= np.isin(public.astype("datetime64[Y]"), known.lacking)
+        late = np.busday_offset(asked, delay + _MOST_HOLIDAYS, roll="backward", busdaycal=known.calendar)
+        public = np.where(is_lacking, late, public)
+    return _of_pythons_calendar(public)
 
 
-def _published_or_none(table: Table, day: object) -> date | None:
-    """None for what NumPy has instead of a day that Python's calendar lacks: None for NaT, a number beyond the ends."""
-    try:
-        return published_by(table, day) if isinstance(day, date) else None
-    except OverflowError:
-        return None
+def _of_pythons_calendar(days: Days) -> Days:
+    """Days, NaT where Python's calendar lacks them."""
+    import numpy as np
+
+    first, last = np.datetime64(date.min, "D"), np.datetime64(date.max, "D")
+    return np.where((days >= first) & (days <= last), days, np.datetime64("NaT", "D"))
+
+
+class _BusinessDays(NamedTuple):
+    """A market's business days in and beside some years, for NumPy, and the years of which no holiday is known."""
+
+    calendar: np.busdaycalendar
+    lacking: Days
+
+
+@lru_cache(maxsize=1024)
+def _business_days(prefix: str, firsts: tuple[date, ...]) -> _BusinessDays:
+    """`firsts`: the first day of each of the years."""
+    import numpy as np
+
+    beside = {day.year + step for day in firsts for step in (-1, 0, 1)}
+    holidays = {year: _holidays(prefix, year) for year in beside if date.min.year <= year <= date.max.year}
+    there = [day for known in holidays.values() if known is not None for day in known]
+    lacking = [f"{year:04}" for year, known in holidays.items() if known is None]
+    return _BusinessDays(np.busdaycalendar(holidays=there), np.array(lacking, dtype="datetime64[Y]"))

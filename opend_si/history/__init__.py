@@ -8,5 +8,6 @@ ledger        what all replies say together, and what of it can be trusted
 walk          which pages answer a question, and which must be fetched
 vintages      when each value was first seen, and which were revised later
 frames        a history and its revisions as DataFrames
+kept          frames that were given lately, to be given again
 prune         what of the past can go
 """

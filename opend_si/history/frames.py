@@ -10,11 +10,16 @@ from opend_si.dates.calendars import published_by_days
 from opend_si.history.overview import Recorded
 from opend_si.history.statements import Change
 from opend_si.pages import Row
-from opend_si.tables import build_frame, default_unit, text_dtype
-from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, Table
+from opend_si.tables import Columns, build_frame, default_unit, text_dtype
+from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from opend_si.dates.calendars import Days
+
+# A moment that is not known, as NumPy writes it.
+_NOT_KNOWN = -(2**63)
 
 
 def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | None]) -> pd.DataFrame:
@@ -22,13 +27,32 @@ def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | Non
 
     `known_at` are milliseconds, None where that is not known (NaT).
     """
-    columns = tuple(map(list, zip(*(row.values for row in reversed(rows)), strict=True)))
-    frame = build_frame(table, columns or tuple([] for _ in table.columns))
-    days = _days(table, [row.at for row in reversed(rows)])
-    frame.index = days.rename(DATE)
-    published = published_by_days(table, days.to_numpy())
-    frame[PUBLISHED_BY] = published.astype(f"datetime64[{default_unit()}]")
-    frame[KNOWN_AT] = _moments(known_at[::-1])
+    import pandas as pd
+
+    ascending = rows[::-1]
+    columns = tuple(map(list, zip(*(row.values for row in ascending), strict=True)))
+    days, unit = _days(table, [row.at for row in ascending]), default_unit()
+    return build_frame(
+        table,
+        columns or tuple([] for _ in table.columns),
+        pd.DatetimeIndex(days.astype(f"datetime64[{unit}]"), name=DATE),
+        {
+            PUBLISHED_BY: published_by_days(table, days).astype(f"datetime64[{unit}]"),
+            KNOWN_AT: _moments(known_at[::-1]),
+        },
+    )
+
+
+def make_rows(table: Table, symbols: Sequence[str], columns: Columns, known_at: Sequence[int | None]) -> pd.DataFrame:
+    """Rows of many symbols with the columns of a panel; one of `symbols` and of `known_at` for each."""
+    import pandas as pd
+
+    at = columns[[column.name for column in table.columns].index("timestamp")]
+    days, unit = _days(table, at), default_unit()
+    public = published_by_days(table, days).astype(f"datetime64[{unit}]")
+    frame = build_frame(table, columns, None, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at)})
+    frame.insert(0, SYMBOL, pd.array(symbols, dtype=text_dtype()))
+    frame.insert(1, DATE, days.astype(f"datetime64[{unit}]"))
     return frame
 
 
@@ -47,7 +71,7 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            DATE: _days(table, [change.at for change, *_ in changed]),
+            DATE: _days(table, [change.at for change, *_ in changed]).astype(f"datetime64[{default_unit()}]"),
             "column": pd.array([name for _, name, _, _ in changed], dtype=text_dtype()),
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
@@ -80,17 +104,19 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
     )
 
 
-def _days(table: Table, timestamps: Sequence[int]) -> pd.DatetimeIndex:
-    """The days of rows, as midnights without a time zone."""
+def _days(table: Table, timestamps: Sequence[int]) -> Days:
+    """The days of rows in their market."""
     import numpy as np
     import pandas as pd
 
-    times = pd.DatetimeIndex(np.array(timestamps, dtype="datetime64[s]"), tz="UTC")
-    return times.tz_convert(table.market.timezone).tz_localize(None).normalize().as_unit(default_unit())
+    times = pd.DatetimeIndex(np.array(timestamps, dtype=np.int64).view("datetime64[s]"), tz="UTC")
+    return times.tz_convert(table.market.timezone).tz_localize(None).to_numpy().astype("datetime64[D]")
 
 
 def _moments(milliseconds: Sequence[int | None]) -> pd.DatetimeIndex:
     import numpy as np
     import pandas as pd
 
-    return pd.DatetimeIndex(np.array(milliseconds, dtype="datetime64[ms]"), tz="UTC").as_unit(default_unit())
+    moments = [_NOT_KNOWN if moment is None else moment for moment in milliseconds]
+    times = np.array(moments, dtype=np.int64).view("datetime64[ms]")
+    return pd.DatetimeIndex(times, tz="UTC").as_unit(default_unit())

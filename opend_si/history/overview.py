@@ -1,31 +1,199 @@
-"""The record in view: of each symbol how much there is, from when, and from whom.
+"""The record in view: how much there is of each symbol and in all, from when, from whom, and the newest pages.
 
-What is noted beside a symbol's seal tells it without a page being read, where all of its history is there. Of the
-others, which are short, the pages are read.
+What stands beside a symbol's seal tells it, and sums in SQL, without a reply being read. Of symbols whose seal does
+not fit what is there, or whose history is not whole, the pages are read.
+
+What is checked of the others is the seal: over the checksums of the pages, and over those of the past's blocks.
+Whether each page is what its checksum says is not: for that all of it has to be read.
+
+Symbols are read some at a time, each lot in one short transaction: who records meanwhile hardly waits.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from opend_si.cache import past
+from opend_si.cache.blocks import is_block
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import each_symbol, opened
+from opend_si.cache.upkeep import columns_files, file_size, key_of, opened
+from opend_si.cache.versions import DIGEST_BYTES, SIMULATOR, UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
-from opend_si.errors import InvalidArgument, ShortInterestError
+from opend_si.errors import CacheCorrupt, InvalidArgument, ShortInterestError
 from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.walk import Walk, recorded_walk
-from opend_si.pages import PageKey
+from opend_si.pages import Content, PageKey
 from opend_si_schema.calls import CALLS
 
-_COUNT_VERSIONS = """
-    SELECT (SELECT count(*) FROM page WHERE protocol = ?1 AND symbol = ?2)
-        + (SELECT COALESCE(SUM(entries), 0) FROM past WHERE protocol = ?1 AND symbol = ?2)
+# Symbols of a lot; of one of which pages are read, too.
+_LOT, _LOT_OF_FIRST_PAGES = 100, 500
+# A look-up in the index of the pages' keys, however long the list of symbols is.
+_SELECT_SUMS = """
+    SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(length(body)), min(fetched_at), max(fetched_at),
+        max(origin = 'simulator'), max(next_key = '' AND superseded_seq = 0 AND void_seq != 0),
+        group_concat(hex(checksum), '')
+    FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
+_SELECT_SEALS = """
+    SELECT protocol, symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
+    WHERE (protocol, symbol) > (?, ?) AND (protocol, symbol) <= (?, ?)
+"""
+_SELECT_BLOCKS = """
+    SELECT protocol, symbol, block, entries, checksum, body FROM past
+    WHERE (protocol, symbol) > (?, ?) AND (protocol, symbol) <= (?, ?) ORDER BY protocol, symbol, block
+"""
+# Of some symbols, as a JSON array.
+_SELECT_FIRST_PAGES = """
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) AND next_key = '' AND superseded_seq = 0
+"""
+_SELECT_CHECKSUMS = """
+    SELECT symbol, group_concat(hex(checksum), '') FROM page
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
+"""
+_SELECT_SEALS_OF = """
+    SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
+"""
+# Before every name: protocols are whole numbers.
+_BEFORE_ALL = -math.inf, ""
+# Number, versions, checksum and body of a block.
+_Block: TypeAlias = tuple[int, int, bytes, bytes]
+
+
+# The record in all ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """What a page cache holds.
+
+    Attributes:
+        path: The file.
+        bytes: Its size.
+        symbols: How many symbols have pages.
+        pages: How many pages there are, in their newest version.
+        versions: How many versions there are in all.
+        rows: How many different rows (symbol and date) they hold.
+        body_bytes: Size of all replies as received.
+        simulated: How many of the symbols have made-up rows, of a simulator.
+        oldest, newest: When the first and the last version came; None for an empty cache.
+
+    """
+
+    path: Path
+    bytes: int
+    symbols: int
+    pages: int
+    versions: int
+    rows: int
+    body_bytes: int
+    simulated: int
+    oldest: datetime | None
+    newest: datetime | None
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The files of columns beside it, from which panels are read, and their sizes."""
+        return {str(file): file.stat().st_size for file in columns_files(self.path)}
+
+
+def info(path: Path, *, check: bool = False) -> CacheInfo:
+    """Sum up a page cache. Each symbol is counted as of one moment; what is recorded meanwhile may be counted or not.
+
+    Where a symbol's seal fits what stands below it, that is counted, and no reply is read: a page that was damaged
+    under its checksum is counted like any other. `check` reads every page; damaged ones then count as versions only.
+    """
+    sums: list[_Sums] = []
+    with opened(path) as store:
+        for tally in _tallies(store):
+            told = None if check else _noted(tally)
+            sums.append(_read_sums(store, tally.protocol, tally.symbol) if told is None else told)
+    moments = [moment for told in sums for moment in told.moments]
+    return CacheInfo(
+        path=path,
+        bytes=file_size(path),
+        symbols=len({told.symbol for told in sums if told.pages}),  # one may have records of several kinds
+        pages=sum(told.pages for told in sums),
+        versions=sum(told.versions for told in sums),
+        rows=sum(told.rows for told in sums),
+        body_bytes=sum(told.body_bytes for told in sums),
+        simulated=len({told.symbol for told in sums if told.is_simulated}),
+        oldest=moment(min(moments)) if moments else None,
+        newest=moment(max(moments)) if moments else None,
+    )
+
+
+class _Sums(NamedTuple):
+    """What one record adds up to: `CacheInfo` has what each is. `moments` are when versions came."""
+
+    symbol: str
+    pages: int
+    versions: int
+    rows: int
+    body_bytes: int
+    is_simulated: bool
+    moments: tuple[int, ...]
+
+
+def _noted(tally: _Tally) -> _Sums | None:
+    """What stands beside a symbol's seal and in its blocks; None where its replies have to be read."""
+    if not tally.is_sealed or not tally.seal.summary:
+        return None
+    sizes = [(tally.versions, tally.body_bytes, tally.oldest, tally.newest)]
+    try:
+        for number, _, checksum, body in tally.blocks:
+            if not is_block(number, checksum, body):
+                return None
+            sizes.append(past.read_sizes(body))
+        versions, body_bytes, oldest, newest = zip(*sizes, strict=True)
+        moments = min(oldest), max(newest)
+        for at in moments:
+            moment(at)
+    except (past.Unreadable, TypeError, OverflowError):  # damaged under a checksum
+        return None
+    rows = int(json.loads(tally.seal.summary)["rows"])
+    return _Sums(tally.symbol, tally.pages, sum(versions), rows, sum(body_bytes), tally.is_simulated, moments)
+
+
+def _read_sums(store: Store, protocol: int, symbol: str) -> _Sums:
+    """What a symbol's replies add up to. Damaged pages count as versions only."""
+
+    def read(_: sqlite3.Connection) -> _Sums:
+        record = store.symbol(protocol, symbol)
+        held = [*record.rows, *(version for version, _ in store.past(protocol, symbol, record)[0])]
+        return _Sums(
+            symbol,
+            sum(row.is_current for row in record.rows),
+            len(held) + len(record.damaged),
+            _count_rows(record),
+            sum(len(row.body) for row in held),
+            any(row.origin == SIMULATOR for row in record.rows),
+            tuple(row.fetched_at for row in held),
+        )
+
+    return store.database.snapshot(read)
+
+
+def _count_rows(record: Versions) -> int:
+    """How many different rows a symbol has: as noted beside its seal, or counted."""
+    if record.is_whole and record.seal.summary:
+        return int(json.loads(record.seal.summary)["rows"])
+    rows = (row for row in record.rows if row.is_current or record.is_whole)
+    return len({entry.timestamp for row in rows for entry in Content.read(key_of(row), row.body).records})
+
+
+# Symbol by symbol -----------------------------------------------------------------------------------------------------
 
 
 class Recorded(NamedTuple):
@@ -46,8 +214,8 @@ class Recorded(NamedTuple):
 def overview(path: Path, kind: str | None = None) -> list[Recorded]:
     """What is recorded of each symbol, by symbol and kind; of all kinds or of one."""
     with opened(path) as store:
-        found = each_symbol(store, lambda *asked: _look(store, *asked))
-        return sorted(one for one in found if kind in (None, one.kind))
+        found = [_look(store, tally) for tally in _tallies(store)]
+    return sorted(one for one in found if kind in (None, one.kind))
 
 
 def kind_of(protocol: int) -> str:
@@ -55,21 +223,22 @@ def kind_of(protocol: int) -> str:
     return next((call.name for call in CALLS if call.proto_id == protocol), f"protocol {protocol}")
 
 
-def _look(store: Store, connection: sqlite3.Connection, protocol: int, symbol: str) -> Recorded:
+def _look(store: Store, tally: _Tally) -> Recorded:
+    protocol, symbol, seal = tally.protocol, tally.symbol, tally.seal
     call = next((call for call in CALLS if call.proto_id == protocol), None)
     if call is None:
         raise InvalidArgument(f"{symbol}: {kind_of(protocol)} is not bound in this release")
     key = PageKey.check(call, symbol, None, call.page_size.maximum)
-    (versions,) = connection.execute(_COUNT_VERSIONS, (protocol, symbol)).fetchone()
-    noted = json.loads(store.summary(protocol, symbol) or "{}")
-    if noted.get("complete"):
+    noted = json.loads(seal.summary) if tally.is_sealed and seal.summary else {}
+    if noted.get("complete") and not tally.is_doubtful:
         newest, oldest, rows = noted["newest"], noted["oldest"], noted["joined"]
         is_complete, origin = True, noted["origin"]
     else:
         newest, oldest, rows, is_complete, origin = _read(store, key)
-    market, asked_at = key.symbol.market, store.seal(protocol, symbol).at
+    market = key.symbol.market
     first, last = (None if at is None else day_of(at, market) for at in (oldest, newest))
-    asked = moment(asked_at) if asked_at else None
+    asked = moment(seal.at) if seal.at else None
+    versions = tally.versions + sum(entries for _, entries, _, _ in tally.blocks)
     return Recorded(symbol, call.name, market.prefix, first, last, rows, is_complete, asked, versions, origin)
 
 
@@ -88,3 +257,92 @@ def _read(store: Store, key: PageKey) -> tuple[int | None, int | None, int, bool
     above_gap = () if head is None else ledger.rows_down_to(head, BOTTOM)
     rows = found.rows if isinstance(found, Walk) else above_gap
     return rows[0].at if rows else None, rows[-1].at if rows else None, len(rows), is_complete, origin
+
+
+# What stands there ----------------------------------------------------------------------------------------------------
+
+
+class _Tally(NamedTuple):
+    """What a symbol's record adds up to.
+
+    Attributes:
+        protocol, symbol: Whose record it is.
+        versions: How many versions are in the present.
+        pages: How many of them are current.
+        body_bytes: The size of their replies.
+        oldest, newest: When the first and the last of them came.
+        is_simulated: Whether some are made up, by a simulator.
+        is_doubtful: Whether a first page is void: it may be fit for no history.
+        seal: The symbol's seal.
+        is_sealed: Whether it fits the checksums that stand there.
+        blocks: The past's blocks.
+
+    """
+
+    protocol: int
+    symbol: str
+    versions: int
+    pages: int
+    body_bytes: int
+    oldest: int
+    newest: int
+    is_simulated: bool
+    is_doubtful: bool
+    seal: Seal
+    is_sealed: bool
+    blocks: list[_Block]
+
+
+def _tallies(store: Store) -> Iterator[_Tally]:
+    """Each symbol's, by protocol and name; each sees one state of the file."""
+    name: tuple[float, str] = _BEFORE_ALL
+    while found := store.database.snapshot(partial(_next, name)):
+        for tally in found:
+            following = tally.protocol, tally.symbol
+            if not following > name:  # or this might never end
+                raise CacheCorrupt(f"The page cache {store.path} is damaged (the index of its pages is out of order).")
+            name = following
+            yield tally
+
+
+def _next(name: tuple[float, str], connection: sqlite3.Connection) -> list[_Tally]:
+    sums = connection.execute(_SELECT_SUMS, (*name, _LOT)).fetchall()
+    if not sums:
+        return []
+    between = *name, *sums[-1][:2]
+    seals = {tuple(row[:2]): Seal(*row[2:]) for row in connection.execute(_SELECT_SEALS, between).fetchall()}
+    blocks: dict[tuple[int, str], list[_Block]] = {}
+    for protocol, symbol, *block in connection.execute(_SELECT_BLOCKS, between).fetchall():
+        blocks.setdefault((protocol, symbol), []).append((block[0], block[1], block[2], block[3]))
+    found = []
+    for *told, checksums in sums:
+        seal, past_blocks = seals.get((told[0], told[1]), UNSEALED), blocks.get((told[0], told[1]), [])
+        is_sealed = _fits(seal, checksums) and seal.past == past.digest(block[2] for block in past_blocks)
+        found.append(_Tally._make((*told, seal, is_sealed, past_blocks)))
+    return found
+
+
+def first_pages(store: Store, protocol: int, symbols: Sequence[str]) -> Iterator[tuple[str, Seal, list[Version]]]:
+    """Of each symbol whose seal fits what is there: the seal, and the current first pages, of whatever length.
+
+    Whether such a page is sound is for the caller to see.
+    """
+    for place in range(0, len(symbols), _LOT_OF_FIRST_PAGES):
+        lot = json.dumps(symbols[place : place + _LOT_OF_FIRST_PAGES])
+        yield from store.database.snapshot(partial(_first_pages, (protocol, lot)))
+
+
+def _first_pages(asked: tuple[int, str], connection: sqlite3.Connection) -> list[tuple[str, Seal, list[Version]]]:
+    pages: dict[str, list[Version]] = {}
+    for row in map(Version._make, connection.execute(_SELECT_FIRST_PAGES, asked).fetchall()):
+        pages.setdefault(row.symbol, []).append(row)
+    checksums = dict(connection.execute(_SELECT_CHECKSUMS, asked).fetchall())
+    seals = {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS_OF, asked).fetchall()}
+    sealed = ((name, seal) for name, seal in seals.items() if name in pages and _fits(seal, checksums.get(name, "")))
+    return [(name, seal, pages[name]) for name, seal in sealed]
+
+
+def _fits(seal: Seal, checksums: str) -> bool:
+    """Whether a seal is that of these pages; their checksums stand one behind the other, in hexadecimal digits."""
+    data = bytes.fromhex(checksums)
+    return seal == seal.over(data[place : place + DIGEST_BYTES] for place in range(0, len(data), DIGEST_BYTES))

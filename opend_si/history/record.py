@@ -18,6 +18,7 @@ from opend_si.cache.store import Ruling, Store
 from opend_si.cache.versions import OPEND, Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
 from opend_si.errors import InvalidArgument
+from opend_si.history.kept import Frames
 from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
@@ -37,12 +38,14 @@ class Asked(NamedTuple):
         seq: The last event of the record.
         at: What the clock showed, in milliseconds.
         mono: What the monotonic clock showed, in nanoseconds.
+        clock: How the clock had run until then.
 
     """
 
     seq: int
     at: int
     mono: int
+    clock: Clock = Clock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class Record:
 
     def asked(self) -> Asked:
         """Now, as the record orders it."""
-        return Asked(self.clock().last.seq, now(), time.monotonic_ns())
+        clock = self.clock()
+        return Asked(clock.last.seq, now(), time.monotonic_ns(), clock)
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""
@@ -169,6 +173,7 @@ class Shared:
         self._cache = settings.cache
         self.is_offline = settings.mode is Mode.OFFLINE
         self.claims, self.budget = Claims(settings.cache), Budget(settings.budget)
+        self.frames = Frames()
         self._records: dict[Mode, Record] = {}
         self._lock = forks.new_lock()
 

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any, TypeAlias
 
 from opend_si.dates import day_of
@@ -90,21 +90,19 @@ class Statement:
 
     def between(self, low: float, high: float) -> tuple[Row, ...]:
         """Its rows from `low` to below `high`."""
-        return self.rows[_place(self.rows, high) : _place(self.rows, low)]
+        return self.rows[count_from(self.rows, high) : count_from(self.rows, low)]
 
     def below(self, at: float) -> tuple[Row, ...]:
         """Its rows below a timestamp."""
-        return self.rows[_place(self.rows, at) :]
+        return self.rows[count_from(self.rows, at) :]
 
     def first_seen(self) -> Iterator[tuple[int, int]]:
         """For each row, when it was first seen with this value: the number of the event, and its moment."""
-        if not self.seen:
-            yield from ((self.first_seq, self.fetched_at) for _ in self.rows)
-        for count, seq, at in self.seen:
-            yield from ((seq, at) for _ in range(count))
+        runs = self.seen or ((len(self.rows), self.first_seq, self.fetched_at),)
+        return chain.from_iterable(repeat((seq, at), count) for count, seq, at in runs)
 
 
-def _place(rows: Sequence[Row], at: float) -> int:
+def count_from(rows: Sequence[Row], at: float) -> int:
     """How many of the rows are at or above a timestamp."""
     return bisect_left(rows, True, key=lambda row: row.at < at)
 

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from opend_si.cache.versions import Clock
-from opend_si.history.statements import Change, Statement
+from opend_si.history.statements import Change, Statement, count_from
 from opend_si.pages import Row
 
 
-def first_seen(statements: Iterable[Statement], rows: Iterable[Row]) -> dict[int, tuple[int, int]]:
-    """For each of some rows the event that brought its value, by the newest statement that holds it.
+def first_seen(statements: Iterable[Statement], rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """For each of a history's rows, newest first, the event that brought its value, by the newest statement of it.
 
     A, B, A again is seen three times: the third A is new.
     """
-    left = {row.at: row for row in rows}
-    found: dict[int, tuple[int, int]] = {}
-    for said in sorted(statements, key=lambda said: -said.first_seq):
+    rows = tuple(rows)
+    found: list[tuple[int, int] | None] = [None] * len(rows)
+    left = len(rows)
+    for said in sorted((said for said in statements if said.rows), key=lambda said: -said.first_seq):
+        begin, end = count_from(rows, said.first + 1), count_from(rows, said.rows[-1].at)
+        wanted = found[begin:end].count(None)
+        if wanted == end - begin and rows[begin:end] == said.rows:  # as nearly always
+            found[begin:end] = [event for _, event in zip(said.rows, said.first_seen(), strict=True)]
+        elif wanted:
+            theirs = {row.at: (row, event) for row, event in zip(said.rows, said.first_seen(), strict=True)}
+            for place, row in enumerate(rows[begin:end], begin):
+                same, event = theirs.get(row.at, (None, None))
+                if found[place] is None and same is not None and same.values == row.values:
+                    found[place] = event
+        left -= wanted - found[begin:end].count(None)
         if not left:
             break
-        for row, event in zip(said.rows, said.first_seen(), strict=True):
-            wanted = left.get(row.at)
-            if wanted is not None and (wanted is row or wanted.values == row.values):
-                found[row.at] = event
-                del left[row.at]
-    return found
+    return [event for event in found if event is not None]
 
 
 def as_first_seen(statements: Iterable[Statement]) -> list[tuple[Row, int]]:
@@ -38,9 +46,11 @@ def as_first_seen(statements: Iterable[Statement]) -> list[tuple[Row, int]]:
 
 def known_at(statements: Iterable[Statement], rows: Sequence[Row], clock: Clock, now: int) -> list[int | None]:
     """For each row when its value was first seen; None where a later event, or `now`, shows a clock that was ahead."""
-    seen = first_seen(statements, rows)
-    events = (seen[row.at] for row in rows)
-    return [None if clock.was_ahead(event, now) else event[1] for event in events]
+    is_ascending = len(rows) > 1 and rows[0].at < rows[-1].at
+    known: list[int | None] = []
+    for event, same in groupby(first_seen(statements, rows[::-1] if is_ascending else rows)):
+        known += [None if clock.was_ahead(event, now) else event[1]] * len(list(same))
+    return known[::-1] if is_ascending else known
 
 
 def changes(statements: Iterable[Statement], clock: Clock, now: int) -> list[Change]:

@@ -15,7 +15,7 @@ from opend_si.dates import milliseconds, moment, moment_text
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.symbols import Symbol
-from opend_si.tables import Columns, copy_frame, describe, make_frame, make_records, read_columns
+from opend_si.tables import Columns, copy_apart, describe, make_frame, make_records, read_columns
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table
 from opend_si_schema.records import Record
@@ -216,7 +216,7 @@ class Content:
         """
         frame = self._frames.get(market)
         if frame is not None:
-            return copy_frame(frame)
+            return copy_apart(frame)
         frame = make_frame(*next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ())))
         frame.attrs["next_key"] = self.next or END
         for table, values in self._attrs.items():
@@ -225,8 +225,8 @@ class Content:
         if market not in self._frames:
             self._frames[market] = None  # a page that came from OpenD is mostly asked once: its frame is not copied
             return frame
-        self._frames[market] = frame
-        return copy_frame(frame)
+        self._frames[market] = copy_apart(frame)
+        return frame
 
     def __len__(self) -> int:
         return sum(len(columns[0]) for _, columns in self._tables)

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from opend_si.dates import AsOf, When, read_day
+from opend_si.cache.store import Store
+from opend_si.cache.versions import Seal, Version
+from opend_si.dates import AsOf, When, now, read_day
 from opend_si.dates.calendars import oldest_beside
 from opend_si.errors import InvalidArgument, warn
 from opend_si.errors.texts import some
+from opend_si.history.frames import make_rows
+from opend_si.history.overview import first_pages
+from opend_si.history.statements import unpack_runs
+from opend_si.research.arrow import need_arrow
 from opend_si.research.changes import with_changes
-from opend_si.research.panel import panel
-from opend_si.settings import Settings
-from opend_si.tables import MOST_DAYS, measures
+from opend_si.research.panel import _choose, panel
+from opend_si.settings import Mode, Settings
+from opend_si.tables import MOST_DAYS, describe, measures, read_columns
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# A symbol's newest row, and the one before it.
+_ROWS = 2
 # Of what `with_changes` adds, what rows can be ranked by.
 _CHANGES = (CHANGE, CHANGE_PERCENT)
 
@@ -49,7 +59,11 @@ def screen(
             read_day("since", since, table.market)
         if table.market.prefix == market:
             check_by(table, by)
-    frame = panel(settings, call, codes, market, as_of)
+    if isinstance(codes, Iterator):
+        codes = list(codes)  # they may be read twice
+    frame = _newest_rows(settings, call, codes, market, as_of)
+    if frame is None:
+        frame = panel(settings, call, codes, market, as_of)
     table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
     check_by(table, by)
     if table.short:
@@ -60,6 +74,56 @@ def screen(
         latest = _measured(latest, table, by)
     ranked = latest.sort_values(by, ascending=ascending, kind="stable", na_position="last").head(top)
     return ranked.reset_index(drop=True)
+
+
+def _newest_rows(
+    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf
+) -> pd.DataFrame | None:
+    """The last two rows that `panel` has of each symbol, from first pages alone; None if more has to be read.
+
+    What stands beside a symbol's seal says which page its history begins with, whether that history is whole, and of
+    which day its newest row is. Where that page bears it out, its first rows are those of the history. `known_at` is
+    that of the last row.
+    """
+    need_arrow("panel")
+    if as_of.when is not None or settings.mode is Mode.BYPASS:
+        return None
+    items: list[Any] = []
+    symbols: list[str] = []
+    known_at: list[int | None] = []
+    origins = set()
+    with closing(Store(settings.cache, may_write=False)) as store:
+        table, names = _choose(store, call, codes, market)
+        clock, moment = store.clock(), now()
+        told = {name: (seal, pages) for name, seal, pages in first_pages(store, call.proto_id, names)}
+    for name in names:
+        found = _beginning(call, table, *told[name]) if name in told else None
+        if found is None:
+            return None
+        page, newest = found
+        event = unpack_runs(page.seen)[0][1:] if page.seen else (page.first_seq, page.fetched_at)
+        items += reversed(newest)
+        symbols += [name] * len(newest)
+        known_at += [None if clock.was_ahead(event, moment) else event[1]] * len(newest)
+        origins.add(page.origin)
+    frame = make_rows(table, symbols, read_columns(table, items), known_at)
+    frame.attrs.update({MARKET: table.market.prefix, "origin": ", ".join(sorted(origins)), **describe(call, table)})
+    return frame
+
+
+def _beginning(call: Call, table: Table, seal: Seal, pages: Sequence[Version]) -> tuple[Version, Sequence[Any]] | None:
+    """The page that a whole history begins with, and its newest rows as they were sent; None where that is in doubt."""
+    noted = json.loads(seal.summary) if seal.summary and seal.is_judged and not seal.floor else {}
+    # A page that is void may be one that is fit for no history.
+    if not noted.get("complete") or any(page.is_void or not page.is_sound for page in pages):
+        return None
+    page = next((page for page in pages if page.first_seq == noted["head"][0]), None)
+    if page is None:
+        return None
+    items = getattr(call.response.FromString(page.body).s2c, table.list_field)
+    if len(items) < min(_ROWS, noted["joined"]) or (items[0].timestamp if items else None) != noted["newest"]:
+        return None
+    return page, items[:_ROWS]
 
 
 def check_by(table: Table, by: object) -> None:

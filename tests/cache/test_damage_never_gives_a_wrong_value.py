@@ -23,6 +23,7 @@ from opend_si.cache import upkeep
 from opend_si.cache.claims import Claims
 from opend_si.cache.layout import LAYOUT
 from opend_si.errors import CacheVersionMismatch
+from opend_si.history import overview
 from opend_si.history.prune import prune
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
@@ -551,8 +552,9 @@ def test_looking_after_a_cache_with_a_damaged_row(
 ) -> None:
     execute(recorded, f"UPDATE page SET {change} WHERE symbol = 'HK.00700' AND superseded_at = 0")
     assert len(list(upkeep.verify(recorded))) == 1
-    told = upkeep.info(recorded)
+    told = overview.info(recorded, check=True)
     assert (told.symbols, told.pages, told.versions, told.rows) == (1, 1, 3, 50)
+    assert overview.info(recorded).versions == 3  # as it stands there
     exported = tmp_path / "exported.sqlite3"
     assert upkeep.export(recorded, exported) == 2
     assert_sound(exported)

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 import futu_si
-from opend_si.cache import upkeep
 from opend_si.cache.store import Store
+from opend_si.history import overview
 from opend_si.simulator import Simulator
 from tests.cache.processes import OpenD, ask, assert_sound, beside
 from tests.processes import ROOT
@@ -87,7 +87,7 @@ def test_a_file_of_schema_1_replays(face: ModuleType, cache: Path) -> None:
         assert_is_the_sample(client)
     assert cache.read_bytes() == SAMPLE.read_bytes()
     assert_sound(cache)
-    assert upkeep.info(cache).versions == 6
+    assert overview.info(cache).versions == 6
 
 
 def test_a_file_of_schema_1_replays_in_place_and_is_left_as_it_is(face: ModuleType) -> None:
@@ -119,7 +119,7 @@ def test_a_file_of_schema_2_replays_and_keeps_its_past(face: ModuleType, cache: 
         assert client.revisions("HK.00700")["after"].tolist() == [7]
     assert cache.read_bytes() == SAMPLE_2.read_bytes()
     assert_sound(cache)
-    assert upkeep.info(cache).versions == 6
+    assert overview.info(cache).versions == 6
 
 
 def test_a_migrated_file_answers_and_looks_back_as_before(face: ModuleType, opend: Simulator, cache: Path) -> None:

@@ -18,6 +18,7 @@ import futu_si
 import moomoo_si
 from opend_si.cache import upkeep
 from opend_si.cache.store import Store
+from opend_si.history import overview
 from opend_si.history.prune import prune
 from opend_si.simulator import Simulator, faults
 from opend_si_schema.calls import SHORT_INTEREST
@@ -369,7 +370,7 @@ def test_info_counts_what_is_there(face: ModuleType, opend: Simulator, cache: Pa
         client.get_page("US.AAPL", num=50)
         opend.universe.publish("US.AAPL")
         last = client.get_page("US.AAPL", num=50)
-    told = upkeep.info(cache)
+    told = overview.info(cache)
     assert (told.symbols, told.pages, told.versions, told.rows) == (2, 4, 5, 151)
     assert (told.path, told.bytes) == (cache, cache.stat().st_size)
     assert (told.oldest, told.newest) == (first.fetched_at, last.fetched_at)

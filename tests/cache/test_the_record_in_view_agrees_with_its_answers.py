@@ -3,19 +3,25 @@
 import csv
 import io
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
 
+from opend_si.cache import upkeep
 from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.history import overview
+from opend_si.history.prune import prune
 from opend_si.simulator import Simulator, Universe
 from tests.processes import Run
 
+SAMPLE = Path(__file__).parent.parent / "data" / "cache" / "pages-v2.sqlite3"
 WHOLE = ["HK.00001", "HK.00700", "US.AAPL", "US.GME"]
 
 
@@ -81,6 +87,89 @@ def test_versions_and_moments_are_those_of_the_file(held: pd.DataFrame, cache: P
             )
             assert one.versions == present + left
             assert one.asked_at == pd.Timestamp(asked, unit="ms", tz="UTC")
+
+
+def test_sums_from_seals_are_those_of_every_page(
+    face: ModuleType, held: pd.DataFrame, cache: Path, tmp_path: Path
+) -> None:
+    exported, imported = tmp_path / "exported.sqlite3", tmp_path / "imported.sqlite3"
+    assert upkeep.export(cache, exported) == held.versions.sum()
+    with face.Client(mode="online", cache=imported) as client:
+        assert len(client.import_record(exported).taken) == len(held)
+    pruned = Path(shutil.copy(cache, tmp_path / "pruned.sqlite3"))
+    assert prune(pruned, datetime.now(UTC) + timedelta(days=1))
+    sample = Path(shutil.copy(SAMPLE, tmp_path / "sample.sqlite3"))
+    for file in (cache, exported, imported, pruned, sample):
+        told = overview.info(file)
+        assert told == overview.info(file, check=True)
+        with closing(sqlite3.connect(file)) as connection:
+            bodies = connection.execute("SELECT symbol, body FROM page").fetchall()
+            (past,) = connection.execute("SELECT coalesce(sum(entries), 0) FROM past").fetchone()
+        assert told.symbols == len({symbol for symbol, _ in bodies})
+        assert told.versions == len(bodies) + past
+        if not past:
+            assert told.body_bytes == sum(len(body) for _, body in bodies)
+    assert overview.info(pruned).versions < held.versions.sum()
+
+
+def test_rows_in_all_are_those_of_the_histories(face: ModuleType, opend: Simulator, cache: Path) -> None:
+    with face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=0) as client:
+        for _ in range(3):
+            assert client.sync(WHOLE).ok
+            assert overview.info(cache).rows == sum(len(client.history(code)) for code in WHOLE)
+            assert client.recorded().rows.tolist() == [len(client.history(code)) for code in WHOLE]
+            opend.universe.publish("HK.00700")
+            opend.universe.revise("US.GME", 3, sharesShort=5)
+        client.delete(WHOLE[:1])
+        rows = [len(client.history(code)) for code in WHOLE[1:]]
+        assert overview.info(cache).rows == sum(rows)
+        assert client.recorded().rows.tolist() == rows
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "DELETE FROM page WHERE symbol = 'HK.00700' AND next_key != ''",
+        "UPDATE page SET checksum = zeroblob(16) WHERE symbol = 'HK.00700'",
+        "UPDATE seal SET summary = '' WHERE symbol = 'HK.00700'",
+        "UPDATE seal SET summary = replace(summary, '130', '131') WHERE symbol = 'HK.00700'",
+        "DELETE FROM seal WHERE symbol = 'HK.00700'",
+        "UPDATE past SET body = x'00'",
+        "DELETE FROM past",
+    ],
+)
+def test_where_a_seal_does_not_fit_its_replies_are_counted(held: pd.DataFrame, cache: Path, what: str) -> None:
+    del held
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        assert connection.execute(what).rowcount
+    assert overview.info(cache) == overview.info(cache, check=True)
+
+
+def test_damage_below_a_checksum_is_what_verify_finds(console: Run, held: pd.DataFrame, cache: Path) -> None:
+    before = overview.info(cache)
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        connection.execute("UPDATE page SET body = zeroblob(length(body)) WHERE symbol = 'HK.00700'")
+    assert overview.info(cache) == before
+    assert console("cache", "verify", OPEND_SI_CACHE=str(cache)).returncode == 3
+    told = json.loads(console("cache", "info", "--check", "--json", OPEND_SI_CACHE=str(cache)).stdout)
+    assert told["versions"] == before.versions == held.versions.sum()
+    assert told["symbols"] == before.symbols - 1
+    assert told["rows"] < before.rows
+
+
+def test_a_history_that_its_newest_page_is_not_fit_for_is_not_complete(
+    face: ModuleType, start: Callable[..., Simulator], cache: Path
+) -> None:
+    opend = start(universe=Universe(most_rows=30))
+    with face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=0) as client:
+        client.sync(WHOLE)
+        newest = (opend.universe.rows("HK.00700") or ())[0]
+        opend.universe.revise("HK.00700", 1, timestamp=newest.timestamp, timestampStr=newest.timestampStr)
+        client.get_page("HK.00700", num=50)  # two rows of one day
+    with face.Client(mode="offline", cache=cache) as client:
+        with pytest.raises(face.ProtocolError, match="doubled"):
+            client.history("HK.00700")
+        assert client.recorded().set_index("symbol").complete.to_dict() == {code: code != "HK.00700" for code in WHOLE}
 
 
 def test_what_is_lost_is_not_counted_as_there(face: ModuleType, held: pd.DataFrame, cache: Path) -> None:

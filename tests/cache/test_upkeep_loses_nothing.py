@@ -26,6 +26,7 @@ from opend_si.cache import upkeep
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Versions
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
+from opend_si.history import overview
 from opend_si.history.prune import prune
 from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import CursorStyle
@@ -55,7 +56,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look(path: Path, name: str) -> object:
     if name == "export":
         return upkeep.export(path, path.with_name(f"{os.getpid()}-{time.monotonic_ns()}.sqlite3"))
-    return list(upkeep.verify(path)) if name == "verify" else upkeep.info(path).pages
+    return list(upkeep.verify(path)) if name == "verify" else overview.info(path).pages
 
 
 def look_when_told(link: Any, path: Path, name: str) -> None:
@@ -126,7 +127,7 @@ def test_while_others_record_a_sound_cache_is_sound(opend: Simulator, tmp_path: 
         recording.hear()
         for _ in range(100):
             assert_sound(cache)
-            assert upkeep.info(cache).symbols == 3
+            assert overview.info(cache).symbols == 3
     assert texts == []
 
 
@@ -145,7 +146,7 @@ def test_symbols_come_in_order_whatever_their_names(opend: Simulator, tmp_path: 
                 connection.execute("INSERT INTO page SELECT * FROM copy")
             connection.execute("DROP TABLE copy")
     assert len(list(upkeep.verify(cache))) == 4 * len(names)
-    found = upkeep.info(cache)
+    found = overview.info(cache)
     assert (found.symbols, found.versions) == (1, 4 * len(names) + 1)
     with closing(Store(cache, may_write=False)) as store:  # many at once: a NUL finds nothing, and nobody else's
         records = store.records(3249, names)

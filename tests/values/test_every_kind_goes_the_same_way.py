@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from opend_si.cache import upkeep
 from opend_si.cache.budget import Budget
+from opend_si.history import overview
 from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import CursorStyle
 from opend_si_schema.calls import CALLS, DAILY_SHORT_VOLUME, SHORT_INTEREST
@@ -200,4 +200,4 @@ def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path
 def test_a_symbol_of_two_kinds_is_one_symbol(client: Any) -> None:
     for kind in ("short_interest", KIND):
         client.history(HK, kind=kind)
-    assert upkeep.info(client._settings.cache).symbols == 1
+    assert overview.info(client._settings.cache).symbols == 1

@@ -16,9 +16,9 @@ from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
 from opend_si.errors.texts import one_line
 from opend_si.files import user_path
+from opend_si.history import overview
 from opend_si.history.joining import delete as delete_symbols
 from opend_si.history.joining import import_record
-from opend_si.history.overview import Recorded, overview
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.settings import Settings
 from opend_si_schema.calls import CALLS
@@ -54,10 +54,11 @@ def path(file: Path, /) -> None:
 @cache.command()
 @_named_here
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--check", is_flag=True, help="Read every page: damaged ones count as versions only.")
 @click.pass_obj
-def info(file: Path, /, as_json: bool) -> None:
+def info(file: Path, /, as_json: bool, check: bool) -> None:
     """Print how much is in it."""
-    told, group = upkeep.info(file), shared_with(file)
+    told, group = overview.info(file, check=check), shared_with(file)
     if as_json:
         print_json({**vars(told), "path": str(told.path), "columns": told.columns, "shared_with": group})
         return
@@ -89,14 +90,14 @@ def list_(file: Path, /, form: Format | None) -> None:
     `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete
     ends at a gap; the rows of a simulator are made up.
     """
-    found = overview(file)
-    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in Recorded._fields]
+    found = overview.overview(file)
+    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in overview.Recorded._fields]
     if form is None:
-        columns[Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
-    print_rows(Rows(list(Recorded._fields), columns, fewest=6), form or "table", str(file))
+        columns[overview.Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
+    print_rows(Rows(list(overview.Recorded._fields), columns, fewest=6), form or "table", str(file))
 
 
-def _gap(one: Recorded) -> str:
+def _gap(one: overview.Recorded) -> str:
     return "no" if one.first is None else f"down to {one.first}"
 
 
