@@ -8,5 +8,8 @@ ledger        what all replies say together, and what of it can be trusted
 walk          which pages answer a question, and which must be fetched
 vintages      when each value was first seen, and which were revised later
 frames        a history and its revisions as DataFrames
+overview      of each symbol how much there is, from when, and from whom
+joining       one record joined into another, and symbols forgotten
+merging       two records of one symbol made into one
 prune         what of the past can go
 """

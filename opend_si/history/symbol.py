@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from opend_si.cache.store import Ruling
 from opend_si.cache.versions import GATEWAY, OPEND, Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.history.ledger import Fit, Ledger, judged
+from opend_si.history.ledger import Fit, Judgement, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
@@ -148,6 +148,12 @@ class SymbolRecord:
 
     def ruling(self, key: PageKey, reply: Version, content: Content, asked_seq: int, sent_seq: int) -> Ruling:
         """What a reply does to it; the reply's event is that of its first sight."""
+        return self.ruled(key, reply, content, lambda ledger, said: ledger.judge(said, asked_seq, sent_seq))
+
+    def ruled(
+        self, key: PageKey, reply: Version, content: Content, judge: Callable[[Ledger, Statement], Judgement]
+    ) -> Ruling:
+        """The same where `judge` says what the reply makes void."""
         seq, at = reply.first_seq, reply.fetched_at
         newest, _ = self._current.get((key.next_key, key.num), (None, None))
         version = reply
@@ -172,7 +178,7 @@ class SymbolRecord:
         behind = reply.behind if said.reach == reply.behind else version.behind or reply.behind
         version = version._replace(behind=behind)
         said = make_statement(key, version, content)
-        judgement = self.ledger.judge(said, asked_seq, sent_seq)
+        judgement = judge(self.ledger, said)
         if is_new:
             runs = self._first_seen(said)
             said = replace(said, seen=runs)
@@ -221,6 +227,11 @@ class SymbolRecord:
         epoch = seq if any(row.void_seq == seq for row in (*ruling.changed, *ruling.leaving, ruling.version)) else 0
         ledger = Ledger(statements, is_whole=self.is_whole, epoch=max(epoch, self.ledger.epoch))
         return SymbolRecord(held, ledger, seal, is_whole=self.is_whole, odd=odd)
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that it is made of."""
+        return tuple(version for version, _ in self._held.values())
 
     @cached_property
     def origin(self) -> str | None:

@@ -130,7 +130,7 @@ def test_what_is_not_here_comes_with_versions_and_moments(
     assert list(upkeep.verify(mine)) == []
 
 
-def test_what_went_on_there_alone_is_taken_and_what_went_on_in_both_is_left_out(
+def test_what_went_on_there_alone_is_taken_and_what_went_on_in_both_is_joined(
     at: Open, files: tuple[Path, Path], universe: Universe
 ) -> None:
     mine, theirs = files
@@ -142,15 +142,32 @@ def test_what_went_on_there_alone_is_taken_and_what_went_on_in_both_is_left_out(
         assert_same(told(mine), told(theirs))
         universe.revise("US.AAPL", 2, sharesShort=5)
         other.sync(["US.AAPL"])
-        universe.revise("US.AAPL", 2, sharesShort=6)
+        universe.publish("US.AAPL")
+        universe.revise("US.AAPL", 3, sharesShort=6)
         client.sync(["US.AAPL"])
-        before = content(mine)
+        known = client.history("US.AAPL").known_at
         report = client.import_record(theirs)
-        assert report.known == ["HK.00700 short_interest"]
-        assert "each record has something" in report.left_out["US.AAPL short_interest"]
-        assert content(mine) == before
-        assert client.history("US.AAPL").shares_short.iloc[-3] == 6
-        assert other.import_record(mine).taken == []  # nor the other way round
+        assert (report.known, report.joined) == (["HK.00700 short_interest"], ["US.AAPL short_interest"])
+        assert client.history("US.AAPL").shares_short.iloc[-4] == 6
+        assert client.revisions("US.AAPL").after.tolist()[-2:] == [5, 6]
+        assert (client.history("US.AAPL").known_at <= known).all()
+        assert other.import_record(mine).taken == ["US.AAPL short_interest"]  # it has all that the other has
+        assert_same(told(theirs), told(mine))
+    assert list(upkeep.verify(mine)) == []
+
+
+def test_a_second_import_does_not_grow_the_file(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    mine, theirs = files
+    for path in files:
+        universe.publish("US.AAPL")
+        with at(path) as client:
+            client.sync(CODES)
+    with at(mine) as client:
+        assert len(client.import_record(theirs).joined) == 2
+        size, before = mine.stat().st_size, content(mine)
+        for _ in range(3):
+            assert len(client.import_record(theirs).known) == 2
+        assert (mine.stat().st_size, content(mine)) == (size, before)
 
 
 def test_what_is_imported_is_as_old_as_it_is(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
@@ -195,14 +212,18 @@ def test_the_console_joins_and_forgets(console: Run, at: Open, files: tuple[Path
         client.sync(CODES)
     asked = {"OPEND_SI_CACHE": str(mine)}
     done = console("cache", "import", str(theirs), **asked)
-    assert (done.returncode, done.stdout) == (0, f"{theirs}: 2 records taken, 0 known, 0 left out\n")
+    assert (done.returncode, done.stdout) == (0, f"{theirs}: 2 records taken, 0 joined, 0 known, 0 left out\n")
     for path in files:
         universe.publish("HK.00700")
         with at(path) as client:
             client.sync(["HK.00700"])
     done = console("cache", "import", str(theirs), **asked)
-    assert (done.returncode, done.stdout) == (3, f"{theirs}: 0 records taken, 1 known, 1 left out\n")
-    assert done.stderr.startswith("HK.00700 short_interest is left out:")
+    assert (done.returncode, done.stdout) == (0, f"{theirs}: 0 records taken, 1 joined, 1 known, 0 left out\n")
+    with closing(sqlite3.connect(theirs)) as connection, connection:
+        connection.execute("UPDATE page SET body = x'00' WHERE symbol = 'HK.00700'")
+    done = console("cache", "import", str(theirs), **asked)
+    assert (done.returncode, done.stdout) == (3, f"{theirs}: 0 records taken, 0 joined, 1 known, 1 left out\n")
+    assert done.stderr == "HK.00700 short_interest is left out: its record is damaged\n"
     assert console("cache", "delete", "US.AAPL", **asked).stdout == "1 record deleted\n"
     gone = console("cache", "delete", "US.AAPL", **asked)
     assert gone.returncode == 3

@@ -161,14 +161,18 @@ def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
 def import_(file: Path, /, sources: tuple[str, ...]) -> None:
     """Join other page caches, such as a colleague's, into this one; nothing that is here is lost.
 
-    A symbol is taken whole, or left out and named: where each of the two has something that the other does not have,
-    nobody can say which value is the older one. Then the exit code is 3.
+    Versions and moments are kept. A symbol that both have is joined: it then has what both heard. One that is damaged,
+    or made up by a simulator in one of the two alone, is left out and named; then the exit code is 3.
     """
     is_all = True
     for source in sources:
         report = import_record(file, user_path("FILE", source))
-        taken, known = counted(len(report.taken), "record"), len(report.known)
-        click.echo(f"{one_line(source)}: {taken} taken, {known:,} known, {len(report.left_out):,} left out")
+        became = {"joined": report.joined, "known": report.known, "left out": report.left_out}
+        told = [
+            f"{counted(len(report.taken), 'record')} taken",
+            *(f"{len(one):,} {how}" for how, one in became.items()),
+        ]
+        click.echo(f"{one_line(source)}: {', '.join(told)}")
         for name, reason in report.left_out.items():
             note(f"{name} is left out: {reason}")
             is_all = False
