@@ -7,7 +7,7 @@ and ruled on one after the other, as if one record had heard them:
    heard before it comes before all that the other heard after it.
 2. Elsewhere the moment decides. But of two newest pages the one with newer rows came later, whatever clocks say: rows
    are added in front.
-3. What a record had found void is void.
+3. What a record had found void is void, and so is what the other heard before it.
 4. A reply that contradicts what only the other record heard shows that a value was revised: all of before that the
    other alone heard is void. Where the two came within a day of each other, clocks do not tell which is the older one:
    all of before is void, and so is what came within a day after them. OpenD is asked again for what is void; where it
@@ -166,12 +166,14 @@ class _Judge:
         # Of those that came at about the same time, one that it does not contradict in turn is the newer one.
         newer = {other.first_seq for other in at_once if not contradicts(other, said)}
         against = [other for other in against if other.first_seq not in newer]
+        last = max((other.checked_seq for other in trusted if other.first_seq in void), default=0)
         if len(at_once) > len(newer):
             self._unsure_until = max(at, *(other.checked_at for other in at_once)) + _APART
-            void.update(other.first_seq for other in trusted)
+            last = said.checked_seq
         elif against:
-            last = max(other.checked_seq for other in against)
-            void.update(other.first_seq for other in trusted if other in others or other.checked_seq < last)
+            last = max(last, *(other.checked_seq for other in against))
+            void.update(other.first_seq for other in others)
+        void.update(other.first_seq for other in trusted if other.checked_seq <= last)
         is_void = is_void or at < self._unsure_until
         return Judgement(tuple(other for other in trusted if other.first_seq in void), is_void)
 
