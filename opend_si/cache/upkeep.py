@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from opend_si.cache.store import Store
-from opend_si.cache.versions import SIMULATOR, PastVersion, Version, Versions
+from opend_si.cache.versions import PastVersion, Version, Versions
 from opend_si.dates import moment
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.files import new_file
-from opend_si.pages import Content, PageKey
+from opend_si.pages import SIMULATOR, Content, PageKey
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
 

@@ -22,7 +22,7 @@ import click
 
 from opend_si.cli.tables import Rows, lay_out
 from opend_si.dates import moment_text
-from opend_si.pages import Page
+from opend_si.pages import SIMULATOR, Page
 from opend_si.settings import Wait
 from opend_si.symbols import call_of
 from opend_si.texts import csv_text, one_line
@@ -131,11 +131,17 @@ def note(text: str) -> None:
         click.echo(one_line(text), err=True)
 
 
-def note_age(checked_at: datetime) -> None:
-    """Say that an answer was not asked for now. One that OpenD gave a moment ago is as good as now's."""
-    seconds = (datetime.now(UTC) - checked_at).total_seconds()
+def note_origin(origin: str | None) -> None:
+    """Say that rows are made up."""
+    if origin == SIMULATOR:
+        note("origin: simulator, the rows are made up")
+
+
+def note_age(checked_at: datetime, origin: str | None) -> None:
+    """Say that an answer was not asked for now. One that was given a moment ago is as good as now's."""
+    seconds, who = (datetime.now(UTC) - checked_at).total_seconds(), "a simulator" if origin == SIMULATOR else "OpenD"
     if seconds >= _MOMENT:
-        note(f"from the record: OpenD sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
+        note(f"from the record: {who} sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
 
 
 def _age(seconds: float) -> str:

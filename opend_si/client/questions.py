@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opend_si.cache.versions import SIMULATOR
 from opend_si.calendars import published_by
 from opend_si.client.answers import Answers, Synced
 from opend_si.client.doctor import Status
@@ -25,7 +24,7 @@ from opend_si.history.joining import ImportReport, delete, import_record
 from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP
-from opend_si.pages import Page, PageKey, Row
+from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.settings import Mode, Settings
 from opend_si.symbols import call_of
 from opend_si.tables import describe

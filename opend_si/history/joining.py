@@ -26,13 +26,13 @@ from typing import Any
 from opend_si.cache.moving import Whole, forget, put
 from opend_si.cache.store import Store
 from opend_si.cache.upkeep import Found, key_of, opened, symbols
-from opend_si.cache.versions import SIMULATOR, Clock, Event, PastVersion, Seal, Version
+from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
 from opend_si.dates import now
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
 from opend_si.history.merging import merge
 from opend_si.history.overview import kind_of
 from opend_si.history.statements import pack_runs, unpack_runs
-from opend_si.pages import Content
+from opend_si.pages import SIMULATOR, Content
 from opend_si.symbols import Symbol
 
 

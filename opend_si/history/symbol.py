@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.cache.store import Ruling
-from opend_si.cache.versions import GATEWAY, OPEND, Event, Seal, Version, Versions
+from opend_si.cache.versions import Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
 from opend_si.history.ledger import Fit, Judgement, Ledger, judged
@@ -27,7 +27,7 @@ from opend_si.history.statements import (
     unpack_runs,
     write_runs,
 )
-from opend_si.pages import END, MAX_CURSOR_LENGTH, Content, Page, PageKey, Row, Source
+from opend_si.pages import END, GATEWAY, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source
 from opend_si_schema import common
 from opend_si_schema.definitions import Column
 
@@ -369,10 +369,10 @@ class SymbolRecord:
         """The page of a cut, made once."""
         made = self._cuts.get((key.next_key, key.num))
         if made is None or (made[0].rows, made[0].next, made[0].attrs) != (cut.rows, cut.next, cut.attrs):
-            made = cut, page_of(key, cut, source)
+            made = cut, page_of(key, cut, source, self.origin or OPEND)
             self._cuts.keep((key.next_key, key.num), made)
         page = made[1]
-        return Page.of(key, page.content, page.body, source, cut.fetched_at, cut.checked_at)
+        return Page.of(key, page.content, page.body, source, page.origin, cut.fetched_at, cut.checked_at)
 
     def damage(self, key: PageKey, path: Path) -> CacheCorrupt | None:
         """The error if what is missing may have been lost to damage."""
@@ -431,12 +431,12 @@ def _without(ledger: Ledger, leaving: Mapping[int, Version]) -> Ledger:
 
 
 def _page(key: PageKey, content: Content, version: Version, source: Source) -> Page:
-    return Page.of(key, content, version.body, source, version.fetched_at, version.checked_at)
+    return Page.of(key, content, version.body, source, version.origin, version.fetched_at, version.checked_at)
 
 
-def page_of(key: PageKey, cut: Cut, source: Source) -> Page:
+def page_of(key: PageKey, cut: Cut, source: Source, origin: str) -> Page:
     """The page that OpenD would have sent for a cut."""
-    return Page.of(key, _content_of(key, cut), encode_page(key, cut), source, cut.fetched_at, cut.checked_at)
+    return Page.of(key, _content_of(key, cut), encode_page(key, cut), source, origin, cut.fetched_at, cut.checked_at)
 
 
 def without_rows_from(page: Page, key: PageKey, after: float) -> Page:
@@ -446,7 +446,7 @@ def without_rows_from(page: Page, key: PageKey, after: float) -> Page:
     if len(left) == len(rows):
         return page
     at = milliseconds(page.fetched_at), milliseconds(page.checked_at)
-    return page_of(key, Cut(left, page.next, *at, page.content.attrs(key.table)), page.source)
+    return page_of(key, Cut(left, page.next, *at, page.content.attrs(key.table)), page.source, page.origin)
 
 
 def _content_of(key: PageKey, cut: Cut) -> Content:
