@@ -132,9 +132,11 @@ def note(text: str) -> None:
 
 
 def note_origin(origin: str | None) -> None:
-    """Say that rows are made up."""
+    """Say that rows are made up: `origin` is what `attrs` say, of several symbols perhaps several."""
     if origin == SIMULATOR:
-        note("origin: simulator, the rows are made up")
+        note("origin: simulator, these rows are made up")
+    elif origin is not None and SIMULATOR in origin:
+        note(f"origin: {origin}; what is the simulator's is made up, and `cache list` names it")
 
 
 def note_age(checked_at: datetime, origin: str | None) -> None:

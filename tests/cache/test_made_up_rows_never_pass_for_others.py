@@ -9,6 +9,7 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pandas.testing import assert_frame_equal
 
 import futu_si
 from opend_si.cache import upkeep
+from opend_si.cli.output import note_age
 from opend_si.errors import ConnectionFailed, ProtocolError, ShortInterestWarning
 from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
@@ -25,8 +27,9 @@ from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenD
+from tests.cli.test_no_number_is_cut import on_terminal
 from tests.gateway.raw import Asker
-from tests.processes import Run
+from tests.processes import COMMANDS, Run
 
 CODES = ["HK.00700", "US.AAPL"]
 
@@ -194,9 +197,8 @@ def test_a_simulator_that_was_asked_and_is_gone_is_answered_for(cache: Path) -> 
     with made_up.opend:
         client = made_up.client(cache, max_age=0)
         client.sync(["US.AAPL"])
-    with client:
-        with pytest.warns(ShortInterestWarning, match="could not be asked"):
-            assert len(client.history("US.AAPL")) == 60
+    with client, pytest.warns(ShortInterestWarning, match="could not be asked"):
+        assert len(client.history("US.AAPL")) == 60
 
 
 def test_a_page_names_its_origin(servers: tuple[Server, Server], cache: Path) -> None:
@@ -257,6 +259,41 @@ def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
     assert "1 of them made up" in console("cache", "info", OPEND_SI_CACHE=str(cache)).stdout
     told = json.loads(console("cache", "list", "--json", OPEND_SI_CACHE=str(cache)).stdout)
     assert [one["origin"] for one in told] == ["simulator"]
+
+
+MADE_UP = "origin: simulator, these rows are made up"
+
+
+def test_the_console_names_made_up_rows(servers: tuple[Server, Server], cache: Path, console: Run) -> None:
+    server, _ = servers
+    asked = {"OPEND_SI_CACHE": str(cache), "OPEND_SI_MODE": "online", "OPEND_SI_RATE": "off"}
+    live = {"OPEND_HOST": server.opend.host, "OPEND_PORT": str(server.opend.port), **asked}
+    questions = [("get", "US.AAPL"), ("history", "US.AAPL"), ("history", "US.AAPL", "--offline", "--csv")]
+    questions += [("get", "US.AAPL", "--offline", "--json"), ("screen",), ("changes", "--since", "1h")]
+    for question in questions:
+        environ = asked if question[0] in ("screen", "changes") else live
+        done = console(*question, **environ)
+        assert done.returncode == 0
+        assert (MADE_UP in done.stderr) == (server.origin == "simulator"), question
+        assert "made up" not in done.stdout
+
+
+def test_the_age_of_made_up_rows_is_not_said_of_opend(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note_age(datetime(2026, 1, 1, tzinfo=UTC), "simulator")
+    assert "from the record: a simulator sent this" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_list_names_what_is_made_up_on_any_terminal(servers: tuple[Server, Server], cache: Path, width: int) -> None:
+    for server, codes in zip(servers, (["US.AAPL", "US.BRK.B"], ["HK.00700"]), strict=True):
+        with server.client(cache) as client:
+            client.sync(codes)
+            client.get_page(codes[0], kind="daily_short_volume")
+    lines, _ = on_terminal(COMMANDS[0], "cache", "list", width=width, OPEND_SI_CACHE=str(cache))
+    made_up = [line.split()[0] for line in lines if " simulator" in line]
+    expected = ["US.AAPL", "US.AAPL", "US.BRK.B"], ["HK.00700", "HK.00700"]
+    assert made_up == expected[servers[0].origin != "simulator"]
+    assert max(map(len, lines[1:])) <= width
 
 
 def test_a_history_that_was_rewritten_is_told(cache: Path) -> None:

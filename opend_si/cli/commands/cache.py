@@ -18,6 +18,7 @@ from opend_si.history.joining import delete as delete_symbols
 from opend_si.history.joining import import_record
 from opend_si.history.overview import Recorded, overview
 from opend_si.history.prune import prune as prune_superseded
+from opend_si.pages import SIMULATOR
 from opend_si.settings import Settings
 from opend_si.texts import one_line
 from opend_si_schema.calls import CALLS
@@ -86,11 +87,19 @@ def list_(file: Path, /, form: Format | None) -> None:
     `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete
     ends at a gap; the rows of a simulator are made up.
     """
-    found = overview(file)
-    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in Recorded._fields]
+    found, names = overview(file), list(Recorded._fields)
+    columns = {name: [getattr(one, name) for one in found] for name in names}
     if form is None:
-        columns[Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
-    print_rows(Rows(list(Recorded._fields), columns, fewest=6), form or "table", str(file))
+        columns["complete"] = ["yes" if one.complete else _gap(one) for one in found]
+        has_made_up = any(one.origin == SIMULATOR for one in found)
+        names = _for_people(has_made_up=has_made_up)
+    print_rows(Rows(names, [columns[name] for name in names], fewest=4), form or "table", str(file))
+
+
+def _for_people(*, has_made_up: bool) -> list[str]:
+    """The columns, in the order in which a narrow terminal keeps them: what is made up is seen on each."""
+    names = ["symbol", "kind", "rows", "last", "first", "complete", "asked_at", "versions", "market"]
+    return [*names[:2], "origin", *names[2:]] if has_made_up else [*names, "origin"]
 
 
 def _gap(one: Recorded) -> str:
