@@ -238,6 +238,7 @@ class AsyncClient(AsyncioClient):
 
         Raises:
             CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
+            ConnectionFailed: OpenD cannot be reached, and nothing of it is recorded, or what is was made up by a simulator.
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
             ShortInterestError: All others as `get_page`.
         """

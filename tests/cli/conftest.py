@@ -1,4 +1,4 @@
-"""The console asks an OpenD here. Of made-up rows it says more: tests/cache/test_made_up_rows_never_pass_for_others.py."""
+"""The console asks an OpenD here; what it says of made-up rows is tested in tests/cache."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -294,3 +295,69 @@ def test_two_records_become_what_one_would_hold(chance: random.Random) -> None:
 @given(st.randoms(use_true_random=False), st.sampled_from((-0.5, 1.0, -HOUR, 8 * HOUR, -3 * DAY)))
 def test_a_clock_that_is_wrong_loses_nothing(chance: random.Random, skew: float) -> None:
     run(chance, Counter(), skew)
+
+
+@pytest.mark.parametrize(("apart", "requests"), [(3 * DAY, 3), (HOUR, 4)])
+@pytest.mark.parametrize("into", [0, 1])
+def test_what_the_other_heard_before_a_revision_is_asked_for_again(
+    tmp_path: Path, apart: float, requests: int, into: int
+) -> None:
+    """One heard all of a history; then the other heard of a revision in its newest page, and another was made below."""
+    world = Joint(random.Random(0), 0.0)
+    world.universe.publish(CODE, 170)
+    files = tmp_path / "one.sqlite3", tmp_path / "two.sqlite3"
+
+    def client(number: int, mode: str = "online", max_age: float | None = None) -> Any:
+        world.asking = number
+        return closing(client_of(futu_si, world, files[number], mode, max_age))
+
+    with (
+        quiet(),
+        patch.object(time, "time", world.clock),
+        patch.object(time, "monotonic_ns", lambda: int(world.true * 1e9)),
+    ):
+        with client(0) as asked:
+            asked.history(CODE)
+        for place in (3, 60):
+            world.universe.revise(CODE, place, aggregatedShort=10**6 + place)
+        world.true += apart
+        with client(1, "refresh") as asked:
+            asked.get_page(CODE, num=50)
+        with client(into) as asked:
+            assert asked.import_record(files[1 - into]).joined
+        with client(into, "offline") as asked:
+            offline = asked.history(CODE).aggregated_short
+        assert offline.iloc[-4] == 10**6 + 3  # the later one
+        assert offline.iloc[-61] != 10**6 + 60  # nobody has heard of it
+        before = world.requests
+        with client(into) as asked:
+            assert rows_of(asked.history(CODE))[::-1] == world.truth()
+        assert world.requests - before == requests  # all but the newest page where clocks tell that it is the newer one
+
+
+def test_what_a_revision_does_not_touch_costs_nothing(tmp_path: Path) -> None:
+    """Two that heard the same at their own times: nothing is asked for again."""
+    world = Joint(random.Random(0), 0.0)
+    world.universe.publish(CODE, 170)
+    files = tmp_path / "one.sqlite3", tmp_path / "two.sqlite3"
+    with (
+        quiet(),
+        patch.object(time, "time", world.clock),
+        patch.object(time, "monotonic_ns", lambda: int(world.true * 1e9)),
+    ):
+        for number, file in enumerate(files):
+            world.asking = number
+            with closing(client_of(futu_si, world, file, "online", 0)) as asked:
+                asked.history(CODE)
+            world.true += HOUR
+            world.universe.publish(CODE, 3)
+        world.asking = 0
+        with closing(client_of(futu_si, world, files[0], "online", None)) as asked:
+            assert asked.import_record(files[1]).joined
+            before = world.requests
+            assert len(asked.history(CODE)) == 173
+            assert world.requests == before
+            assert asked.sync([CODE]).new_rows == 0
+        with closing(client_of(futu_si, world, files[0], "online", 3 * HOUR)) as asked:  # the later one's age counts
+            asked.history(CODE)
+            assert world.requests == before
