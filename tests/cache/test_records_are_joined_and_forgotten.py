@@ -3,11 +3,17 @@
 Nothing else that is there.
 """
 
+import shutil
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -15,9 +21,11 @@ from pandas.testing import assert_frame_equal
 
 import futu_si
 from opend_si.cache import upkeep
-from opend_si.errors import CacheMiss, CacheVersionMismatch, InvalidArgument
+from opend_si.errors import CacheMiss, CacheVersionMismatch, InvalidArgument, ShortInterestWarning
+from opend_si.history.prune import prune as upkeep_prune
 from opend_si.simulator import Simulator, Universe
-from tests.processes import Run
+from tests.cache.processes import OpenD
+from tests.processes import COMMANDS, Run
 
 CODES = ["HK.00700", "US.AAPL"]
 Open = Callable[..., Any]
@@ -204,6 +212,121 @@ def test_what_is_no_record_or_is_damaged_is_refused_by_name(at: Open, files: tup
         with pytest.raises(CacheVersionMismatch, match=r"foreign\.sqlite3"):
             client.import_record(foreign)
         assert told(mine).keys() == {"HK.00700"}
+
+
+def both_went_on(at: Open, files: tuple[Path, Path], universe: Universe, codes: list[str] = CODES) -> None:
+    """Two records, each of which has something that the other does not have."""
+    for path in files:
+        for code in codes:
+            universe.publish(code)
+        with at(path) as client:
+            assert client.sync(codes).ok
+
+
+def reasons(at: Open, files: tuple[Path, Path]) -> str:
+    """Why US.AAPL is left out, whichever of two is joined into the other; nothing changes then."""
+    found = set()
+    for mine, theirs in (files, files[::-1]):
+        before = content(mine)
+        with at(mine) as client:
+            report = client.import_record(theirs)
+        found.add(report.left_out["US.AAPL short_interest"].replace("here", "there").split(",")[0])
+        assert (report.taken, report.joined, content(mine)) == ([], [], before)
+    return " | ".join(found)
+
+
+def test_what_was_made_up_in_one_of_two_is_left_out(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(["US.AAPL"])
+    with OpenD(universe) as opend, futu_si.Client(opend.host, opend.port, mode="online", cache=mine) as client:
+        client.sync(["US.AAPL"])
+    assert "its rows are OpenD's in one record" in reasons(at, files)
+    with (
+        OpenD(universe) as opend,
+        futu_si.Client(opend.host, opend.port, mode="online", cache=theirs, max_age=0) as client,
+    ):
+        universe.publish("US.AAPL")
+        with pytest.warns(ShortInterestWarning, match="does not answer"):
+            client.sync(["US.AAPL"])
+    assert "its past has both made-up rows and OpenD's" in reasons(at, files)
+    upkeep_prune(theirs, datetime.now(UTC) + timedelta(days=1))
+    with futu_si.Client(mode="offline", cache=mine) as client:
+        report = client.import_record(theirs)
+        assert report.taken + report.joined == ["US.AAPL short_interest"]
+        assert client.history("US.AAPL").attrs["origin"] == "opend"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_was_recorded_under_a_wrong_clock_is_left_out(
+    at: Open, files: tuple[Path, Path], universe: Universe, which: int
+) -> None:
+    begun = time.time()
+    for number, path in enumerate(files):
+        with at(path) as client:
+            for ahead in (3600, 0) if number == which else (0,):
+                universe.publish("US.AAPL")
+                with patch.object(time, "time", lambda ahead=ahead: begun + ahead):
+                    client.sync(["US.AAPL"])
+    assert "the clock was set back while it was recorded" in reasons(at, files)
+
+
+def test_moments_that_are_still_to_come_are_not_joined(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    mine, theirs = files
+    both_went_on(at, files, universe, ["US.AAPL"])
+    later = time.time() + 3600
+    with patch.object(time, "time", lambda: later), at(theirs) as client:
+        universe.publish("US.AAPL")
+        client.sync(["US.AAPL"])
+    with at(mine) as client:
+        assert "still to come" in client.import_record(theirs).left_out["US.AAPL short_interest"]
+        with patch.object(time, "time", lambda: later + 1):
+            assert client.import_record(theirs).joined == ["US.AAPL short_interest"]
+
+
+def test_what_lost_something_to_damage_is_not_joined(at: Open, files: tuple[Path, Path], universe: Universe) -> None:
+    _mine, theirs = files
+    both_went_on(at, files, universe, ["US.AAPL"])
+    with closing(sqlite3.connect(theirs)) as connection, connection:
+        connection.execute("UPDATE page SET body = x'00' WHERE next_key = ''")
+    universe.publish("US.AAPL")
+    with at(theirs) as client:
+        client.sync(["US.AAPL"])  # it goes on from what is left
+    assert "some of it was lost there to damage" in reasons(at, files)
+
+
+def test_an_import_that_is_killed_loses_nothing(at: Open, files: tuple[Path, Path], tmp_path: Path) -> None:
+    codes = [f"US.T{number}" for number in range(30)]
+    universe = Universe(symbols=codes, most_rows=130)
+    with Simulator(universe) as opend:
+        both_went_on(
+            lambda path: futu_si.Client(opend.host, opend.port, mode="online", cache=path, max_age=0),
+            files,
+            universe,
+            codes,
+        )
+    mine, theirs = files
+    whole = tmp_path / "whole.sqlite3"
+    shutil.copy(mine, whole)
+    before = told(mine)
+    with futu_si.Client(mode="online", cache=whole) as client:
+        assert len(client.import_record(theirs).joined) == len(codes)
+    after, seen = told(whole), set()
+    command = [str(Path(sys.executable).with_name(COMMANDS[0])), "cache", "--cache", str(mine), "import", str(theirs)]
+    for tenths in range(3, 13):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(tenths / 10)
+            process.kill()
+        assert list(upkeep.verify(mine)) == []
+        for name, frames in told(mine).items():
+            is_joined = frames[0].equals(after[name][0])
+            seen.add(is_joined)
+            assert_same({name: frames}, {name: (after if is_joined else before)[name]})
+    with futu_si.Client(mode="online", cache=mine) as client:
+        client.import_record(theirs)
+    assert_same(told(mine), after)
+    assert seen
 
 
 def test_the_console_joins_and_forgets(console: Run, at: Open, files: tuple[Path, Path], universe: Universe) -> None:
