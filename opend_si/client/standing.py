@@ -70,7 +70,7 @@ class OtherServer(Exception):
 
 def may_join(origin: str | None, other: str | None) -> bool:
     """Whether rows of two origins may stand in one history: a gateway's own record may stand before its replies."""
-    return origin == other or None in (origin, other) or SIMULATOR not in (origin, other)
+    return answers_for(origin, other) or answers_for(other, origin)
 
 
 class Peer:
@@ -92,7 +92,7 @@ class Peer:
 
     def seen(self, held: SymbolRecord) -> SymbolRecord:
         """What is held of a symbol, as far as it answers for who is asked."""
-        return held if held.origin is None or self.takes(held.origin) else held.nothing()
+        return held if self._settings.mode is Mode.OFFLINE else held.of(self.origin)
 
     def takes(self, origin: str) -> bool:
         """Whether what is of an origin answers for who is asked; offline nobody is."""

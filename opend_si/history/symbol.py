@@ -93,7 +93,7 @@ class Symbols:
         return content
 
 
-def answers_for(held: str, origin: str | None) -> bool:
+def answers_for(held: str | None, origin: str | None) -> bool:
     """Whether what is held of an origin answers for who is asked (None: not known).
 
     What stands behind a gateway is not known; what is made up does not answer for it.

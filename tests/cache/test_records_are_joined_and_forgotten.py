@@ -295,6 +295,58 @@ def test_what_lost_something_to_damage_is_not_joined(at: Open, files: tuple[Path
     assert "some of it was lost there to damage" in reasons(at, files)
 
 
+def test_a_longer_record_that_lost_something_does_not_take_the_place_of_a_sound_one(
+    at: Open, files: tuple[Path, Path], universe: Universe
+) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(["US.AAPL"])
+    shutil.copy(theirs, mine)
+    for version in (2, None):
+        universe.publish("US.AAPL")
+        with at(theirs) as client:
+            client.sync(["US.AAPL"])
+        with closing(sqlite3.connect(theirs)) as connection, connection:
+            connection.execute("UPDATE page SET body = x'00' WHERE next_key = '' AND version = ?", (version,))
+    assert list(upkeep.verify(theirs)) == []  # it goes on from what is left
+    assert "some of it was lost there to damage" in reasons(at, files)
+
+
+def test_what_another_machines_monotonic_clock_showed_means_nothing(
+    at: Open, files: tuple[Path, Path], opend: Simulator
+) -> None:
+    mine, theirs = files
+    with at(theirs) as client:
+        client.sync(CODES)
+    begun, requests = time.monotonic_ns(), len(opend.requests)
+    with (
+        patch.object(time, "monotonic_ns", lambda: begun + 10**18),  # this machine has been up for longer
+        futu_si.Client(opend.host, opend.port, mode="online", cache=mine, max_age=3600) as client,
+    ):
+        client.import_record(theirs)
+        assert client.sync(CODES).ok
+        assert len(client.history("US.AAPL")) == 130
+    assert len(opend.requests) == requests
+
+
+def test_a_record_of_an_earlier_release_is_joined(files: tuple[Path, Path]) -> None:
+    old = Path(__file__).parents[1] / "data" / "cache" / "pages-v1.sqlite3"
+    with OpenD() as opend:
+        for mine, theirs, is_old in ((*files, True), (*files[::-1], False)):
+            mine.unlink(missing_ok=True)
+            theirs.unlink(missing_ok=True)
+            shutil.copy(old, mine if is_old else theirs)
+            with futu_si.Client(opend.host, opend.port, mode="online", cache=theirs if is_old else mine) as client:
+                client.sync(CODES)
+            with futu_si.Client(mode="online", cache=mine) as client:
+                assert len(client.import_record(theirs).joined) == 2
+                assert len(client.import_record(theirs).known) == 2
+                held = client.recorded().set_index("symbol")
+            assert held.complete.all()
+            assert held.rows.to_dict() == {code: len(opend.universe.rows(code) or ()) for code in CODES}
+            assert list(upkeep.verify(mine)) == []
+
+
 def test_an_import_that_is_killed_loses_nothing(at: Open, files: tuple[Path, Path], tmp_path: Path) -> None:
     codes = [f"US.T{number}" for number in range(30)]
     universe = Universe(symbols=codes, most_rows=130)
