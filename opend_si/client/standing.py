@@ -92,11 +92,11 @@ class Peer:
 
     def seen(self, held: SymbolRecord) -> SymbolRecord:
         """What is held of a symbol, as far as it answers for who is asked."""
-        return held if self._settings.mode is Mode.OFFLINE else held.of(self.origin)
+        return held.of(self.origin)
 
     def takes(self, origin: str) -> bool:
-        """Whether what is of an origin answers for who is asked; offline nobody is."""
-        return self._settings.mode is Mode.OFFLINE or answers_for(origin, self.origin)
+        """Whether what is of an origin answers for who is asked; offline that is nobody."""
+        return answers_for(origin, self.origin)
 
     def meet(self, key: PageKey, held: str | None, *, is_needed: bool = False) -> Steps[None]:
         """Learn who is asked, where what is `held` of a symbol depends on it.
