@@ -109,6 +109,16 @@ def test_a_fresh_record_of_a_simulator_does_not_answer_for_opend(servers: tuple[
     assert ["does not answer for it" in str(one.message) for one in caught] == [True]
 
 
+def test_a_page_by_itself_does_not_answer_for_opend(cache: Path) -> None:
+    made_up, real = (Server(origin, Universe(seed, most_rows=60)) for seed, origin in enumerate(("simulator", "opend")))
+    with made_up.opend, made_up.client(cache) as client:
+        client.sync(["US.AAPL"])
+    with real.opend, real.client(cache) as client:  # the first question: no other page of the symbol is read for it
+        with pytest.warns(ShortInterestWarning, match="does not answer for it"):
+            page = client.get_page("US.AAPL", num=50)
+        assert (page.origin, page.records[0].shares_short) == ("opend", truth(real).shares_short.iloc[-1])
+
+
 def test_a_page_that_is_missing_is_not_joined_to_the_others_rows(servers: tuple[Server, Server], cache: Path) -> None:
     first, second = servers
     expected = truth(second)

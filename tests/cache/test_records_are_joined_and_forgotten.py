@@ -332,6 +332,30 @@ def test_what_another_machines_monotonic_clock_showed_means_nothing(
     assert len(opend.requests) == requests
 
 
+def test_when_a_row_was_first_seen_comes_though_the_reply_is_known(files: tuple[Path, Path]) -> None:
+    """The other saw the row first, in a version that was pruned since; all that is left of it was heard here, too."""
+    mine, theirs = files
+    universe = Universe(symbols=["US.AAPL"], most_rows=30)
+    with Simulator(universe) as opend:
+
+        def sync(path: Path) -> None:
+            with futu_si.Client(opend.host, opend.port, mode="online", cache=path, max_age=0) as client:
+                client.sync(["US.AAPL"])
+
+        sync(theirs)
+        universe.publish("US.AAPL")
+        for path in (mine, theirs, mine):
+            sync(path)
+        upkeep_prune(theirs, datetime.now(UTC) + timedelta(days=1))
+    known = {path: told(path)["US.AAPL"][0].known_at for path in files}
+    assert (known[theirs].iloc[:-1] < known[mine].iloc[:-1]).all()
+    with futu_si.Client(mode="online", cache=mine) as client:
+        assert client.import_record(theirs).joined == ["US.AAPL short_interest"]
+        found = told(mine)["US.AAPL"][0].known_at
+        assert found.tolist() == [*known[theirs].iloc[:-1], known[mine].iloc[-1]]
+        assert client.import_record(theirs).known == ["US.AAPL short_interest"]
+
+
 def test_a_record_of_an_earlier_release_is_joined(files: tuple[Path, Path]) -> None:
     old = Path(__file__).parents[1] / "data" / "cache" / "pages-v1.sqlite3"
     with OpenD() as opend:
