@@ -156,6 +156,7 @@ class _Judge:
         self._unsure_until = -1
 
     def judge(self, heard: Sequence[tuple[int, _Heard]], ledger: Ledger, said: Statement) -> Judgement:
+        """What a reply makes void that was `heard` by one of the two records, or by both."""
         told, at = {which for which, _ in heard}, heard[0][1].at
         trusted = [other for other in ledger.statements if other.is_trusted and other.first_seq != said.first_seq]
         void = {first_seq for which, one in heard for first_seq in self._sides[which].taken_back(one.seq)}
