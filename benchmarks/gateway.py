@@ -47,6 +47,7 @@ from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
 
 opend = Simulator()
+opend.account = 7_654_321  # an OpenD's: what is made up is not kept in a gateway's memory
 key = PageKey.check(SHORT_INTEREST, {CODE!r}, None, 50)
 body = bytes(opend.answer(key.call.proto_id, key.request()).SerializeToString())
 opend.others[key.call.proto_id] = lambda _: body

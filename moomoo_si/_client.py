@@ -235,6 +235,7 @@ class Client(BlockingClient):
 
         Raises:
             CacheMiss: Mode offline or `as_of`, and not all of it is recorded.
+            ConnectionFailed: OpenD cannot be reached, and nothing of it is recorded, or what is was made up by a simulator.
             ProtocolError: Rows are out of order or doubled, a cursor leads in a circle, or rows kept changing.
             ShortInterestError: All others as `get_page`.
         """
@@ -379,16 +380,17 @@ class Client(BlockingClient):
     def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
         """Join another record, such as a colleague's, into this one. Nothing that is here is lost, and no old value comes back.
 
-        A symbol is taken whole, with all versions and the moments at which they came: where nothing of it is recorded here, or
-        where all that is here is there, too. Of a symbol of which each record has something that the other does not have, nobody
-        can say which value is the older one: it is left out, and stays as it is here. A second import changes nothing.
+        Versions and the moments at which they came are kept. A symbol that is not recorded here is taken, and so is one of which
+        all that is here is there, too. One that both went on with by themselves is joined: its history has every row that either
+        had, with the value that was heard last; `known_at` is when the first of the two saw it, `revisions` and `as_of` tell of
+        what both heard. A symbol that is damaged, was recorded under a clock that was set back, or was made up by a simulator in
+        one of the two alone, is left out, and stays as it is here. A second import changes nothing.
 
         Args:
             file: Path of a page cache, such as `moomoo-si cache export` writes one.
 
         Returns:
-            An `ImportReport`: the symbols that were taken, those that were known already, and those that were left out, with
-            the reason for each.
+            An `ImportReport`: the symbols that were taken, joined, known already, and left out, with the reason for each.
 
         Raises:
             InvalidArgument: The file is the page cache itself, or the mode is bypass.

@@ -10,7 +10,8 @@ from itertools import accumulate
 from typing import Any
 
 from opend_si.cache.database import Layout
-from opend_si.cache.versions import OPEND, Event, Seal, Version
+from opend_si.cache.versions import Event, Seal, Version
+from opend_si.pages import OPEND
 from opend_si.settings import PAGES_FILE
 
 _VERSION_1 = """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from opend_si.cache import blocks, store
 from opend_si.cache.store import Store
-from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
+from opend_si.cache.versions import Event, PastVersion, Seal, Version
 from opend_si.dates import now
 
 _DELETES = (
@@ -31,21 +31,10 @@ def forget(records: Store, protocol: int, symbol: str) -> None:
     records.database.write(lambda connection: _forget(connection, protocol, symbol))
 
 
-def read_whole(records: Store, protocol: int, symbol: str) -> Whole:
-    """All of a symbol that is sound, as of one moment."""
-
-    def read(connection: sqlite3.Connection) -> Whole:
-        present = records.symbol(protocol, symbol)
-        versions, _ = blocks.read_past(connection, present, protocol, symbol)
-        return Whole(present.rows, tuple(versions), present.seal)
-
-    return records.database.snapshot(read)
-
-
 def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Callable[[int], Whole]) -> bool:
-    """Put a symbol in the place of what is recorded of it; False.
+    """Put a symbol in the place of what is recorded of it; False where that has another seal than this one.
 
-    That is not what it was, by its seal, and nothing is done.
+    Then nothing is done.
 
     `moved` gives it with its events numbered from behind an event of this record on.
     """
@@ -66,15 +55,6 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
         return True
 
     return records.database.write(write)
-
-
-def clock_is_sound(whole: Whole, clock: Clock) -> bool:
-    """Whether no event of a symbol is of a time at which the clock was ahead, as a later event shows."""
-    versions = (*whole.rows, *(version for version, _ in whole.past))
-    events = [(row.first_seq, row.fetched_at) for row in versions] + [
-        (row.checked_seq, row.checked_at) for row in versions
-    ]
-    return not any(clock.was_ahead(event, max(event[1], clock.last.at)) for event in events)
 
 
 def _forget(connection: sqlite3.Connection, protocol: int, symbol: str) -> None:

@@ -14,12 +14,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
-from opend_si.pages import PageKey
+from opend_si.pages import OPEND, PageKey
 
 DIGEST_BYTES = 16
-# Who sends: an OpenD, a simulator, or a gateway, which does not say what stands behind it; its replies are not
-# recorded.
-OPEND, SIMULATOR, GATEWAY = "opend", "simulator", "gateway"
 
 
 class Event(NamedTuple):

@@ -23,7 +23,7 @@ import click
 from opend_si.cli.tables import Rows, lay_out
 from opend_si.dates import moment_text
 from opend_si.errors.texts import csv_text, one_line
-from opend_si.pages import Page
+from opend_si.pages import SIMULATOR, Page
 from opend_si.settings import Wait
 from opend_si.symbols import call_of
 
@@ -131,11 +131,19 @@ def note(text: str) -> None:
         click.echo(one_line(text), err=True)
 
 
-def note_age(checked_at: datetime) -> None:
-    """Say that an answer was not asked for now. One that OpenD gave a moment ago is as good as now's."""
-    seconds = (datetime.now(UTC) - checked_at).total_seconds()
+def note_origin(origin: str | None) -> None:
+    """Say that rows are made up: `origin` is what `attrs` say, of several symbols perhaps several."""
+    if origin == SIMULATOR:
+        note("origin: simulator, these rows are made up")
+    elif origin is not None and SIMULATOR in origin:
+        note(f"origin: {origin}; what is the simulator's is made up, and `cache list` names it")
+
+
+def note_age(checked_at: datetime, origin: str | None) -> None:
+    """Say that an answer was not asked for now. One that was given a moment ago is as good as now's."""
+    seconds, who = (datetime.now(UTC) - checked_at).total_seconds(), "a simulator" if origin == SIMULATOR else "OpenD"
     if seconds >= _MOMENT:
-        note(f"from the record: OpenD sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
+        note(f"from the record: {who} sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
 
 
 def _age(seconds: float) -> str:

@@ -180,7 +180,7 @@ class Answers:
             # Not fit for a history, it is a page all the same, and nothing is cut from it.
             cut = found.standing.trusted.cut(top, key.num, fresh)
             if cut is not None:
-                return page_of(key, cut, found.source)
+                return page_of(key, cut, found.source, found.version.origin)
         place = after or (ledger.row_before(key.next_key) if key.next_key else 0)
         answer = yield from self._once(key, record, asked, place, look)
         return answer if isinstance(answer, Page) else answer.page()

@@ -12,11 +12,10 @@ from contextlib import suppress
 from math import inf
 
 from opend_si.cache.budget import Allowance, Budget, Slot
-from opend_si.cache.versions import GATEWAY, OPEND, SIMULATOR
 from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.errors import CacheError, RateLimited
-from opend_si.pages import Content, PageKey
+from opend_si.pages import GATEWAY, OPEND, SIMULATOR, Content, PageKey
 from opend_si.settings import Mode, Settings, Wait
 from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
 from opend_si_schema.definitions import Call, Rate

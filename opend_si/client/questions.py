@@ -12,7 +12,6 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opend_si.cache.versions import SIMULATOR
 from opend_si.client.answers import Answers, History, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
@@ -27,7 +26,7 @@ from opend_si.history.joining import ImportReport, delete, import_record
 from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP, count_from
-from opend_si.pages import Page, PageKey, Row
+from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.settings import Mode, Settings
 from opend_si.symbols import call_of
 from opend_si.tables import describe

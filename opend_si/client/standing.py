@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opend_si.cache.versions import GATEWAY, SIMULATOR, Clock
+from opend_si.cache.versions import Clock
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Steps
 from opend_si.errors import ConnectionFailed, RequestTimeout, warn
 from opend_si.history.record import Asked, Record
 from opend_si.history.statements import Statement
 from opend_si.history.symbol import SymbolRecord, answers_for
-from opend_si.pages import PageKey
+from opend_si.pages import GATEWAY, SIMULATOR, PageKey
 from opend_si.settings import Mode, Settings
 
 
@@ -70,7 +70,7 @@ class OtherServer(Exception):
 
 def may_join(origin: str | None, other: str | None) -> bool:
     """Whether rows of two origins may stand in one history: a gateway's own record may stand before its replies."""
-    return origin == other or None in (origin, other) or SIMULATOR not in (origin, other)
+    return answers_for(origin, other) or answers_for(other, origin)
 
 
 class Peer:
@@ -92,16 +92,17 @@ class Peer:
 
     def seen(self, held: SymbolRecord) -> SymbolRecord:
         """What is held of a symbol, as far as it answers for who is asked."""
-        return held if held.origin is None or self.takes(held.origin) else held.nothing()
+        return held.of(self.origin)
 
     def takes(self, origin: str) -> bool:
-        """Whether what is of an origin answers for who is asked; offline nobody is."""
-        return self._settings.mode is Mode.OFFLINE or answers_for(origin, self.origin)
+        """Whether what is of an origin answers for who is asked; offline that is nobody."""
+        return answers_for(origin, self.origin)
 
     def meet(self, key: PageKey, held: str | None, *, is_needed: bool = False) -> Steps[None]:
         """Learn who is asked, where what is `held` of a symbol depends on it.
 
-        Nothing of OpenD's waits for this: where its rows are recorded, they answer without a connection.
+        Nothing of OpenD's waits for this: where its rows are recorded, they answer without a connection. Made-up rows
+        answer where a simulator is known to be asked.
         """
         if held is None or self._settings.mode is Mode.OFFLINE:
             return
@@ -109,11 +110,13 @@ class Peer:
             return
         try:
             origin = yield from self._fetcher.origin()
-        except (ConnectionFailed, RequestTimeout):
-            if held == SIMULATOR and self.origin is None:
-                self._warn(
-                    f"{key} is recorded from a simulator, and nobody answers at {self._settings.address}: its rows are made up."
-                )
+        except (ConnectionFailed, RequestTimeout) as error:
+            if held == SIMULATOR and self.origin is None:  # it may be an OpenD that is gone
+                kind = RequestTimeout if isinstance(error, RequestTimeout) else ConnectionFailed
+                raise kind(
+                    f"{error} What is recorded of {key} was made up by a simulator, and does not answer for an OpenD; mode "
+                    "offline reads it."
+                ) from error
         else:
             self.note(key, held, origin)
 

@@ -1,7 +1,8 @@
 """Replies that were given lately, for as long as the record has not changed and they are fresh: no thread, no database.
 
-The record is the truth; this only spares looking into it. Whether it has changed is seen from its file: SQLite counts
-its transactions in the file's header, and reading that takes a few microseconds and waits for no lock.
+The record is the truth; this only spares looking into it. What a simulator made up is not kept: whether it answers
+depends on who is asked then, and the engine looks each time. Whether the record has changed is seen from its file:
+SQLite counts its transactions in the file's header, and reading that takes a few microseconds and waits for no lock.
 
 The file's descriptor is kept until the end: to close any descriptor of a file gives up all locks that this process has
 on it, those of SQLite's in the middle of a transaction too. tests/gateway/test_recent_replies_are_never_old.py fails
@@ -16,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from pathlib import Path
 
-from opend_si.pages import Page
+from opend_si.pages import OPEND, Page
 from opend_si.settings import PUBLICATION, Mode, Settings
 
 # Replies that are kept, some 8 KB each, and the longest request that one is kept for.
@@ -30,7 +31,8 @@ class Recent:
 
     def __init__(self, settings: Settings) -> None:
         self._file = _File(settings.cache)
-        self._seconds = None if settings.mode is Mode.OFFLINE else settings.max_age
+        self._is_offline = settings.mode is Mode.OFFLINE
+        self._seconds = None if self._is_offline else settings.max_age
         self._kept: OrderedDict[tuple[int, bytes], tuple[Hashable, float, bytes]] = OrderedDict()
 
     def get(self, proto_id: int, request: bytes) -> bytes | None:
@@ -47,6 +49,8 @@ class Recent:
 
     def keep(self, proto_id: int, request: bytes, page: Page, stamp: Hashable) -> None:
         """Keep a page that the record gave; `stamp` is from before it was asked."""
+        if page.origin != OPEND and not self._is_offline:
+            return
         good_until = self._good_until(page)
         if stamp is None or len(request) > _LONGEST or time.time() >= good_until or stamp != self.stamp():
             return

@@ -9,5 +9,8 @@ walk          which pages answer a question, and which must be fetched
 vintages      when each value was first seen, and which were revised later
 frames        a history and its revisions as DataFrames
 kept          frames that were given lately, to be given again
+overview      of each symbol how much there is, from when, and from whom
+joining       one record joined into another, and symbols forgotten
+merging       two records of one symbol made into one
 prune         what of the past can go
 """

@@ -25,13 +25,13 @@ from opend_si.cache import past
 from opend_si.cache.blocks import is_block
 from opend_si.cache.store import Store
 from opend_si.cache.upkeep import columns_files, file_size, key_of, opened
-from opend_si.cache.versions import DIGEST_BYTES, SIMULATOR, UNSEALED, Seal, Version, Versions
+from opend_si.cache.versions import DIGEST_BYTES, UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
 from opend_si.errors import CacheCorrupt, InvalidArgument, ShortInterestError
 from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.walk import Walk, recorded_walk
-from opend_si.pages import Content, PageKey
+from opend_si.pages import SIMULATOR, Content, PageKey
 from opend_si_schema.calls import CALLS
 
 # Symbols of a lot; of one of which pages are read, too.

@@ -15,14 +15,14 @@ from opend_si.cache.budget import Budget
 from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
 from opend_si.cache.store import Ruling, Store
-from opend_si.cache.versions import OPEND, Clock, Event, Version, Versions, as_of
+from opend_si.cache.versions import Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
 from opend_si.errors import InvalidArgument
 from opend_si.history.kept import Frames
 from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
-from opend_si.pages import Content, Page, PageKey
+from opend_si.pages import OPEND, Content, Page, PageKey
 from opend_si.settings import Mode, Settings
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from opend_si.cache.store import Ruling
-from opend_si.cache.versions import GATEWAY, OPEND, Event, Seal, Version, Versions
+from opend_si.cache.versions import Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheCorrupt, ProtocolError
-from opend_si.history.ledger import Fit, Ledger, judged
+from opend_si.history.ledger import Fit, Judgement, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
@@ -27,7 +27,7 @@ from opend_si.history.statements import (
     unpack_runs,
     write_runs,
 )
-from opend_si.pages import END, MAX_CURSOR_LENGTH, Content, Page, PageKey, Row, Source
+from opend_si.pages import END, GATEWAY, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source
 from opend_si_schema import common
 from opend_si_schema.definitions import Column
 
@@ -93,7 +93,7 @@ class Symbols:
         return content
 
 
-def answers_for(held: str, origin: str | None) -> bool:
+def answers_for(held: str | None, origin: str | None) -> bool:
     """Whether what is held of an origin answers for who is asked (None: not known).
 
     What stands behind a gateway is not known; what is made up does not answer for it.
@@ -148,6 +148,12 @@ class SymbolRecord:
 
     def ruling(self, key: PageKey, reply: Version, content: Content, asked_seq: int, sent_seq: int) -> Ruling:
         """What a reply does to it; the reply's event is that of its first sight."""
+        return self.ruled(key, reply, content, lambda ledger, said: ledger.judge(said, asked_seq, sent_seq))
+
+    def ruled(
+        self, key: PageKey, reply: Version, content: Content, judge: Callable[[Ledger, Statement], Judgement]
+    ) -> Ruling:
+        """The same where `judge` says what the reply makes void."""
         seq, at = reply.first_seq, reply.fetched_at
         newest, _ = self._current.get((key.next_key, key.num), (None, None))
         version = reply
@@ -172,7 +178,7 @@ class SymbolRecord:
         behind = reply.behind if said.reach == reply.behind else version.behind or reply.behind
         version = version._replace(behind=behind)
         said = make_statement(key, version, content)
-        judgement = self.ledger.judge(said, asked_seq, sent_seq)
+        judgement = judge(self.ledger, said)
         if is_new:
             runs = self._first_seen(said)
             said = replace(said, seen=runs)
@@ -221,6 +227,11 @@ class SymbolRecord:
         epoch = seq if any(row.void_seq == seq for row in (*ruling.changed, *ruling.leaving, ruling.version)) else 0
         ledger = Ledger(statements, is_whole=self.is_whole, epoch=max(epoch, self.ledger.epoch))
         return SymbolRecord(held, ledger, seal, is_whole=self.is_whole, odd=odd)
+
+    @property
+    def versions(self) -> tuple[Version, ...]:
+        """The versions that it is made of."""
+        return tuple(version for version, _ in self._held.values())
 
     @cached_property
     def origin(self) -> str | None:
@@ -357,10 +368,10 @@ class SymbolRecord:
         """The page of a cut, made once."""
         made = self._cuts.get((key.next_key, key.num))
         if made is None or (made[0].rows, made[0].next, made[0].attrs) != (cut.rows, cut.next, cut.attrs):
-            made = cut, page_of(key, cut, source)
+            made = cut, page_of(key, cut, source, self.origin or OPEND)
             self._cuts.keep((key.next_key, key.num), made)
         page = made[1]
-        return Page.of(key, page.content, page.body, source, cut.fetched_at, cut.checked_at)
+        return Page.of(key, page.content, page.body, source, page.origin, cut.fetched_at, cut.checked_at)
 
     def damage(self, key: PageKey, path: Path) -> CacheCorrupt | None:
         """The error if what is missing may have been lost to damage."""
@@ -419,12 +430,12 @@ def _without(ledger: Ledger, leaving: Mapping[int, Version]) -> Ledger:
 
 
 def _page(key: PageKey, content: Content, version: Version, source: Source) -> Page:
-    return Page.of(key, content, version.body, source, version.fetched_at, version.checked_at)
+    return Page.of(key, content, version.body, source, version.origin, version.fetched_at, version.checked_at)
 
 
-def page_of(key: PageKey, cut: Cut, source: Source) -> Page:
+def page_of(key: PageKey, cut: Cut, source: Source, origin: str) -> Page:
     """The page that OpenD would have sent for a cut."""
-    return Page.of(key, _content_of(key, cut), encode_page(key, cut), source, cut.fetched_at, cut.checked_at)
+    return Page.of(key, _content_of(key, cut), encode_page(key, cut), source, origin, cut.fetched_at, cut.checked_at)
 
 
 def without_rows_from(page: Page, key: PageKey, after: float) -> Page:
@@ -434,7 +445,7 @@ def without_rows_from(page: Page, key: PageKey, after: float) -> Page:
     if len(left) == len(rows):
         return page
     at = milliseconds(page.fetched_at), milliseconds(page.checked_at)
-    return page_of(key, Cut(left, page.next, *at, page.content.attrs(key.table)), page.source)
+    return page_of(key, Cut(left, page.next, *at, page.content.attrs(key.table)), page.source, page.origin)
 
 
 def _content_of(key: PageKey, cut: Cut) -> Content:

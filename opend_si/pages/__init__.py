@@ -40,6 +40,8 @@ _MAX_GIVEN = 4096
 _given: dict[str, None] = {}
 
 Source = Literal["opend", "cache"]
+# Who sent the rows: an OpenD, a simulator, or a gateway, which does not say what stands behind it.
+OPEND, SIMULATOR, GATEWAY = "opend", "simulator", "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,8 @@ class Page(Generic[RecordT]):
         num: The page size that was asked with.
         next: The cursor of the page after this one; None at the end.
         source: `opend` if it was fetched for this call, `cache` if it had been recorded.
+        origin: Who sent the rows: `opend`, `simulator` (they are made up), or `gateway`, which does not say what stands
+            behind it.
         fetched_at: When OpenD sent it, UTC.
         checked_at: When OpenD last sent the same, UTC.
         body: The reply's bytes as received; of a page that was cut from larger recorded ones, as OpenD would send it.
@@ -253,6 +257,7 @@ class Page(Generic[RecordT]):
     num: int
     next: str | None
     source: Source
+    origin: str
     fetched_at: datetime
     checked_at: datetime
     body: bytes
@@ -260,7 +265,9 @@ class Page(Generic[RecordT]):
     content: Content
 
     @classmethod
-    def of(cls, key: PageKey, content: Content, body: bytes, source: Source, fetched_at: int, checked_at: int) -> Page:
+    def of(
+        cls, key: PageKey, content: Content, body: bytes, source: Source, origin: str, fetched_at: int, checked_at: int
+    ) -> Page:
         """The page of decoded content; times are milliseconds since 1970."""
         return cls(
             symbol=str(key.symbol),
@@ -268,6 +275,7 @@ class Page(Generic[RecordT]):
             num=key.num,
             next=content.next,
             source=source,
+            origin=origin,
             fetched_at=moment(fetched_at),
             checked_at=moment(checked_at),
             body=body,
@@ -290,7 +298,7 @@ class Page(Generic[RecordT]):
         """The US rows; empty for a HK symbol. A new frame each time, the caller's to change.
 
         Its `attrs` have `next_key` and what OpenD sent beside the rows, as the published client's; and they say what
-        the rows are: `symbol`, `market`, `kind`, `units`, `source`, and `checked_at`, a text such as
+        the rows are: `symbol`, `market`, `kind`, `units`, `source`, `origin`, and `checked_at`, a text such as
         `2026-05-05T08:00:00.000Z`.
         """
         return self._frame("US")
@@ -304,7 +312,8 @@ class Page(Generic[RecordT]):
         frame = self.content.frame(market)
         table = next((table for table in self._call.tables if table.market.prefix == market), None)
         said = {} if table is None else describe(self._call, table)
-        frame.attrs.update(said, symbol=self.symbol, source=self.source, checked_at=moment_text(self.checked_at))
+        checked_at = moment_text(self.checked_at)
+        frame.attrs.update(said, symbol=self.symbol, source=self.source, origin=self.origin, checked_at=checked_at)
         return frame
 
     @property
@@ -325,21 +334,23 @@ class Page(Generic[RecordT]):
     def __repr__(self) -> str:
         return (
             f"Page({self.symbol}, next_key={self.next_key!r}, num={self.num}: {len(self)} rows, next={self.next!r}, "
-            f"from {self.source})"
+            f"from {self.source}{', made up' if self.origin == SIMULATOR else ''})"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Message classes of a private pool cannot be pickled; the bytes can.
         times = milliseconds(self.fetched_at), milliseconds(self.checked_at)
-        return _unpickled, (self._call.name, self.symbol, self.next_key, self.num, self.body, self.source, *times)
+        said = self.body, self.source, self.origin
+        return _unpickled, (self._call.name, self.symbol, self.next_key, self.num, *said, *times)
 
 
 def _unpickled(
-    call_name: str, code: str, next_key: str, num: int, body: bytes, source: Source, fetched_at: int, checked_at: int
+    call_name: str, code: str, next_key: str, num: int, body: bytes, source: Source, origin: str, *times: int
 ) -> Page:
     call = next(call for call in CALLS if call.name == call_name)
     key = PageKey(call, Symbol.parse(code), next_key, num)
-    return Page.of(key, Content.read(key, body), body, source, fetched_at, checked_at)
+    fetched_at, checked_at = times
+    return Page.of(key, Content.read(key, body), body, source, origin, fetched_at, checked_at)
 
 
 def _read_value(message: Any, field: str) -> Any:

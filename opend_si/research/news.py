@@ -65,17 +65,22 @@ def changes_since(settings: Settings, call: Call, since: Since, codes: Iterable[
 def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) -> pd.DataFrame:
     """What was seen of each symbol from one moment to another (None: until now), by symbol, date and moment."""
     found: list[News] = []
+    origins: set[str] = set()
     store = Store(cache, may_write=False)
     with closing(store):
         record = Record(GuardedStore(store, Mode.OFFLINE))
         for name, (begin, end) in sorted(wanted.items()):
             try:
                 key = PageKey.check(call, name, None, call.page_size.maximum)
-                statements = record.everything(key).ledger.statements
-                found += _news(key, statements, begin, math.inf if end is None else end)
+                everything = record.everything(key)
+                seen = _news(key, everything.ledger.statements, begin, math.inf if end is None else end)
+                found += seen
+                origins.update({everything.origin or ""} if seen else ())
             except ShortInterestError as error:
                 warn(f"{name} is left out of the changes: {error}")
-    return _frame(call, found)
+    frame = _frame(found)
+    frame.attrs.update(kind=call.name, origin=", ".join(sorted(origins)))
+    return frame
 
 
 def _recorded(store: Store, call: Call) -> list[str]:
@@ -133,7 +138,7 @@ def _public(table: Any, day: date) -> date | None:
         return None
 
 
-def _frame(call: Call, found: list[News]) -> pd.DataFrame:
+def _frame(found: list[News]) -> pd.DataFrame:
     import pandas as pd
 
     unit = pd.to_datetime(["2000-01-01"]).unit  # that pandas makes by itself, so that the frame joins with others
@@ -147,7 +152,7 @@ def _frame(call: Call, found: list[News]) -> pd.DataFrame:
     def days(name: str) -> pd.DatetimeIndex:
         return pd.to_datetime([getattr(entry, name) for entry in found]).as_unit(unit)
 
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "symbol": texts("symbol"),
             "date": days("date"),
@@ -160,5 +165,3 @@ def _frame(call: Call, found: list[News]) -> pd.DataFrame:
             "published_by": days("published_by"),
         }
     )
-    frame.attrs["kind"] = call.name
-    return frame

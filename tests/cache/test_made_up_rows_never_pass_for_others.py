@@ -5,8 +5,11 @@ OpenD is played by a simulator that is logged in with another account: that is w
 
 import asyncio
 import json
+import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,17 @@ from pandas.testing import assert_frame_equal
 
 import futu_si
 from opend_si.cache import upkeep
+from opend_si.cli.output import note_age
 from opend_si.errors import ConnectionFailed, ProtocolError, ShortInterestWarning
+from opend_si.gateway.server import Gateway
+from opend_si.pages import PageKey
+from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
+from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenD
-from tests.processes import Run
+from tests.cli.test_no_number_is_cut import on_terminal
+from tests.gateway.raw import Asker
+from tests.processes import COMMANDS, Run
 
 CODES = ["HK.00700", "US.AAPL"]
 
@@ -99,6 +109,16 @@ def test_a_fresh_record_of_a_simulator_does_not_answer_for_opend(servers: tuple[
     assert ["does not answer for it" in str(one.message) for one in caught] == [True]
 
 
+def test_a_page_by_itself_does_not_answer_for_opend(cache: Path) -> None:
+    made_up, real = (Server(origin, Universe(seed, most_rows=60)) for seed, origin in enumerate(("simulator", "opend")))
+    with made_up.opend, made_up.client(cache) as client:
+        client.sync(["US.AAPL"])
+    with real.opend, real.client(cache) as client:  # the first question: no other page of the symbol is read for it
+        with pytest.warns(ShortInterestWarning, match="does not answer for it"):
+            page = client.get_page("US.AAPL", num=50)
+        assert (page.origin, page.records[0].shares_short) == ("opend", truth(real).shares_short.iloc[-1])
+
+
 def test_a_page_that_is_missing_is_not_joined_to_the_others_rows(servers: tuple[Server, Server], cache: Path) -> None:
     first, second = servers
     expected = truth(second)
@@ -167,8 +187,72 @@ def test_opend_gone_is_no_reason_to_answer_with_made_up_rows(cache: Path) -> Non
         client.get_page("US.GME", num=2)
     with client, pytest.raises(ConnectionFailed):
         client.history("US.AAPL")
-    with real.client(cache) as client, pytest.warns(ShortInterestWarning, match="made up"):
-        client.history("US.AAPL")  # who is asked was never known
+    with real.client(cache) as client:  # who is asked was never known
+        questions: list[Callable[[], object]] = [
+            lambda: client.history("US.AAPL"),
+            lambda: client.get_page("US.AAPL"),
+            lambda: next(iter(client.pages("US.AAPL"))),
+        ]
+        for question in questions:
+            with pytest.raises(ConnectionFailed, match=r"made up by a simulator.* mode offline reads it"):
+                question()
+        [report] = client.sync(["US.AAPL"]).failed
+        assert "made up" in str(report.error)
+    with futu_si.Client(mode="offline", cache=cache) as offline:
+        assert len(offline.history("US.AAPL")) == 60
+
+
+def test_a_simulator_that_was_asked_and_is_gone_is_answered_for(cache: Path) -> None:
+    made_up = Server("simulator", Universe(most_rows=60))
+    with made_up.opend:
+        client = made_up.client(cache, max_age=0)
+        client.sync(["US.AAPL"])
+    with client, pytest.warns(ShortInterestWarning, match="could not be asked"):
+        assert len(client.history("US.AAPL")) == 60
+
+
+def test_a_page_names_its_origin(servers: tuple[Server, Server], cache: Path) -> None:
+    for server in servers:
+        with server.client(cache, max_age=0) as client, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pages = [client.get_page("US.AAPL"), client.get_page("US.AAPL", num=7), *client.pages("US.AAPL")]
+            if server is servers[0]:
+                with server.client(cache) as again:
+                    pages += [again.get_page("US.AAPL"), again.get_page("US.AAPL", num=50)]
+        with server.client(cache, mode="bypass") as client:
+            pages.append(client.get_page("US.AAPL"))
+        with futu_si.Client(mode="offline", cache=cache) as client:
+            pages += [client.get_page("US.AAPL"), client.get_page("US.AAPL", num=50)]
+        for page in [*pages, *pickle.loads(pickle.dumps(pages))]:
+            assert (page.origin, page.us.attrs["origin"]) == (server.origin, server.origin)
+            assert ("made up" in repr(page)) == (server.origin == "simulator")
+
+
+def test_a_gateway_remembers_no_made_up_reply_for_an_opend(tmp_path: Path) -> None:
+    request = PageKey.check(SHORT_INTEREST, "US.AAPL", None, 50).request()
+    home = {"OPEND_SI_HOME": str(tmp_path), "OPEND_SI_RATE": "off"}
+
+    def ask(gateway: Gateway) -> bytes:
+        with Asker(gateway.host, gateway.port) as asker:
+            bodies = set()
+            for _ in range(3):
+                asker.ask(SHORT_INTEREST.proto_id, request)
+                bodies.add(asker.reply().body)
+        [body] = bodies
+        return body
+
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Simulator(Universe(most_rows=60)) as simulator:
+            settings = Settings.resolve(host=simulator.host, port=simulator.port, environ=home)
+            gateway = stack.enter_context(Gateway(settings, port=0))
+            made_up = ask(gateway)
+        real = stack.enter_context(OpenD(Universe(1, most_rows=60), port=simulator.port))
+        assert ask(gateway) == real.answer(SHORT_INTEREST.proto_id, request).SerializeToString() != made_up
+    with ExitStack() as stack:  # offline nobody is asked, and what is recorded answers
+        settings = Settings.resolve(mode="offline", environ=home)
+        gateway = stack.enter_context(Gateway(settings, port=0))
+        assert ask(gateway) == real.answer(SHORT_INTEREST.proto_id, request).SerializeToString()
 
 
 def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
@@ -185,6 +269,41 @@ def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
     assert "1 of them made up" in console("cache", "info", OPEND_SI_CACHE=str(cache)).stdout
     told = json.loads(console("cache", "list", "--json", OPEND_SI_CACHE=str(cache)).stdout)
     assert [one["origin"] for one in told] == ["simulator"]
+
+
+MADE_UP = "origin: simulator, these rows are made up"
+
+
+def test_the_console_names_made_up_rows(servers: tuple[Server, Server], cache: Path, console: Run) -> None:
+    server, _ = servers
+    asked = {"OPEND_SI_CACHE": str(cache), "OPEND_SI_MODE": "online", "OPEND_SI_RATE": "off"}
+    live = {"OPEND_HOST": server.opend.host, "OPEND_PORT": str(server.opend.port), **asked}
+    questions = [("get", "US.AAPL"), ("history", "US.AAPL"), ("history", "US.AAPL", "--offline", "--csv")]
+    questions += [("get", "US.AAPL", "--offline", "--json"), ("screen",), ("changes", "--since", "1h")]
+    for question in questions:
+        environ = asked if question[0] in ("screen", "changes") else live
+        done = console(*question, **environ)
+        assert done.returncode == 0
+        assert (MADE_UP in done.stderr) == (server.origin == "simulator"), question
+        assert "made up" not in done.stdout
+
+
+def test_the_age_of_made_up_rows_is_not_said_of_opend(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note_age(datetime(2026, 1, 1, tzinfo=UTC), "simulator")
+    assert "from the record: a simulator sent this" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_list_names_what_is_made_up_on_any_terminal(servers: tuple[Server, Server], cache: Path, width: int) -> None:
+    for server, codes in zip(servers, (["US.AAPL", "US.BRK.B"], ["HK.00700"]), strict=True):
+        with server.client(cache) as client:
+            client.sync(codes)
+            client.get_page(codes[0], kind="daily_short_volume")
+    lines, _ = on_terminal(COMMANDS[0], "cache", "list", width=width, OPEND_SI_CACHE=str(cache))
+    made_up = [line.split()[0] for line in lines if " simulator" in line]
+    expected = ["US.AAPL", "US.AAPL", "US.BRK.B"], ["HK.00700", "HK.00700"]
+    assert made_up == expected[servers[0].origin != "simulator"]
+    assert max(map(len, lines[1:])) <= width
 
 
 def test_a_history_that_was_rewritten_is_told(cache: Path) -> None:

@@ -22,6 +22,7 @@ from opend_si.history import overview
 from opend_si.history.prune import prune
 from opend_si.simulator import Simulator, faults
 from opend_si_schema.calls import SHORT_INTEREST
+from tests.cache.processes import OpenD
 
 CODES = ("HK.00700", "US.AAPL", "HK.02840")
 
@@ -237,11 +238,16 @@ def test_an_expired_page_is_asked_for_again(face: ModuleType, opend: Simulator, 
         assert len(opend.requests) == requests, max_age
 
 
-@pytest.mark.filterwarnings("ignore:.*its rows are made up")
-def test_when_opend_is_gone_an_expired_page_answers_with_its_age(
-    face: ModuleType, opend: Simulator, recording: Any, cache: Path
-) -> None:
-    live = recording.get_page("HK.00700")
+@pytest.fixture
+def real() -> Iterator[OpenD]:
+    """An OpenD: what a simulator made up does not answer for one that is gone."""
+    with OpenD() as opend:
+        yield opend
+
+
+def test_when_opend_is_gone_an_expired_page_answers_with_its_age(face: ModuleType, real: OpenD, cache: Path) -> None:
+    with face.Client(real.host, real.port, mode="online", cache=cache) as recording:
+        live = recording.get_page("HK.00700")
     gone = {"host": "127.0.0.1", "port": 1, "cache": cache}
     with (
         face.Client(**gone, mode="online", max_age=0) as client,
@@ -254,9 +260,9 @@ def test_when_opend_is_gone_an_expired_page_answers_with_its_age(
         client.get_page("HK.00700")
     with face.Client(**gone, mode="online") as client, pytest.raises(face.ConnectionFailed):
         client.get_page("US.AAPL")
-    opend.faults.append(faults.silence())
+    real.faults.append(faults.silence())
     with (
-        face.Client(opend.host, opend.port, mode="online", cache=cache, max_age=0, timeout=0.2) as client,
+        face.Client(real.host, real.port, mode="online", cache=cache, max_age=0, timeout=0.2) as client,
         pytest.warns(face.ShortInterestWarning, match="did not answer in time"),
     ):
         same(client.get_page("HK.00700"), live)

@@ -18,6 +18,7 @@ import pytest
 
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.definitions import Rate
+from tests.cache.processes import OpenD
 from tests.processes import COMMANDS, Run, at, without
 
 mcp = pytest.importorskip("mcp")
@@ -105,6 +106,28 @@ def test_answers_are_short_and_say_what_they_are(opend: Simulator, kept: dict[st
     assert len(opend.requests) == 15 + 1
 
 
+def test_made_up_rows_are_no_market_data_to_a_model(opend: OpenD, kept: dict[str, str]) -> None:
+    async def ask(client: Any) -> list[tuple[bool, str]]:
+        return [
+            await call(client, "history", code="US.AAPL", rows=3),
+            await call(client, "screen"),
+            await call(client, "changes", since="1h", rows=3),
+        ]
+
+    def heads(server: Simulator, home: Path) -> list[list[str]]:
+        return [read(text)[0] for _, text in asked({**kept, "OPEND_SI_HOME": str(home), **at(server)}, ask)]
+
+    home = Path(kept["OPEND_SI_HOME"])
+    with Simulator() as simulator:
+        for head in heads(simulator, home / "made-up"):
+            assert any("rows of a simulator are made up" in line for line in head)
+            assert any(line.startswith("# source: simulator, get_short_interest") for line in head)
+            assert not any("source: OpenD" in line for line in head)
+    for head in heads(opend, home / "real"):
+        assert not any("made up" in line for line in head)
+        assert any(line.startswith("# source: OpenD, get_short_interest") for line in head)
+
+
 def test_errors_reach_the_model_in_words(opend: Simulator, kept: dict[str, str]) -> None:
     async def ask(client: Any) -> list[tuple[bool, str]]:
         return [
@@ -127,16 +150,28 @@ def test_errors_reach_the_model_in_words(opend: Simulator, kept: dict[str, str])
     assert "not connected" in status[1]
 
 
-def test_an_answer_from_an_old_record_says_so(opend: Simulator, kept: dict[str, str]) -> None:
+def test_an_answer_from_an_old_record_says_so(kept: dict[str, str]) -> None:
     async def ask(client: Any) -> tuple[bool, str]:
         return await call(client, "history", code="US.AAPL", rows=1)
 
-    assert not asked({**kept, **at(opend)}, ask)[0]
+    with OpenD() as opend:
+        assert not asked({**kept, **at(opend)}, ask)[0]
     is_error, text = asked({**kept, "OPEND_PORT": "1", "OPEND_SI_MAX_AGE": "0"}, ask)
     assert not is_error
     notes = [line for line in text.splitlines() if line.startswith("# note: ")]
     assert any("could not be asked" in note for note in notes)
-    assert any("its rows are made up" in note for note in notes)
+
+
+def test_made_up_rows_do_not_answer_for_an_opend_that_is_away(kept: dict[str, str]) -> None:
+    async def ask(client: Any) -> tuple[bool, str]:
+        return await call(client, "history", code="US.AAPL", rows=1)
+
+    with Simulator() as simulator:
+        assert not asked({**kept, **at(simulator)}, ask)[0]
+    is_error, text = asked({**kept, "OPEND_PORT": "1"}, ask)
+    assert is_error
+    assert "made up by a simulator" in text
+    assert "mode offline reads it" in text
 
 
 def test_a_hundred_calls_stay_within_the_limit(start: Callable[..., Simulator], kept: dict[str, str]) -> None:

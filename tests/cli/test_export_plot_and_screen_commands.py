@@ -13,6 +13,7 @@ import pytest
 
 import futu_si
 from opend_si.simulator import Simulator, Universe
+from tests.cache.processes import OpenD
 from tests.cli.test_no_number_is_cut import on_terminal
 from tests.processes import COMMANDS, Run, at, run_console, without
 
@@ -27,7 +28,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         universe.revise("HK.00005", row, aggregatedShort=count, aggregatedShortRatio=45.67)
         universe.revise("US.BRK.B", row, sharesShort=count, closePrice=734_850.25)
     file = tmp_path_factory.mktemp("recorded") / "pages.sqlite3"
-    with Simulator(universe) as opend, futu_si.Client(opend.host, opend.port, mode="online", cache=file) as client:
+    with OpenD(universe) as opend, futu_si.Client(opend.host, opend.port, mode="online", cache=file) as client:
         assert client.sync(SYMBOLS).ok
     return file
 

@@ -10,6 +10,7 @@ import pytest
 from opend_si.gateway.server import Gateway
 from opend_si.settings import Settings
 from opend_si.simulator import Universe
+from tests.cache.processes import OpenD
 from tests.gateway.raw import HeldOpenD
 
 Start = Callable[..., Gateway]
@@ -20,6 +21,13 @@ class Address(Protocol):
 
     host: str
     port: int
+
+
+@pytest.fixture
+def opend() -> Iterator[OpenD]:
+    """An OpenD: what a simulator made up is not given where nobody can be asked."""
+    with OpenD() as opend:
+        yield opend
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from opend_si_schema.calls import SHORT_INTEREST
 from tests.gateway.conftest import Start
 from tests.gateway.raw import LIMIT, Asker, HeldOpenD, hello_body, read_frame
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* is (answered from the record|recorded from a simulator)")
+pytestmark = pytest.mark.filterwarnings("ignore:.* is answered from the record")
 
 PAGE = SHORT_INTEREST.proto_id
 

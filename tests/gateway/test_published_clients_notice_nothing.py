@@ -22,7 +22,7 @@ from tests.gateway import published
 from tests.gateway.conftest import Start
 from tests.processes import ROOT, compat
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* is (answered from the record|recorded from a simulator)")
+pytestmark = pytest.mark.filterwarnings("ignore:.* is answered from the record")
 
 BRANDS = ("futu", "moomoo")
 KEY_FILE = ROOT / "tests/data/keys/rsa-1024.pem"

@@ -32,7 +32,7 @@ from tests.gateway.conftest import Start
 from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body
 from tests.processes import ROOT
 
-pytestmark = pytest.mark.filterwarnings("ignore:.* is (answered from the record|recorded from a simulator)")
+pytestmark = pytest.mark.filterwarnings("ignore:.* is answered from the record")
 
 PAGE = SHORT_INTEREST.proto_id
 KEY_FILE = ROOT / "tests/data/keys/rsa-1024.pem"

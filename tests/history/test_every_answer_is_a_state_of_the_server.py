@@ -33,6 +33,7 @@ from opend_si.simulator import Simulator
 from opend_si.simulator.server import CursorStyle
 from opend_si.tables import read_columns
 from opend_si_schema.calls import SHORT_INTEREST
+from tests.cache.processes import OpenD
 
 # Known and without rows: their histories are as long as the machine publishes them.
 HK, US = "HK.02840", "US.SPHY"
@@ -55,9 +56,6 @@ values = st.one_of(st.integers(0, 2), st.sampled_from((None, "first")))
 places = st.one_of(st.integers(0, 49), st.integers(50, 160), st.just(-1))
 # Places of the first and the last row asked for; mostly all of them.
 parts = st.sampled_from(((None, None), (None, None), (None, None), (60, None), (None, 10), (120, 55), (0, 0), (-1, -1)))
-
-# The server is a simulator, and nobody is behind the port that stands for an OpenD that is gone.
-pytestmark = pytest.mark.filterwarnings("ignore:.* is recorded from a simulator")
 
 
 def pages(rows: int) -> int:
@@ -116,7 +114,7 @@ class Model(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.cache = Path(self.stack.enter_context(TemporaryDirectory()), "pages.sqlite3")
         self.serving = self.stack.enter_context(ExitStack())  # what a restart ends
-        self.opend = self.serving.enter_context(Simulator(cursor=self.cursor))
+        self.opend: Simulator = self.serving.enter_context(OpenD(cursor=self.cursor))
         self.clients: dict[object, Any] = {}
         self.pasts = {HK: Past(), US: Past()}
         self.code = HK
@@ -184,7 +182,7 @@ class Model(RuleBasedStateMachine):
         if restarts:  # OpenD comes back at another port; who asked before asks there
             self.serving.close()
             self.clients.clear()
-            self.opend = self.serving.enter_context(Simulator(self.opend.universe, cursor=self.cursor))
+            self.opend = self.serving.enter_context(OpenD(self.opend.universe, cursor=self.cursor))
 
     def switch_symbols(self) -> None:
         self.code = US if self.code == HK else HK

@@ -38,6 +38,7 @@ from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
 from opend_si_schema.calls import HK, MARKETS, SHORT_INTEREST, US
 from opend_si_schema.definitions import Market
+from tests.cache.processes import OpenD
 from tests.processes import ROOT
 
 CODE, OTHER, EMPTY = "HK.00700", "US.AAPL", "HK.02840"
@@ -291,9 +292,10 @@ def test_a_timestamp_of_no_day_is_refused(at: int) -> None:
 
 
 @pytest.fixture
-def opend(start: Start, cursor: CursorStyle) -> Simulator:
-    """A simulator of 120 rows a symbol, with either kind of cursor."""
-    return start(universe=Universe(most_rows=120), cursor=cursor)
+def opend(cursor: CursorStyle) -> Iterator[Simulator]:
+    """An OpenD of 120 rows a symbol, with either kind of cursor."""
+    with OpenD(Universe(most_rows=120), cursor=cursor) as opend:
+        yield opend
 
 
 @pytest.fixture
@@ -689,7 +691,6 @@ def test_bypass_records_nothing_and_looks_back_on_nothing(
     assert spent(opend) == 0
 
 
-@pytest.mark.filterwarnings("ignore:.*its rows are made up")
 def test_with_opend_gone_the_record_answers_with_its_age_and_a_refresh_does_not(
     ask: Open, face: ModuleType, opend: Simulator
 ) -> None:

@@ -160,7 +160,7 @@ def ask(face: ModuleType, opend: Simulator, call: Callable[..., Any], **argument
 
 
 # What frames of ours say besides; the rest of `attrs` is the published client's.
-SAID = ("symbol", "market", "kind", "units", "source", "checked_at")
+SAID = ("symbol", "market", "kind", "units", "source", "origin", "checked_at")
 
 
 def values(answer: Answer) -> Answer:

@@ -97,7 +97,7 @@ def replies(chance: random.Random) -> int:
     assert session.take(serial) == body
     with suppress(ProtocolError, OpenDError):
         content = Content.read(key, body)
-        page = Page.of(key, content, body, "opend", 0, 0)
+        page = Page.of(key, content, body, "opend", "opend", 0, 0)
         assert len(page.records) == len(page)
         assert len(page.hk) + len(page.us) == len(page)
         assert page.next is None or isinstance(page.next, str)

@@ -20,6 +20,7 @@ from opend_si.history import overview
 from opend_si.history.joining import delete as delete_symbols
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune as prune_superseded
+from opend_si.pages import SIMULATOR
 from opend_si.settings import Settings
 from opend_si_schema.calls import CALLS
 
@@ -90,11 +91,19 @@ def list_(file: Path, /, form: Format | None) -> None:
     `rows` are those of its history, `asked at` says when OpenD last answered for it. A history that is not complete
     ends at a gap; the rows of a simulator are made up.
     """
-    found = overview.overview(file)
-    columns = [list(column) for column in zip(*found, strict=True)] or [[] for _ in overview.Recorded._fields]
+    found, names = overview.overview(file), list(overview.Recorded._fields)
+    columns = {name: [getattr(one, name) for one in found] for name in names}
     if form is None:
-        columns[overview.Recorded._fields.index("complete")] = ["yes" if one.complete else _gap(one) for one in found]
-    print_rows(Rows(list(overview.Recorded._fields), columns, fewest=6), form or "table", str(file))
+        columns["complete"] = ["yes" if one.complete else _gap(one) for one in found]
+        has_made_up = any(one.origin == SIMULATOR for one in found)
+        names = _for_people(has_made_up=has_made_up)
+    print_rows(Rows(names, [columns[name] for name in names], fewest=4), form or "table", str(file))
+
+
+def _for_people(*, has_made_up: bool) -> list[str]:
+    """The columns, in the order in which a narrow terminal keeps them: what is made up is seen on each."""
+    names = ["symbol", "kind", "rows", "last", "first", "complete", "asked_at", "versions", "market"]
+    return [*names[:2], "origin", *names[2:]] if has_made_up else [*names, "origin"]
 
 
 def _gap(one: overview.Recorded) -> str:
@@ -168,14 +177,18 @@ def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
 def import_(file: Path, /, sources: tuple[str, ...]) -> None:
     """Join other page caches, such as a colleague's, into this one; nothing that is here is lost.
 
-    A symbol is taken whole, or left out and named: where each of the two has something that the other does not have,
-    nobody can say which value is the older one. Then the exit code is 3.
+    Versions and moments are kept. A symbol that both have is joined: it then has what both heard. One that is damaged,
+    or made up by a simulator in one of the two alone, is left out and named; then the exit code is 3.
     """
     is_all = True
     for source in sources:
         report = import_record(file, user_path("FILE", source))
-        taken, known = counted(len(report.taken), "record"), len(report.known)
-        click.echo(f"{one_line(source)}: {taken} taken, {known:,} known, {len(report.left_out):,} left out")
+        became = {"joined": report.joined, "known": report.known, "left out": report.left_out}
+        told = [
+            f"{counted(len(report.taken), 'record')} taken",
+            *(f"{len(one):,} {how}" for how, one in became.items()),
+        ]
+        click.echo(f"{one_line(source)}: {', '.join(told)}")
         for name, reason in report.left_out.items():
             note(f"{name} is left out: {reason}")
             is_all = False

@@ -22,6 +22,7 @@ from opend_si.cli.output import WaitNotice
 from opend_si.client.sync import counted
 from opend_si.dates.calendars import published_by_days
 from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
+from opend_si.pages import OPEND, SIMULATOR
 from opend_si.symbols import Symbol, call_of
 from opend_si_schema.calls import SHORT_INTEREST, Kind
 from opend_si_schema.definitions import Call, Table
@@ -193,7 +194,11 @@ def _written(
     """What the rows are, and the rows as CSV."""
     left_out = 0 if all_rows is None else all_rows - len(frame)
     count = counted(len(frame), "row") + (f"; {left_out:,} {others} left out" if left_out else "")
-    head = [f"{title}: {count}", f"source: OpenD, get_{call.name} (protocol {call.proto_id})", _RULE]
+    origin = str(frame.attrs.get("origin", OPEND))
+    whose = "OpenD" if SIMULATOR not in origin else origin
+    head = [f"{title}: {count}", f"source: {whose}, get_{call.name} (protocol {call.proto_id})", _RULE]
+    if SIMULATOR in origin:
+        head.insert(2, f"origin: {origin}; rows of a simulator are made up: they are no market data")
     if table is not None:
         units = [f"{column.name} {column.unit}" for column in table.columns if column.name in frame and column.unit]
         head.insert(1, "units: " + ", ".join(unit for unit in units if not unit.startswith(_LEFT_OUT)))

@@ -16,7 +16,7 @@ import click
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_option, opend_options, read_codes
-from opend_si.cli.output import Format, WaitNotice, note, plain, print_frame
+from opend_si.cli.output import Format, WaitNotice, note, note_origin, plain, print_frame
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.errors import ShortInterestError
 from opend_si.settings import Settings
@@ -57,6 +57,7 @@ def changes(
         print_frame(_for_people(frame), "table", f"{call_of(kind).title}: changes since {since}")
     if frame.empty:
         note(f"nothing has changed since {since}")
+    note_origin(frame.attrs["origin"])
 
 
 def _for_people(frame: pd.DataFrame) -> pd.DataFrame:

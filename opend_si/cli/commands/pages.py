@@ -21,7 +21,7 @@ from opend_si.cli.options import (
     kind_option,
     opend_options,
 )
-from opend_si.cli.output import Format, WaitNotice, note, note_age, note_no_rows, print_page, print_rows
+from opend_si.cli.output import Format, WaitNotice, note, note_age, note_no_rows, note_origin, print_page, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.blocking import history_rows
 from opend_si.client.questions import HistoryRows
@@ -59,8 +59,9 @@ def get(
     if page.next is not None:
         words = [*given_again(click.get_current_context(), "next_key"), "--next-key", page.next]
         note(f"next page: {as_typed(words)}")
+    note_origin(page.origin)
     if page.source == "cache":
-        note_age(page.checked_at)
+        note_age(page.checked_at, page.origin)
 
 
 @click.command(epilog=EPILOG, short_help="Print or save all rows of a symbol.")
@@ -107,10 +108,11 @@ def history(
     else:
         put_in_place(target, make_history(found.table, found.rows, found.known_at).to_parquet)
         note(f"{counted(len(found.rows), 'row')} written to {parquet}")
+    note_origin(found.origin)
     if not found.rows:
         note_no_rows(code, start, end, as_of)
     elif found.checked_at is not None and as_of is None:
-        note_age(moment(found.checked_at))
+        note_age(moment(found.checked_at), found.origin)
 
 
 @click.command(epilog=EPILOG, short_help="Print what was revised.")

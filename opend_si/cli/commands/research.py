@@ -18,7 +18,7 @@ from opend_si.cli.options import (
     opend_options,
     read_codes,
 )
-from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, print_frame
+from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, note_origin, print_frame
 from opend_si.cli.tables import units_of
 from opend_si.symbols import call_of
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWEEN, MARKET, PUBLISHED_BY, SYMBOL, Table
@@ -119,6 +119,7 @@ def screen(
         frame = frame[_for_people(table, by)]
     title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"
     print_frame(frame, form or "table", title, units_of(table) | _CHANGES)
+    note_origin(frame.attrs["origin"])
 
 
 def _for_people(table: Table, by: str) -> list[str]:
