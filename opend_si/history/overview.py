@@ -15,6 +15,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -105,7 +106,11 @@ class CacheInfo:
     @property
     def columns(self) -> dict[str, int]:
         """The files of columns beside it, from which panels are read, and their sizes."""
-        return {str(file): file.stat().st_size for file in columns_files(self.path)}
+        sizes: dict[str, int] = {}
+        for file in columns_files(self.path):
+            with suppress(FileNotFoundError):  # it can be deleted at any time
+                sizes[str(file)] = file.stat().st_size
+        return sizes
 
 
 def info(path: Path, *, check: bool = False) -> CacheInfo:

@@ -151,7 +151,7 @@ class _Reader:
         if not names:
             return {}
         block = self._pages.block(names, self._store.records(self._call.proto_id, names))
-        return {part[0].symbol: part for part in parts(block)}
+        return {part.entry.symbol: part for part in parts(block)}
 
     def _block(self, group: Sequence[str], found: Mapping[str, Part]) -> Block:
         """The rows of a group, from the file and from what was found in pages."""
