@@ -31,8 +31,7 @@ class Recent:
 
     def __init__(self, settings: Settings) -> None:
         self._file = _File(settings.cache)
-        self._is_offline = settings.mode is Mode.OFFLINE
-        self._seconds = None if self._is_offline else settings.max_age
+        self._seconds = None if settings.mode is Mode.OFFLINE else settings.max_age
         self._kept: OrderedDict[tuple[int, bytes], tuple[Hashable, float, bytes]] = OrderedDict()
 
     def get(self, proto_id: int, request: bytes) -> bytes | None:
@@ -49,7 +48,7 @@ class Recent:
 
     def keep(self, proto_id: int, request: bytes, page: Page, stamp: Hashable) -> None:
         """Keep a page that the record gave; `stamp` is from before it was asked."""
-        if page.origin != OPEND and not self._is_offline:
+        if page.origin != OPEND:
             return
         good_until = self._good_until(page)
         if stamp is None or len(request) > _LONGEST or time.time() >= good_until or stamp != self.stamp():

@@ -255,6 +255,24 @@ def test_a_gateway_remembers_no_made_up_reply_for_an_opend(tmp_path: Path) -> No
         assert ask(gateway) == real.answer(SHORT_INTEREST.proto_id, request).SerializeToString()
 
 
+@pytest.mark.parametrize("origin", ["opend", "simulator"])
+def test_behind_a_gateway_opends_rows_answer_and_made_up_ones_do_not(cache: Path, tmp_path: Path, origin: str) -> None:
+    recorded = Server(origin, Universe(most_rows=60))
+    with recorded.opend, recorded.client(cache) as client:
+        client.sync(["US.AAPL"])
+    home = {"OPEND_SI_HOME": str(tmp_path / "gateway"), "OPEND_SI_RATE": "off"}
+    with OpenD(Universe(1, most_rows=60)) as opend, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        settings = Settings.resolve(host=opend.host, port=opend.port, environ=home)
+        with Gateway(settings, port=0) as gateway:
+            client = futu_si.Client(gateway.host, gateway.port, mode="online", cache=cache)
+            with client:
+                client.get_page("US.GME")  # now it is known that a gateway is asked
+                given = gateway.answers.given
+                assert client.history("US.AAPL").attrs["origin"] == ("opend" if origin == "opend" else "gateway")
+                assert (gateway.answers.given == given) == (origin == "opend")
+
+
 def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("matplotlib")
