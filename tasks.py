@@ -71,7 +71,7 @@ def set_up(*parts: str) -> None:
     """Install parts of the environment, each once, and again when what it is made from has changed."""
     made_from = [ROOT / "pyproject.toml", PROTOBUFS, *([ROOT / LOCK] if LOCK else [])]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()
-    for part in ("python", "base", *parts):
+    for part in ("python", *parts):
         stamp = VENV / f"{part}.stamp"
         if not stamp.exists() or stamp.read_text() != state:
             INSTALLS[part]()
@@ -112,7 +112,7 @@ INSTALLS: dict[str, Callable[[], None]] = {
 
 
 def demo(*words: str) -> None:
-    set_up()
+    set_up("base")
     for face in ("futu_si", "moomoo_si"):
         module(face, "demo", *words)
 
@@ -133,7 +133,7 @@ def check(*words: str) -> None:
 
 
 def docs(*words: str) -> None:
-    set_up("docs")
+    set_up("base", "docs")
     module(*SPHINX, *words)
     print("site/html/index.html")
 
@@ -210,6 +210,8 @@ def main() -> None:
     name, *words = sys.argv[1:] or ["help"]
     if name not in TASKS:
         sys.exit(__doc__)
+    # The tests start some thousand processes: where nothing compiled is kept, each compiles the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     TASKS[name](*words)
 
 
