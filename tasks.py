@@ -119,7 +119,8 @@ def demo(*words: str) -> None:
 
 def test(*words: str) -> None:
     set_up("test", "compat")
-    module("pytest", "-n", "4", "-q", *words)
+    # Many tests wait, so four share two cores; who is idle at the end takes over from the others.
+    module("pytest", "-n", "4", "--dist", "worksteal", "-q", *words)
 
 
 def check(*words: str) -> None:
