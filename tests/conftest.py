@@ -33,6 +33,7 @@ def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("HOME", str(home))
     for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_RSA_KEY", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is buffered may fail when the interpreter ends
     monkeypatch.setenv("OPEND_SI_HOME", str(home / "home"))
     # Tests of the wire look at what the simulator sees; those of the cache and the budget say so themselves.
     monkeypatch.setenv("OPEND_SI_MODE", "bypass")
