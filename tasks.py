@@ -71,7 +71,7 @@ def set_up(*parts: str) -> None:
     """Install parts of the environment, each once, and again when what it is made from has changed."""
     made_from = [ROOT / "pyproject.toml", PROTOBUFS, *([ROOT / LOCK] if LOCK else [])]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()
-    for part in ("python", "base", *parts):
+    for part in ("python", *parts):
         stamp = VENV / f"{part}.stamp"
         if not stamp.exists() or stamp.read_text() != state:
             INSTALLS[part]()
@@ -112,14 +112,15 @@ INSTALLS: dict[str, Callable[[], None]] = {
 
 
 def demo(*words: str) -> None:
-    set_up()
+    set_up("base")
     for face in ("futu_si", "moomoo_si"):
         module(face, "demo", *words)
 
 
 def test(*words: str) -> None:
     set_up("test", "compat")
-    module("pytest", "-n", "4", "-q", *words)
+    # Many tests wait, so four share two cores; who is idle at the end takes over from the others.
+    module("pytest", "-n", "4", "--dist", "worksteal", "-q", *words)
 
 
 def check(*words: str) -> None:
@@ -133,7 +134,7 @@ def check(*words: str) -> None:
 
 
 def docs(*words: str) -> None:
-    set_up("docs")
+    set_up("base", "docs")
     module(*SPHINX, *words)
     print("site/html/index.html")
 
@@ -210,6 +211,8 @@ def main() -> None:
     name, *words = sys.argv[1:] or ["help"]
     if name not in TASKS:
         sys.exit(__doc__)
+    # The tests start some thousand processes: where nothing compiled is kept, each compiles the package anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     TASKS[name](*words)
 
 

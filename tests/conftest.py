@@ -13,7 +13,13 @@ import pytest
 from hypothesis import settings
 
 from opend_si.simulator import Simulator
-from tests.processes import COMMANDS, Run, need, run_console
+
+# What stands beside the tests asserts, too: so it holds with PYTHONOPTIMIZE, and shows what it saw.
+pytest.register_assert_rewrite(
+    *(f"tests.{path.stem}" for path in Path(__file__).parent.iterdir() if path.stem.isalpha())
+)
+
+from tests.processes import COMMANDS, Run, need, run_console  # noqa: E402
 
 # How long an example takes depends on what else the machine does. What failed is printed, not kept: the tree may be
 # read-only.
@@ -33,6 +39,8 @@ def _move_in(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("HOME", str(home))
     for variable in ("OPEND_HOST", "OPEND_PORT", "OPEND_RSA_KEY", "OPEND_SI_CACHE", "OPEND_SI_MAX_AGE"):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is buffered may fail when the interpreter ends
+    monkeypatch.delenv("PYTHONOPTIMIZE", raising=False)  # programs of tests assert what they see
     monkeypatch.setenv("OPEND_SI_HOME", str(home / "home"))
     # Tests of the wire look at what the simulator sees; those of the cache and the budget say so themselves.
     monkeypatch.setenv("OPEND_SI_MODE", "bypass")

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = ("futu-si", "moomoo-si")
 # What some tests need and not every system has: `@pytest.mark.needs("fork")` skips a test, and says so, elsewhere.
 SYSTEM_HAS = {
+    # Elsewhere Python cannot start in a locale of ASCII: it finds the package by a file that names its folder.
+    "an ASCII path": f"{ROOT}{sys.prefix}".isascii(),
     "fork": hasattr(os, "fork"),
     "signals": hasattr(signal, "SIGALRM"),  # also: an interrupt that reaches one process alone
     "permissions": hasattr(os, "geteuid"),

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -63,15 +63,21 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
             nameless = "the current folder" if isinstance(error, FileNotFoundError) else "the output cannot be written"
             what = f"cannot write {error.filename}" if error.filename else nameless
             note(f"{command}: {what}: {error.strerror or error}")
-        _abandon_output()
+        _abandon(sys.stdout)
         return exits.UNFINISHED
+    finally:
+        try:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+        except (OSError, ValueError):  # notes that cannot be written change no exit code
+            _abandon(sys.stderr)
 
 
-def _abandon_output() -> None:
+def _abandon(stream: TextIO) -> None:
     """What could not be written is not tried again when the interpreter ends."""
-    with suppress(OSError, ValueError, AttributeError):  # or there is no output
+    with suppress(OSError, ValueError, AttributeError):  # or there is no such stream
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 

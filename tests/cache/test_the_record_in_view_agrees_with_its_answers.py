@@ -26,6 +26,11 @@ WHOLE = ["HK.00001", "HK.00700", "US.AAPL", "US.GME"]
 
 
 @pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
+@pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "pages.sqlite3"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -293,10 +294,10 @@ def test_a_command_gets_each_line_and_failing_is_tried_again(console: Run, tmp_p
         once = ("watch", "--from", str(codes), "--poll", "1", "--once")
         assert console(*once, **environ).returncode == 0
         opend.universe.publish("US.AAPL", 2)
-        failing = console(*once, "--run", f"{sys.executable} -c 'import sys; sys.exit(3)'", **environ)
+        failing = console(*once, "--run", f"{shlex.quote(sys.executable)} -c 'import sys; sys.exit(3)'", **environ)
         assert (failing.returncode, failing.stdout) == (1, "")
         assert "exit code 3" in failing.stderr
-        done = console(*once, "--run", f"cat >> {tmp_path}/lines", **environ)
+        done = console(*once, "--run", f"cat >> {shlex.quote(str(tmp_path))}/lines", **environ)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
         assert [line["what"] for line in lines] == ["new", "new"]
@@ -306,11 +307,12 @@ def test_a_command_gets_each_line_and_failing_is_tried_again(console: Run, tmp_p
 def test_two_watches_of_one_state_do_not_share_a_row(opend: Simulator, console: Run, tmp_path: Path) -> None:
     environ = {"OPEND_SI_HOME": str(tmp_path / "kept"), **at(opend)}
     (tmp_path / "hold").touch()
-    wait = f"while [ -e {tmp_path}/hold ]; do sleep 0.05; done"
+    folder = shlex.quote(str(tmp_path))
+    wait = f"while [ -e {folder}/hold ]; do sleep 0.05; done"
     assert console("watch", "US.AAPL", "--once", **environ).returncode == 0
     opend.universe.publish("US.AAPL")
     once = ("watch", "US.AAPL", "--once", "--poll", "1")
-    with running("futu-si", *once, "--run", f"touch {tmp_path}/begun; {wait}", **environ) as first:
+    with running("futu-si", *once, "--run", f"touch {folder}/begun; {wait}", **environ) as first:
         while not (tmp_path / "begun").exists():
             assert first.poll() is None
         second = console(*once, **environ)

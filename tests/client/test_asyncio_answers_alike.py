@@ -349,9 +349,7 @@ with Simulator() as opend:
     assert len(asyncio.run(ask())) == 10
 print("done")
 """
-    begun = time.monotonic()
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-    assert time.monotonic() - begun < 60
 
 
 def test_a_silent_request_lets_the_others_on_its_connection_be_answered(

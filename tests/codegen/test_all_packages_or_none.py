@@ -172,7 +172,11 @@ print(json.dumps({str(path): hashlib.sha256(data).hexdigest() for path, data in 
     [
         pytest.param({"PYTHONHASHSEED": "1"}, id="a-hash-seed"),
         pytest.param({"PYTHONHASHSEED": "2"}, id="another-hash-seed"),
-        pytest.param({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, id="a-locale-of-ASCII"),
+        pytest.param(
+            {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+            id="a-locale-of-ASCII",
+            marks=pytest.mark.needs("an ASCII path"),
+        ),
     ],
 )
 def test_neither_hash_seed_nor_folder_nor_locale_changes_a_byte(
@@ -528,6 +532,7 @@ def test_a_wrong_input_is_one_clear_error_and_changes_nothing(
     assert scratch.outputs() == before
 
 
+@pytest.mark.needs("an ASCII path")
 @pytest.mark.parametrize(
     "proto",
     [

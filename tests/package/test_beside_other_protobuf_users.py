@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +110,15 @@ def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("order", list(permutations((*FACES, *PUBLISHED))), ids="-".join)
-def test_published_clients_and_faces_share_a_process_in_any_order(opend: Simulator, order: tuple[str, ...]) -> None:
+# Six orders of four, in which each three of them come in every order.
+ORDERS = [
+    [(*FACES, *PUBLISHED)[place] for place in order]
+    for order in ((0, 1, 2, 3), (0, 3, 2, 1), (1, 3, 0, 2), (2, 1, 0, 3), (2, 3, 0, 1), (3, 1, 2, 0))
+]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_published_clients_and_faces_share_a_process_in_any_order(opend: Simulator, order: list[str]) -> None:
     imports = "modules = [importlib.import_module(name) for name in arguments]"
     fetch_with_all = """
 for module in modules:

@@ -99,8 +99,9 @@ def test_the_nightly_script_mails_what_changed_of_two_hundred_names(tmp_path: Pa
 def test_the_fixture_of_the_guide_works(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(recipe("@pytest.fixture"))
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("OPEND_", "PYTEST_"))}
+    here = ("-p", "no:cacheprovider", "-c", os.devnull, "--basetemp", str(tmp_path / "temporary"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", *here, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -334,20 +334,20 @@ STYLES: dict[str, dict[Any, Any]] = {
 
 
 @codes
-@pytest.mark.parametrize("name", STYLES)
-def test_a_style_of_the_user_changes_nothing(frames: dict[str, pd.DataFrame], code: str, name: str) -> None:
+def test_a_style_of_the_user_changes_nothing(frames: dict[str, pd.DataFrame], code: str) -> None:
     def image(figure: Figure) -> bytes:
         told: bytes = figure._repr_png_()  # type: ignore[attr-defined]
         return told
 
     frame = frames[code][-100:]
     plain, days = image(picture(frame, code)), tick_labels(figure := picture(frame, code), figure.axes[2].xaxis)
-    with mpl.rc_context(STYLES[name]):
-        figure = picture(frame, code)
-        assert image(figure) == plain
-        figure.savefig(BytesIO())  # by the user: a figure keeps its texts as they are
-        assert tick_labels(figure, figure.axes[2].xaxis) == days
-    assert image(figure) == plain
+    for name, settings in STYLES.items():
+        with mpl.rc_context(settings):
+            figure = picture(frame, code)
+            assert image(figure) == plain, name
+            figure.savefig(BytesIO())  # by the user: a figure keeps its texts as they are
+            assert tick_labels(figure, figure.axes[2].xaxis) == days, name
+        assert image(figure) == plain, name
 
 
 def test_a_font_of_the_user_is_used(frames: dict[str, pd.DataFrame]) -> None:

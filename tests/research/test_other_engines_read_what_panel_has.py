@@ -180,9 +180,7 @@ from distributed import Client, LocalCluster
 
 if __name__ == "__main__":
     with (
-        LocalCluster(
-            processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory={str(tmp_path / "dask")!r}
-        ) as cluster,
+        LocalCluster(processes=True, n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         found = {{}}
@@ -197,7 +195,10 @@ if __name__ == "__main__":
         workers = set(client.run(__import__("os").getpid).values())
         print(json.dumps([len(workers), found]))
 """)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    environ = {**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "dask")}
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environ
+    )
     assert done.returncode == 0, done.stderr
     workers, found = json.loads(done.stdout)
     assert workers == 2

@@ -196,6 +196,11 @@ def test_a_value_is_known_since_the_first_page_that_it_came_with() -> None:
 # Tables ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 @pytest.fixture(params=["timestamp", "offset"])
 def cursor(request: pytest.FixtureRequest) -> CursorStyle:
     style: CursorStyle = request.param

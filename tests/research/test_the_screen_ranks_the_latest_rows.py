@@ -65,6 +65,11 @@ def make_market(symbols: Sequence[str]) -> Universe:
     return universe
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Universe, Path]:
     """A market, and a cache with all of it."""

@@ -69,10 +69,10 @@ def facts(name: str) -> list[dict[str, str]]:
 def planned(market: Market, year: int) -> frozenset[date]:
     """The weekdays of a year on which the exchange is closed by plan."""
     if market is US:
-        named = holidays.financial_holidays("NYSE", years=year)
+        named = holidays.financial_holidays("NYSE", years=year, language="en_US")
         found = {day for day, name in named.items() if name.removesuffix(" (observed)") in NEW_YORK}
     elif year >= 2014:
-        named = holidays.financial_holidays("XHKG", years=year)
+        named = holidays.financial_holidays("XHKG", years=year, language="en_US")
         found = {day for day, name in named.items() if "Trading Suspended" not in name}
     else:  # the exchange is known from 2014; before, the general holidays, of which banks alone keep some
         kinds = ("public", "optional")

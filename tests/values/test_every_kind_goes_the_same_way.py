@@ -173,7 +173,8 @@ def test_each_kind_has_its_own_budget(
             assert budget.allowance(f"10000000/{call.proto_id}", call.rate).requests == call.rate.requests - 2
 
 
-def test_the_console_takes_a_kind(console: Run, opend: Simulator, tmp_path: Path) -> None:
+def test_the_console_takes_a_kind(console: Run, start: Callable[..., Simulator], tmp_path: Path) -> None:
+    opend = start(universe=Universe(most_rows=120))
     kept = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path), **at(opend)}
     page = console("get", HK, "--kind", KIND, "--csv", **kept)
     assert page.stdout.splitlines()[0].split(",")[2] == "shares_traded"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from opend_si import pages
 from opend_si.errors import InvalidArgument
 from opend_si.simulator import Simulator
 from opend_si.symbols import Symbol
@@ -80,7 +81,10 @@ def test_what_means_no_symbol_is_refused_without_a_guess(code: str) -> None:
     assert len(str(caught.value)) < 250
 
 
-def test_no_wrong_symbol_or_cursor_costs_a_request(face: ModuleType, client: Any, opend: Simulator) -> None:
+def test_no_wrong_symbol_or_cursor_costs_a_request(
+    face: ModuleType, client: Any, opend: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_given", {})  # a spoiled reply of another test may have had such a cursor
     for code in (*UNKNOWABLE, *(code for code, _ in MEANT)):
         with pytest.raises(face.InvalidArgument):
             client.get_page(code)

@@ -24,6 +24,11 @@ NAME = "opend.lan"
 ASK = ["blocking", "asyncio"]
 
 
+@pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
 def ask(face: ModuleType, way: str, host: str, port: int, timeout: float = 10) -> int:
     """Ask for a page with one of the two clients; gives how many rows it has."""
     if way == "blocking":

@@ -73,6 +73,11 @@ class Router:
 
 
 @pytest.fixture
+def face(one_face: ModuleType) -> ModuleType:
+    return one_face
+
+
+@pytest.fixture
 def router(opend: Simulator) -> Iterator[Router]:
     router = Router(opend.port)
     yield router

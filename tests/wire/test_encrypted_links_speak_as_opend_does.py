@@ -218,10 +218,10 @@ def test_any_bytes_are_a_body_or_a_value_error(name: str, sealed: bytes) -> None
 
 
 def test_rsa_blocks_that_would_take_minutes_are_refused_at_once() -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ValueError, match="more than InitConnect ever has"):
         key(4096).decrypt(bytes(4 * 1024 * 1024))
-    assert time.monotonic() - begun < 0.1
+    assert time.process_time() - begun < 5  # a bound, never a measure
 
 
 # The conversation.
@@ -442,15 +442,15 @@ def test_a_plain_reply_on_an_encrypted_link_is_no_answer(face: ModuleType, encry
 SAME_KEY = "rsa_private_key in OpenD's configuration must name the same key"
 
 
-def failure(port: int, rsa_key: Path | None, timeout: float = 5) -> ShortInterestError:
-    """The error of a first call. It comes in seconds."""
+def failure(port: int, rsa_key: Path | None, timeout: float = 60) -> ShortInterestError:
+    """The error of a first call. It comes long before a timeout would."""
     begun = time.monotonic()
     with (
         futu_si.Client("127.0.0.1", port, rsa_key=rsa_key, timeout=timeout) as client,
         pytest.raises(ShortInterestError) as caught,
     ):
         client.get_page("HK.00700")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 30
     return caught.value
 
 
