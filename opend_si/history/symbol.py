@@ -183,8 +183,8 @@ class SymbolRecord:
             runs = self._first_seen(said)
             said = replace(said, seen=runs)
             version = version._replace(seen=b"" if len(runs) == 1 and runs[0][1:] == (seq, at) else pack_runs(runs))
-            if judgement.is_void:
-                version = version._replace(void_seq=seq, void_at=at)
+        if judgement.is_void:
+            version = version._replace(void_seq=seq, void_at=at)
         ledger = self.ledger.grown(said, judgement)
         for other in judgement.void:
             row = changed.get(other.first_seq, self._held[other.first_seq][0])

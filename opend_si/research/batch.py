@@ -94,8 +94,7 @@ class Pages:
         if not isinstance(found, Walk):
             return None
         rows = found.rows[::-1]
-        seen = first_seen(recorded.ledger.statements, rows)
-        events = [seen[row.at] for row in rows]
+        events = first_seen(recorded.ledger.statements, found.rows)[::-1]
         return {
             column.name: pa.array([row.values[place] for row in rows], type=arrow_type(column))
             for place, column in enumerate(self._table.columns)

@@ -57,8 +57,9 @@ def test_the_console_logs_where_it_is_told_to(console: Run, opend: Simulator) ->
     ):
         done = console(*words, **environ)
         assert (done.returncode, done.stdout) == (0, silent.stdout)
-        line, following = done.stderr.splitlines()
-        assert following.startswith("next page: ")
+        line, *notes = done.stderr.splitlines()
+        assert notes[0].startswith("next page: ")
+        assert notes[1:] == silent.stderr.splitlines()[1:]
         assert re.search(r" opend_si\.wire: ", line)
         found = LINE.search(line)
         assert found
