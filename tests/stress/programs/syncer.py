@@ -12,7 +12,8 @@ import futu_si
 
 def main() -> None:
     host, port, codes = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    with futu_si.Client(host, port, timeout=20) as client:
+    # It waits for the budget by design, so nobody has to be warned.
+    with futu_si.Client(host, port, timeout=20, on_wait=lambda wait: None) as client:
         print("ready", flush=True)
         sys.stdin.readline()
         report = client.sync(codes)
