@@ -28,6 +28,7 @@ from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, wr
 from benchmarks.growth import growth
 from benchmarks.harness import (
     Contender,
+    OpenD,
     calls_in_turns,
     contenders,
     new_home,
@@ -39,7 +40,6 @@ from benchmarks.harness import (
 from benchmarks.market import market
 from benchmarks.peers import PEERS, figure_name, is_installed, peers
 from opend_si.history import overview
-from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
 
 _PACKAGES = ("futu-api", "protobuf", "pandas", "pyarrow", "ptars")
@@ -138,7 +138,7 @@ def _versions() -> str:
 
 
 def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
-    with Simulator() as opend:
+    with OpenD() as opend:
         yield from _starts(opend, environ)
         yield from _console(opend, environ)
         yield from _calls(opend, environ)
@@ -153,7 +153,7 @@ def _measure(environ: dict[str, str], notes: list[str]) -> Iterator[Figure]:
     yield from _limits(environ, notes)
 
 
-def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+def _starts(opend: OpenD, environ: Mapping[str, str]) -> Iterator[Figure]:
     def imports(code: str) -> Callable[[], list[float]]:
         return lambda: [process_seconds(code, environ)]
 
@@ -171,7 +171,7 @@ def _starts(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
     yield times("first call, from the start of Python", found["published"], found["ours"], found["floor"])
 
 
-def _console(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+def _console(opend: OpenD, environ: Mapping[str, str]) -> Iterator[Figure]:
     """Commands that print what is recorded, against programs that have the published client fetch it."""
     at = (opend.host, str(opend.port))
     with new_home(environ) as own:
@@ -196,13 +196,13 @@ def _console(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
 
 
 @contextmanager
-def _contenders(opend: Simulator, environ: Mapping[str, str]) -> Iterator[dict[str, Contender]]:
+def _contenders(opend: OpenD, environ: Mapping[str, str]) -> Iterator[dict[str, Contender]]:
     with contenders(("published", "ours", "floor"), opend.host, opend.port, environ) as running:
         running["ours"].seconds("recorded-walk", 1)  # what the floor reads, too
         yield running
 
 
-def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+def _calls(opend: OpenD, environ: Mapping[str, str]) -> Iterator[Figure]:
     rows = len(opend.universe.rows(CODE) or ())
     with _contenders(opend, environ) as running:
 
@@ -252,7 +252,7 @@ def _calls(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
         )
 
 
-def _memory(opend: Simulator, environ: Mapping[str, str]) -> Iterator[Figure]:
+def _memory(opend: OpenD, environ: Mapping[str, str]) -> Iterator[Figure]:
     with _contenders(opend, environ) as running:
         for contender in running.values():
             contender.seconds("walk", _WALK_CALLS)
@@ -273,7 +273,7 @@ def _panel(notes: list[str]) -> Iterator[Figure]:
 
 def _bytes(notes: list[str]) -> Iterator[Figure]:
     """The whole simulated market, recorded: the file against the replies as they came, and against Parquet."""
-    with Simulator() as opend, tempfile.TemporaryDirectory() as folder:
+    with OpenD() as opend, tempfile.TemporaryDirectory() as folder:
         cache = Path(folder, "pages.sqlite3")
         with futu_si.Client(opend.host, opend.port, cache=cache) as client:
             client.sync(opend.universe.symbols)
@@ -287,7 +287,7 @@ def _bytes(notes: list[str]) -> Iterator[Figure]:
 def _limits(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
     """Twice as many requests as a window has room for: what the server had to refuse."""
     rate = SHORT_INTEREST.rate
-    with Simulator(rate=rate) as opend:
+    with OpenD(rate=rate) as opend:
         contender = Contender("published", opend.host, opend.port, environ)
         try:
             contender.seconds("limit", 2 * rate.requests)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.contenders import CODE, DAILY, OTHERS
 from benchmarks.figures import Figure, times
-from benchmarks.harness import Contender, calls_in_turns, contenders, new_home, take_turns
-from opend_si.simulator import Simulator, Universe
+from benchmarks.harness import Contender, OpenD, calls_in_turns, contenders, new_home, take_turns
+from opend_si.simulator import Universe
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 
 # As many slots as OpenD's limit has, free again at once.
@@ -43,11 +43,11 @@ def everyday(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
         yield from _syncs_of_the_disk(own, notes)
 
 
-def _opend(symbols: Sequence[str], most_rows: int | None = None) -> Simulator:
+def _opend(symbols: Sequence[str], most_rows: int | None = None) -> OpenD:
     universe = Universe(symbols=[CODE, *symbols], most_rows=most_rows)
     for symbol in symbols:
         universe.rows(symbol)  # made now, not when a contender waits for them
-    return Simulator(universe)
+    return OpenD(universe)
 
 
 def _pages(environ: Mapping[str, str]) -> Iterator[Figure]:
@@ -92,7 +92,7 @@ def _walks(environ: Mapping[str, str]) -> Iterator[Figure]:
         yield _row("recorded page, beside a writer", found)
 
 
-def _after_new_row(opend: Simulator, contender: Contender, case: str) -> Callable[[], list[float]]:
+def _after_new_row(opend: OpenD, contender: Contender, case: str) -> Callable[[], list[float]]:
     def measure() -> list[float]:
         opend.universe.publish(CODE)
         return contender.seconds(case, 1)
@@ -111,7 +111,7 @@ def _beside(writer: Contender, reader: Contender) -> Callable[[], list[float]]:
 def daily(environ: Mapping[str, str]) -> Iterator[Figure]:
     """A daily series of so many rows: walks, and what a client has of it that has recorded it."""
     call = next(call for call in CALLS if call.name == DAILY)
-    with Simulator() as opend, new_home(environ) as own:
+    with OpenD() as opend, new_home(environ) as own:
         opend.universe.publish(CODE, _DAILY_ROWS - len(opend.universe.rows(CODE, call) or ()), call)
         with contenders(_CLIENTS, opend.host, opend.port, own) as running:
             found = calls_in_turns(running, dict.fromkeys(_CLIENTS, "daily-walk"), _DAILY_ROUNDS, 1)

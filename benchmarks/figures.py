@@ -90,7 +90,7 @@ class Run:
 
     def quotes(self) -> str:
         """The part of README.md that is written."""
-        told = (f"{name} {self.figure(name).ratio:.2f}" for name in _QUOTED)
+        told = (f"{name} {self.figure(name).ratio:.2g}" for name in _QUOTED)
         return _wrapped(
             f"Time against the published client's, on the same server in the same run: {', '.join(told)} "
             "([all figures](docs/performance.md))."

@@ -18,8 +18,7 @@ from pathlib import Path
 import futu_si
 from benchmarks.contenders import CACHE, CODE
 from benchmarks.figures import Figure, table, times
-from benchmarks.harness import Contender, calls_in_turns, contenders, new_home, surroundings, take_turns
-from opend_si.simulator import Simulator
+from benchmarks.harness import Contender, OpenD, calls_in_turns, contenders, new_home, surroundings, take_turns
 from opend_si_schema.calls import SHORT_INTEREST
 
 SYNCS = 250
@@ -57,7 +56,7 @@ def growth(environ: Mapping[str, str], syncs: int = SYNCS) -> Iterator[Figure]:
 def _against_fresh(
     environ: Mapping[str, str], syncs: int, title: str, revised_every: int | None, cases: tuple[str, ...]
 ) -> Iterator[Figure]:
-    with Simulator() as opend, ExitStack() as stack:
+    with OpenD() as opend, ExitStack() as stack:
         environs = {name: stack.enter_context(new_home(environ)) for name in ("old", "fresh")}
         caches = {name: Path(own["HOME"], CACHE) for name, own in environs.items()}
         _live(opend, caches["old"], syncs, revised_every)
@@ -76,7 +75,7 @@ def _against_fresh(
         yield _after_one_row(f"{title}: history, one new row", opend, running)
 
 
-def _live(opend: Simulator, cache: Path, syncs: int, revised_every: int | None) -> None:
+def _live(opend: OpenD, cache: Path, syncs: int, revised_every: int | None) -> None:
     """What happens to a record in so many weeks."""
     table = next(table for table in SHORT_INTEREST.tables if CODE.startswith(f"{table.market.prefix}."))
     field = table.column(table.short).field
@@ -92,12 +91,12 @@ def _live(opend: Simulator, cache: Path, syncs: int, revised_every: int | None) 
                 raise RuntimeError(report)
 
 
-def _sync(opend: Simulator, cache: Path) -> None:
+def _sync(opend: OpenD, cache: Path) -> None:
     with futu_si.Client(opend.host, opend.port, cache=cache) as client:
         client.sync([CODE])
 
 
-def _check_rows(opend: Simulator, caches: Mapping[str, Path]) -> None:
+def _check_rows(opend: OpenD, caches: Mapping[str, Path]) -> None:
     """Both records have every row: else two different things were measured."""
     expected = len(opend.universe.rows(CODE) or ())
     for name, cache in caches.items():
@@ -107,7 +106,7 @@ def _check_rows(opend: Simulator, caches: Mapping[str, Path]) -> None:
             raise RuntimeError(f"the {name} record has {found} rows of {expected}")
 
 
-def _after_one_row(name: str, opend: Simulator, running: Mapping[str, Contender]) -> Figure:
+def _after_one_row(name: str, opend: OpenD, running: Mapping[str, Contender]) -> Figure:
     def old() -> list[float]:
         opend.universe.publish(CODE)  # the fresh record, asked right after, meets the same row
         return running["old"].seconds("refresh", 1)

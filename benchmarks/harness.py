@@ -14,7 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from opend_si.simulator import Simulator
+
 _T = TypeVar("_T")
+
+
+class OpenD(Simulator):
+    """An OpenD to whoever asks it, as users have one: of what a simulator made up a client first asks who is there."""
+
+    account = 7_654_321
 
 
 @contextmanager

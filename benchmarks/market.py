@@ -11,15 +11,15 @@ from pathlib import Path
 from benchmarks import panel
 from benchmarks.contenders import CACHE, CODE, MANY, TURNS
 from benchmarks.figures import Figure, times
-from benchmarks.harness import calls_in_turns, contenders, new_home
-from opend_si.simulator import Simulator, Universe
+from benchmarks.harness import OpenD, calls_in_turns, contenders, new_home
+from opend_si.simulator import Universe
 
 _TURN_ROUNDS, _ROUNDS = 5, 5
 
 
 def market(environ: Mapping[str, str]) -> Iterator[Figure]:
     """Figures of a record of a thousand symbols."""
-    with new_home(environ) as own, Simulator(Universe(symbols=[CODE], most_rows=panel.ROWS)) as opend:
+    with new_home(environ) as own, OpenD(Universe(symbols=[CODE], most_rows=panel.ROWS)) as opend:
         panel.make(Path(own["HOME"], CACHE), len(MANY))
         with contenders(("published", "ours", "floor"), opend.host, opend.port, own) as running:
             for count in TURNS:

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.contenders import CODE, Call
 from benchmarks.figures import Figure, times
-from benchmarks.harness import calls_in_turns, contenders, new_home
-from opend_si.simulator import Simulator
+from benchmarks.harness import OpenD, calls_in_turns, contenders, new_home
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +32,7 @@ _ROUNDS, _CALLS = 20, 50
 def peers(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
     """A recorded page against each peer's; a note names those that are not installed."""
     with (
-        Simulator() as opend,
+        OpenD() as opend,
         new_home(environ) as own,
         contenders(("ours", "peers"), opend.host, opend.port, own) as running,
     ):
