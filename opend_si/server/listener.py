@@ -6,11 +6,15 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
 from opend_si.server.websocket import Bridge
+
+# Rounds of the event loop that each step of stopping takes: a link that is just being accepted has no task for some of
+# them, and one that was closed is gone a round later.
+_ROUNDS = 10
 
 
 class Listener(ABC):
@@ -49,10 +53,17 @@ class Listener(ABC):
                 started()
                 await done.wait()
         finally:
+            for port in server.sockets:
+                with suppress(NotImplementedError):  # on Windows
+                    loop.remove_reader(port)
+            for _ in range(_ROUNDS):  # a server that is closed under one that is being accepted leaves its socket open
+                await asyncio.sleep(0)
             server.close()
-            for task in tuple(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for _ in range(_ROUNDS):
+                for task in tuple(self._tasks):
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.sleep(0)
 
     def __enter__(self) -> Self:
         ready = threading.Event()
