@@ -23,12 +23,12 @@ from typing import Any
 
 import futu_si
 from benchmarks.contenders import code_of
-from benchmarks.harness import surroundings
+from benchmarks.harness import OpenD, surroundings
 from opend_si.cache.store import Store
 from opend_si.cache.upkeep import columns_file
 from opend_si.cache.versions import Versions
 from opend_si.research import arrow
-from opend_si.simulator import Simulator, Universe
+from opend_si.simulator import Universe
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import PUBLISHED_BY, Call, Table
 
@@ -97,7 +97,7 @@ def make(cache: Path, symbols: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         synced = Path(folder, "pages.sqlite3")
         with (
-            Simulator(Universe(symbols=different, most_rows=ROWS)) as opend,
+            OpenD(Universe(symbols=different, most_rows=ROWS)) as opend,
             futu_si.Client(opend.host, opend.port, cache=synced) as client,
         ):
             if not (report := client.sync(different)).ok:
