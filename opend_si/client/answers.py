@@ -15,7 +15,6 @@ from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.doctor import Status, recorded_symbols
 from opend_si.client.fetcher import Fetcher
-from opend_si.client.pagewalk import PageWalk, naming
 from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
 from opend_si.client.steps import Account, Steps
 from opend_si.dates import day_of, may_have_news, milliseconds, now
@@ -102,10 +101,6 @@ class Answers:
         """One page: as recorded, cut from recorded ones, or fetched."""
         asked = self.asked()
         return (yield from self.page_after(key, asked, self._fresh(key, asked), 0))
-
-    def pages(self, key: PageKey) -> PageWalk:
-        """A walk from the newest page to the end; `key` is that of the newest."""
-        return PageWalk(self, key)
 
     def meet_for_walk(self, key: PageKey) -> Steps[None]:
         """Learn who is asked, where a walk of pages may have to ask: its first page has to be of the same origin."""
@@ -472,6 +467,11 @@ class _Sent:
 
     def note(self) -> None:
         self.at = self._asked()
+
+
+def naming(key: PageKey, error: ProtocolError) -> ProtocolError:
+    """The error; one that does not know its symbol is told with it."""
+    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")
 
 
 def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from opend_si.client.answers import Answers, naming
 from opend_si.client.standing import may_join
 from opend_si.client.steps import Steps
 from opend_si.errors import ConnectionFailed, ProtocolError
@@ -13,9 +13,6 @@ from opend_si.history.statements import BOTTOM, TOP, check_page
 from opend_si.history.symbol import without_rows_from
 from opend_si.history.walk import MAX_RESTARTS, Cursors
 from opend_si.pages import Page, PageKey
-
-if TYPE_CHECKING:
-    from opend_si.client.answers import Answers
 
 
 class PageWalk:
@@ -77,8 +74,3 @@ class PageWalk:
         if page.source == "opend":
             self._cursors.follow(page.next)
         self._key = replace(self._key, next_key=page.next)
-
-
-def naming(key: PageKey, error: ProtocolError) -> ProtocolError:
-    """The error; one that does not know its symbol is told with it."""
-    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")

@@ -115,7 +115,7 @@ class Questions:
         return self._answers.page(key)
 
     def pages(self, call: Call, code: object) -> PageWalk:
-        return self._answers.pages(_longest(call, code))
+        return PageWalk(self._answers, _longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
         wanted, frames = _Wanted.check(call, code, start, end, as_of), self._shared.frames

@@ -13,7 +13,7 @@ It is derived, and never a second truth:
    anybody in a folder or beside a record that may not be written to.
 6. What begins with another mark, and what is no plain file, is somebody else's, and is left as it is.
 
-tests/research/test_columns_are_never_a_second_truth.py holds these laws.
+tests/research/columns/test_columns_are_never_a_second_truth.py holds these laws.
 
 The file, one a kind and market: the mark; blocks, each an Arrow IPC stream; an index in JSON; its length and its
 checksum; the mark. Blocks are squeezed with lz4: zstd makes them a third smaller, and takes twice as long to undo it.

@@ -34,28 +34,12 @@ from tests.research.columns import (
     beside,
     client,
     is_read,
-    record,
     to_bytes,
     without_file,
 )
 
 # What stands before the mark at its end: the length of the index, and its checksum.
 END = struct.Struct(">QI")
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("recorded") / "pages.sqlite3"
-    record(cache)
-    return cache
-
-
-@pytest.fixture
-def cache(recorded: Path, tmp_path: Path) -> Path:
-    """A copy of a record, with its file."""
-    folder = tmp_path / "record"
-    shutil.copytree(recorded.parent, folder)
-    return folder / recorded.name
 
 
 @pytest.fixture

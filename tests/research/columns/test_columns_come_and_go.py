@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import random
-import shutil
 import signal
 import stat
 import subprocess
@@ -31,7 +30,6 @@ from tests.research.columns import (
     beside,
     client,
     is_read,
-    record,
     without_file,
 )
 
@@ -47,21 +45,6 @@ with futu_si.Client(cache=cache, mode="online") as client:
         file.unlink(missing_ok=True)
         assert client.arrow_table().equals(first)
 """
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = tmp_path_factory.mktemp("recorded") / "pages.sqlite3"
-    record(cache)
-    return cache
-
-
-@pytest.fixture
-def cache(recorded: Path, tmp_path: Path) -> Path:
-    """A copy of a record, with its file."""
-    folder = tmp_path / "record"
-    shutil.copytree(recorded.parent, folder)
-    return folder / recorded.name
 
 
 def names(folder: Path) -> list[str]:
