@@ -93,7 +93,8 @@ class AsyncioClient:
         turn = await _advance(steps, partial(steps.send, None))
         while not turn.is_done:
             try:
-                result = await self._perform(turn.step, shown)
+                self._waits.say_of(turn.step, shown)
+                result = await self._perform(turn.step)
             except BaseException as error:
                 turn = await _advance(steps, partial(steps.throw, error))
             else:
@@ -101,16 +102,14 @@ class AsyncioClient:
         value: _T = turn.value
         return value
 
-    async def _perform(self, step: Step, shown: WaitCallback | None) -> object:
+    async def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
                 return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
             case Account():
                 greeting = await self._connection.greeting(self._settings.timeout)
                 return None if greeting.is_gateway else greeting.user_id
-            case Sleep(seconds, budget):
-                if budget is not None:
-                    self._waits.say(budget, shown)
+            case Sleep(seconds):
                 await asyncio.sleep(seconds)
                 return None
 

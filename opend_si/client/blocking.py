@@ -103,7 +103,8 @@ class BlockingClient:
             step = next(steps)
             while True:
                 try:
-                    result = self._perform(step, shown)
+                    self._waits.say_of(step, shown)
+                    result = self._perform(step)
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -115,7 +116,7 @@ class BlockingClient:
             # nothing refers to the traceback any more.
             steps.close()
 
-    def _perform(self, step: Step, shown: WaitCallback | None) -> object:
+    def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
                 # Where no time at all is left that is an error of its own: it would be too late for ever.
@@ -125,9 +126,7 @@ class BlockingClient:
             case Account():
                 greeting = self._connection.greet(self._settings.timeout)
                 return None if greeting.is_gateway else greeting.user_id
-            case Sleep(seconds, budget):
-                if budget is not None:
-                    self._waits.say(budget, shown)
+            case Sleep(seconds):
                 time.sleep(seconds)
                 return None
 

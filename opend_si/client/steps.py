@@ -56,8 +56,12 @@ class Waits:
         self._on_wait = on_wait
         self._left, self._has_warned = 0.0, False
 
-    def say(self, wait: Wait, shown: WaitCallback | None) -> None:
-        """Called at each look. `shown`: what shows it already."""
+    def say_of(self, step: Step, shown: WaitCallback | None) -> None:
+        """Called before each step is carried out. `shown`: what shows waits already."""
+        if isinstance(step, Sleep) and step.budget is not None:
+            self._say(step.budget, shown)
+
+    def _say(self, wait: Wait, shown: WaitCallback | None) -> None:
         is_long, self._left = wait > max(self._left, _LONG), wait
         told = f"waiting {ceil(wait)} s: {wait.why}"
         if is_long:

@@ -25,7 +25,7 @@ from opend_si.gateway.recent import Recent
 from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import rate_text
-from opend_si.settings import Mode, Settings, WaitCallback
+from opend_si.settings import Mode, Settings
 from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
@@ -172,11 +172,11 @@ class _Engine(AsyncioClient):
     async def status(self) -> Status:
         return await self._drive(self._ask.status(CALLS[0]))
 
-    async def _perform(self, step: Step, shown: WaitCallback | None) -> object:
+    async def _perform(self, step: Step) -> object:
         task: Any = asyncio.current_task()
         if isinstance(step, Exchange):
             self.spent += 1
             self.limited.discard(task)
         elif isinstance(step, Sleep) and step.budget is not None:
             self.limited.add(task)
-        return await super()._perform(step, shown)
+        return await super()._perform(step)

@@ -390,11 +390,11 @@ def test_a_request_that_the_event_loop_held_up_takes_a_new_slot(
             await client.status()  # connected
             loop, perform = asyncio.get_running_loop(), client._perform
 
-            async def held_up(step: Any, shown: Any) -> Any:
+            async def held_up(step: Any) -> Any:
                 if isinstance(step, Exchange) and not opend.requests:
                     loop.call_soon(time.sleep, 2.0)
                     await asyncio.sleep(0)
-                return await perform(step, shown)
+                return await perform(step)
 
             client._perform = held_up
             with ThreadPoolExecutor(1) as pool:

@@ -145,7 +145,7 @@ class World:
 
 def client_of(face: Any, world: World, cache: Path, mode: str, max_age: float | None) -> Any:
     class Client(face.Client):  # type: ignore[misc]
-        def _perform(self, step: Step, shown: object) -> object:
+        def _perform(self, step: Step) -> object:
             if isinstance(step, Exchange):
                 return world.exchange(step.key, is_recorded=mode != "bypass")
             if isinstance(step, Account):
