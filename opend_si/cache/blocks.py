@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from opend_si.cache import past
-from opend_si.cache.versions import Event, PastVersion, Version, Versions, is_sound
+from opend_si.cache.versions import Event, PastVersion, Version, Versions
 
 _SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
 _SELECT_LAST_BLOCK = """
@@ -126,7 +126,7 @@ def _nearest(
     place = bisect_left(keys, _order(page), key=_order)
     beside = [page] if page in keys[place : place + 1] else keys[max(place - 1, 0) : place + 1]
     found = (current(connection, (*owner, *other)) for other in beside)
-    return [version for version in found if version is not None and is_sound(version)]
+    return [version for version in found if version is not None and version.is_sound]
 
 
 def _order(page: past.Page) -> tuple[bool, int, str, int]:

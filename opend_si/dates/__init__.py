@@ -38,7 +38,7 @@ PointInTime: TypeAlias = Literal["record", "publication"]
 _WEEK = timedelta(days=7)
 _TO_THE_SECOND = re.compile(r":\d\d:\d\d(?![.,\d])")
 _MARGIN = 1  # business days
-_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?) ?([smhdw])", re.IGNORECASE)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

@@ -52,7 +52,7 @@ def _table(
     if settings.mode is Mode.BYPASS:
         raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
     with closing(Store(settings.cache, may_write=False)) as store:
-        table, names = _choose(store, call, codes, market)
+        table, names = choose(store, call, codes, market)
         looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
         clock, moment = store.clock(), now()
         if looking_back is None:
@@ -139,7 +139,7 @@ def recorded_markets(settings: Settings, call: Call) -> list[str]:
 # Which symbols --------------------------------------------------------------------------------------------------------
 
 
-def _choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
+def choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
     """The table, and the symbols in order."""
     tables = sorted(call.tables, key=lambda table: table.market.prefix)
     known = {table.market.prefix: table for table in tables}

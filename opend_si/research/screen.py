@@ -19,7 +19,7 @@ from opend_si.history.overview import first_pages
 from opend_si.history.statements import unpack_runs
 from opend_si.research.arrow import need_arrow
 from opend_si.research.changes import with_changes
-from opend_si.research.panel import _choose, panel
+from opend_si.research.panel import choose, panel
 from opend_si.settings import Mode, Settings
 from opend_si.tables import MOST_DAYS, describe, measures, read_columns
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Call, Table
@@ -93,7 +93,7 @@ def _newest_rows(
     known_at: list[int | None] = []
     origins = set()
     with closing(Store(settings.cache, may_write=False)) as store:
-        table, names = _choose(store, call, codes, market)
+        table, names = choose(store, call, codes, market)
         clock, moment = store.clock(), now()
         told = {name: (seal, pages) for name, seal, pages in first_pages(store, call.proto_id, names)}
     for name in names:
