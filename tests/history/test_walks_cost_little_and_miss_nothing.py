@@ -927,6 +927,22 @@ def test_what_a_clock_that_was_set_back_has_dated_is_asked_for_again_and_dates_n
         assert ask().history(CODE)["close_price"].iloc[-2] == 1.0
 
 
+def test_a_moment_that_a_clock_showed_before_it_was_set_back_is_looked_back_to(
+    ask: Open, opend: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: real() + 8 * 3600)
+        expected = ask().history(CODE)["timestamp"].tolist()
+        shown = datetime.fromtimestamp(time.time() + 1, UTC)
+    for as_of in (shown, shown + timedelta(days=400)):
+        with pytest.warns(futu_si.ShortInterestWarning, match="lies in the future"):
+            found = ask("offline").history(CODE, as_of=as_of)
+        assert found["timestamp"].tolist() == expected
+    with pytest.raises(futu_si.CacheMiss):
+        ask("offline").history(CODE, as_of=datetime.fromtimestamp(real() - 60, UTC))
+
+
 @pytest.mark.parametrize(
     "odd", [{"codes": 5}, {"codes": [5]}, {"market": ["HK"]}, {"market": 5}, {"codes": ["HK.00700", "US.AAPL"]}]
 )
