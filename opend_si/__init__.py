@@ -21,8 +21,7 @@ The values at the root. Each may import those after it:
     settings    argument, then environment, then default
     symbols     `HK.00700`, and how users name a kind of data
     dates       days and moments: what users write, when there may be news; by when a row is public, by the calendars
-    files       files that are there whole or not at all
-    forks       what a forked child has to begin anew
+    system      what is asked of a system: files that are there whole or not at all, what a fork has to begin anew
     errors      every exception, in one tree; the warning; texts from outside, shown so that nothing obeys them
 
 docs/inside.md walks through the house. Import the faces, not this package: its names may change in any release.

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from opend_si.dates import read_span
 from opend_si.errors import InvalidArgument
-from opend_si.files import user_file
+from opend_si.system.files import user_file
 from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"

@@ -21,9 +21,9 @@ from opend_si.cache.database import NothingRecorded
 from opend_si.cache.store import Store
 from opend_si.cache.versions import PastVersion, Seal, Version, Versions
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
-from opend_si.files import new_file
 from opend_si.pages import Content, PageKey
 from opend_si.symbols import Symbol
+from opend_si.system.files import new_file
 from opend_si_schema.calls import CALLS
 
 # From one symbol to the next: a look-up in the index of the pages' keys, however long the list of symbols is.

@@ -20,7 +20,6 @@ from opend_si.client.sync import Patience, SymbolReport, SyncReport, report_symb
 from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
 from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
-from opend_si.files import Files, user_path
 from opend_si.history.frames import make_history, make_recorded, make_revisions
 from opend_si.history.joining import ImportReport, delete, import_record
 from opend_si.history.overview import overview
@@ -29,6 +28,7 @@ from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.settings import Mode, Settings
 from opend_si.symbols import call_of
+from opend_si.system.files import Files, user_path
 from opend_si.tables import describe
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.cache.system import how_to_share, make_file, make_folder
+from opend_si.cache.files import how_to_share, make_file, make_folder
 from opend_si.client.sync import SyncReport
 from opend_si.dates import day_of, may_have_news
 from opend_si.dates.calendars import published_by

@@ -10,7 +10,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from opend_si import forks
 from opend_si.cache.budget import Budget
 from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
@@ -24,6 +23,7 @@ from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
 from opend_si.pages import OPEND, Content, Page, PageKey
 from opend_si.settings import Mode, Settings
+from opend_si.system import forks
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.
 MAX_BYTES = 8_000_000

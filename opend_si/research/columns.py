@@ -39,10 +39,10 @@ from opend_si.cache.store import Store
 from opend_si.cache.upkeep import COLUMNS_MARK, columns_file, is_columns, seals, standing
 from opend_si.cache.versions import as_of
 from opend_si.errors import ShortInterestError
-from opend_si.files import new_file
 from opend_si.research.arrow import Block, Entry, Part, block_schema, join, need_arrow, parts
 from opend_si.research.batch import Pages
 from opend_si.settings import Mode, Settings
+from opend_si.system.files import new_file
 from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 from opend_si.dates import AsOf
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
 from opend_si.errors.texts import RUNS_IN_SPREADSHEETS, csv_text
-from opend_si.files import put_in_place, user_path
 from opend_si.research.arrow import need_arrow, nullable_dtypes
 from opend_si.research.panel import arrow_table, recorded_markets
 from opend_si.settings import Settings
+from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.definitions import MARKET, Call
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from opend_si.dates import AsOf
 from opend_si.dates.calendars import add_business_days, is_due
 from opend_si.errors import CacheMiss, InvalidArgument
-from opend_si.files import Files, user_path
 from opend_si.research.panel import panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
 from opend_si.settings import Settings
+from opend_si.system.files import Files, user_path
 from opend_si.tables import MOST_DAYS
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Table

@@ -20,10 +20,10 @@ from zlib import crc32
 
 from google.protobuf.json_format import ParseDict
 
-from opend_si import forks
 from opend_si.dates import day_of, midnight
 from opend_si.dates.calendars import is_due
 from opend_si.symbols import Symbol
+from opend_si.system import forks
 from opend_si.tables import measures
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Call, Column, Table

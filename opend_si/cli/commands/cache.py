@@ -8,20 +8,20 @@ from pathlib import Path
 import click
 
 from opend_si.cache import upkeep
-from opend_si.cache.system import shared_with
+from opend_si.cache.files import shared_with
 from opend_si.cli import exits
 from opend_si.cli.options import Number, cache_option, form_options
 from opend_si.cli.output import Format, note, print_json, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
 from opend_si.errors.texts import one_line
-from opend_si.files import user_path
 from opend_si.history import overview
 from opend_si.history.joining import delete as delete_symbols
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.pages import SIMULATOR
 from opend_si.settings import Settings
+from opend_si.system.files import user_path
 from opend_si_schema.calls import CALLS
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from opend_si.cache import upkeep
-from opend_si.cache.system import make_file
+from opend_si.cache.files import make_file
 from opend_si.client.watch import Place, State
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune
