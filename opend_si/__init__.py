@@ -16,10 +16,10 @@ reads this table and fails on an arrow that is not in it:
 
 The values at the root. Each may import those after it:
 
-    pages       which page is asked for, and the one that came; what a reply's bytes say: content or refusal
+    pages       which page is asked for, and the one that came; which call a kind is; what a reply's bytes say
     tables      rows on their way to records and DataFrames
     settings    argument, then environment, then default
-    symbols     `HK.00700`, and how users name a kind of data
+    symbols     `HK.00700`, and what users mean by other notations
     dates       days and moments: what users write, when there may be news; by when a row is public, by the calendars
     system      what is asked of a system: files that are there whole or not at all, what a fork has to begin anew
     errors      every exception, in one tree; the warning; texts from outside, shown so that nothing obeys them

@@ -259,7 +259,7 @@ class Answers:
         """Bring a symbol's whole history up to date, and tell what that changed."""
         asked, record = self.asked(), self._record
         assert record is not None
-        noted = json.loads(record.store.summary(key.call.proto_id, str(key.symbol)) or "{}")
+        noted = json.loads(record.store.summary(*key.owner) or "{}")
         held = noted["origin"] if noted else record.symbol(key).origin
         yield from self._peer.meet(key, held)
         if noted and self._peer.origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:

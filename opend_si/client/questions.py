@@ -26,8 +26,8 @@ from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
+from opend_si.pages.named import call_of, listed, names_of
 from opend_si.settings import Mode, Settings
-from opend_si.symbols import call_of
 from opend_si.system.files import Files, user_path
 from opend_si.tables import describe
 from opend_si_schema.calls import CALLS
@@ -67,7 +67,7 @@ class _Wanted(NamedTuple):
     @classmethod
     def check(cls, call: Call, code: object, start: object, end: object, as_of: AsOf) -> _Wanted:
         """What a user passed. `InvalidArgument` says what is right."""
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
         up_to = TOP if end is None else read_midnight("end", end, market)
@@ -115,7 +115,7 @@ class Questions:
         return self._answers.page(key)
 
     def pages(self, call: Call, code: object) -> PageWalk:
-        return PageWalk(self._answers, _longest(call, code))
+        return PageWalk(self._answers, PageKey.longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
         wanted, frames = _Wanted.check(call, code, start, end, as_of), self._shared.frames
@@ -142,7 +142,7 @@ class Questions:
         from opend_si.research import chart
 
         chart.require_matplotlib()  # before a request is spent
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         chart.drawn_columns(key.table)
         public = as_of.public(key.symbol.market)
         if public is None:
@@ -157,12 +157,8 @@ class Questions:
         """What a sync goes through: each symbol once, in the order they are given."""
         if self._settings.mode in (Mode.OFFLINE, Mode.BYPASS):
             raise InvalidArgument(f"a sync records what OpenD sends: mode {self._settings.mode} cannot")
-        try:
-            given = iter([codes] if isinstance(codes, str) else codes)
-        except TypeError:
-            raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
         # What is no text is reported like any other bad symbol; it may not even be hashable.
-        wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(given)}
+        wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(listed(codes))}
         self._answers.need_record()  # before a request is spent
         return list(wanted.values())
 
@@ -170,7 +166,7 @@ class Questions:
         """Bring one symbol up to date. Its errors are in the report."""
 
         def sync() -> Steps[Synced]:
-            return (yield from self._answers.sync(_longest(call, code)))
+            return (yield from self._answers.sync(PageKey.longest(call, code)))
 
         return report_symbol(code if isinstance(code, str) else repr(code), sync, patience)
 
@@ -187,7 +183,7 @@ class Questions:
     # From the record alone: there is nothing to wait for but the disk. What these need is imported when they are asked.
 
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         return make_revisions(key.table, self._answers.revisions(key))
 
     def recorded(self, kind: str | None) -> pd.DataFrame:
@@ -195,9 +191,7 @@ class Questions:
 
     def delete(self, codes: Iterable[str], kind: str | None) -> int:
         calls = CALLS if kind is None else (call_of(kind),)
-        return delete(
-            self._record(), [codes] if isinstance(codes, str) else list(codes), {call.proto_id for call in calls}
-        )
+        return delete(self._record(), names_of(codes), {call.proto_id for call in calls})
 
     def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
         return import_record(self._record(), user_path("file", file))
@@ -260,8 +254,3 @@ class Questions:
         from opend_si.research import screen
 
         return screen.screen(self._settings, call, codes, market, by, top, ascending, since, as_of)
-
-
-def _longest(call: Call, code: object) -> PageKey:
-    """The key of a symbol's longest first page: whole histories are walked with it."""
-    return PageKey.check(call, code, None, call.page_size.maximum)

@@ -14,8 +14,8 @@ from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
 from opend_si.errors.texts import one_line
+from opend_si.pages.named import call_of
 from opend_si.settings import Wait, WaitCallback
-from opend_si.symbols import call_of
 from opend_si.wire.errors import was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 

@@ -38,7 +38,7 @@ from opend_si.errors import (
     ShortInterestError,
 )
 from opend_si.pages import Page, PageKey
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
 from opend_si_schema.definitions import Table
 
 # Seconds between two questions while a publication may come, and before what failed is tried again.
@@ -111,7 +111,7 @@ class Watch:
         whole: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         call = call_of(kind)
-        keys = [PageKey.check(call, code, None, call.page_size.maximum) for code in codes]
+        keys = [PageKey.longest(call, code) for code in codes]
         self._keys = {str(key.symbol): key for key in keys}
         self._online, self._offline, self._kind = online, offline, kind
         self._state, self._report, self._note = State(state, kind), report, note

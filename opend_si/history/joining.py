@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,6 @@ from opend_si.history.merging import merge
 from opend_si.history.overview import kind_of
 from opend_si.history.statements import pack_runs, unpack_runs
 from opend_si.pages import SIMULATOR, Content
-from opend_si.symbols import Symbol
 
 
 @dataclass
@@ -240,19 +239,17 @@ def _moved(whole: Whole, behind: int) -> Whole:
     return Whole(tuple(map(version, whole.rows)), tuple(map(left, whole.past)), seal)
 
 
-def delete(path: Path, codes: list[str], protocols: set[int]) -> int:
+def delete(path: Path, names: Sequence[str], protocols: set[int]) -> int:
     """Forget some symbols: all versions of their pages, in one transaction each; gives how many records went.
 
     Raises:
-        InvalidArgument: A code is no symbol.
         CacheMiss: Nothing of a symbol is recorded; nothing was deleted then.
         CacheError: The page cache cannot be used.
 
     """
-    wanted = list(dict.fromkeys(str(Symbol.parse(code)) for code in codes))
     with opened(path, may_write=True) as store:
-        there = [(protocol, name) for name in wanted for protocol in sorted(protocols) if _has(store, protocol, name)]
-        missing = sorted(set(wanted) - {name for _, name in there})
+        there = [(protocol, name) for name in names for protocol in sorted(protocols) if _has(store, protocol, name)]
+        missing = sorted(set(names) - {name for _, name in there})
         if missing:
             raise CacheMiss(f"{', '.join(missing)}: nothing is recorded in {path}. Nothing was deleted.")
         for protocol, name in there:

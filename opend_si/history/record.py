@@ -80,7 +80,7 @@ class Record:
 
     def symbol(self, key: PageKey) -> SymbolRecord:
         """What is recorded of a symbol, read again only when it has changed."""
-        name, stamp = _name(key), self.store.stamp()
+        name, stamp = key.owner, self.store.stamp()
         kept = self._kept.get(name)
         if kept is not None and stamp is not None:
             if kept.stamp == stamp:
@@ -100,21 +100,21 @@ class Record:
         What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages
         need not be read. None: they have to be.
         """
-        name = _name(key)
+        name = key.owner
         if self._kept.get(name) is not None or self._glanced.get(name):
             return None
         self._glanced.keep(name, True)
-        found = self.store.glance((*name, key.next_key, key.num))
+        found = self.store.glance(key.identity)
         return None if found is None else self._symbols.glance(key, *found, fit)
 
     def as_of(self, key: PageKey, moment: int) -> tuple[SymbolRecord, Clock]:
         """What was recorded of a symbol when the clock showed a moment, and what was known of the clock then."""
-        versions, past, clock = self.store.symbol_and_past(*_name(key))
+        versions, past, clock = self.store.symbol_and_past(*key.owner)
         return self._symbols.read(key, as_of(versions, past, clock, moment)), clock.up_to(moment)
 
     def everything(self, key: PageKey) -> SymbolRecord:
         """All that was ever recorded of a symbol, the past too; nothing of another origin than it has now."""
-        versions, past, _ = self.store.symbol_and_past(*_name(key))
+        versions, past, _ = self.store.symbol_and_past(*key.owner)
         origins = {row.origin for row in versions.rows}
         rows = (*versions.rows, *(version for version, _ in past if version.origin in origins))
         return self._symbols.read(key, Versions(rows, versions.damaged, versions.seal, versions.is_whole))
@@ -127,7 +127,7 @@ class Record:
         `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the
         timestamp of the row before the page.
         """
-        name, came = _name(key), time.monotonic_ns()
+        name, came = key.owner, time.monotonic_ns()
         kept = self._kept.get(name)
         standing = None if kept is None or not kept.record.is_whole else kept.record
         stood: list[SymbolRecord] = []
@@ -145,7 +145,7 @@ class Record:
                 return ruling
             return ruling._replace(leaving=all_of_it.replaced(event))  # made up, or what something made up stood for
 
-        result = self.store.record((*name, key.next_key, key.num), None if standing is None else standing.seal, judge)
+        result = self.store.record(key.identity, None if standing is None else standing.seal, judge)
         if result is None:
             # It could not be kept: it stands for this question alone.
             before = (standing or self.symbol(key)).of(origin)
@@ -160,10 +160,6 @@ class Record:
 
     def _remember(self, name: tuple[int, str], record: SymbolRecord, stamp: Hashable) -> None:
         self._kept.keep(name, _Remembered(stamp, record), record.weight)
-
-
-def _name(key: PageKey) -> tuple[int, str]:
-    return key.call.proto_id, str(key.symbol)
 
 
 class Shared:

@@ -23,6 +23,7 @@ from opend_si.history.record import Record
 from opend_si.history.statements import Statement
 from opend_si.history.vintages import as_first_seen, changes
 from opend_si.pages import PageKey
+from opend_si.pages.named import listed
 from opend_si.settings import Mode, Settings
 from opend_si.tables import text_dtype
 from opend_si_schema.definitions import Call
@@ -71,7 +72,7 @@ def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) 
         record = Record(GuardedStore(store, Mode.OFFLINE))
         for name, (begin, end) in sorted(wanted.items()):
             try:
-                key = PageKey.check(call, name, None, call.page_size.maximum)
+                key = PageKey.longest(call, name)
                 everything = record.everything(key)
                 seen = _news(key, everything.ledger.statements, begin, math.inf if end is None else end)
                 found += seen
@@ -91,7 +92,7 @@ def _recorded(store: Store, call: Call) -> list[str]:
 
 
 def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
-    keys = [PageKey.check(call, code) for code in ([codes] if isinstance(codes, str) else codes)]
+    keys = [PageKey.check(call, code) for code in listed(codes)]
     recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in {key.symbol.market.prefix for key in keys}}
     for key in keys:
         if str(key.symbol) not in recorded[key.symbol.market.prefix]:

@@ -16,6 +16,7 @@ from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
 from opend_si.errors.texts import some
 from opend_si.pages import PageKey
+from opend_si.pages.named import listed
 from opend_si.research import columns
 from opend_si.research.arrow import build_table, need_arrow, nullable_dtypes
 from opend_si.settings import Mode, Settings
@@ -155,12 +156,7 @@ def choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | 
         if len(there) > 1:
             raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
         return known[there[0]], recorded[there[0]]
-    try:
-        given = [codes] if isinstance(codes, str) else list(codes)
-    except TypeError:
-        raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
-    keys = [PageKey.check(call, code) for code in given]
-    symbols = [key.symbol for key in keys]
+    symbols = [PageKey.check(call, code).symbol for code in listed(codes)]
     markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
     if len(markets) != 1:
         raise InvalidArgument(

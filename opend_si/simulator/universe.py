@@ -22,7 +22,7 @@ from google.protobuf.json_format import ParseDict
 
 from opend_si.dates import day_of, midnight
 from opend_si.dates.calendars import is_due
-from opend_si.symbols import Symbol
+from opend_si.pages import PageKey
 from opend_si.system import forks
 from opend_si.tables import measures
 from opend_si_schema.calls import SHORT_INTEREST
@@ -196,8 +196,7 @@ class _Path:
 
 
 def _table(call: Call, symbol: str) -> Table:
-    market = Symbol.parse(symbol).market
-    return next(table for table in call.tables if table.market == market)
+    return PageKey.check(call, symbol).table
 
 
 def _is_price(table: Table, column: Column) -> bool:

@@ -20,6 +20,7 @@ from opend_si.history.joining import delete as delete_symbols
 from opend_si.history.joining import import_record
 from opend_si.history.prune import prune as prune_superseded
 from opend_si.pages import SIMULATOR
+from opend_si.pages.named import names_of
 from opend_si.settings import Settings
 from opend_si.system.files import user_path
 from opend_si_schema.calls import CALLS
@@ -167,7 +168,7 @@ def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
     The files of columns beside the page cache go, for they have those rows, too. They are written anew when needed.
     """
     protocols = {call.proto_id for call in CALLS if kind in (None, call.name)}
-    click.echo(f"{counted(delete_symbols(file, list(codes), protocols), 'record')} deleted")
+    click.echo(f"{counted(delete_symbols(file, names_of(codes), protocols), 'record')} deleted")
 
 
 @cache.command(name="import")

@@ -30,7 +30,7 @@ from opend_si.dates import AsOf, day_of, moment
 from opend_si.dates.calendars import published_by
 from opend_si.errors import MissingExtra
 from opend_si.history.frames import make_history
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
 from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.calls import SHORT_INTEREST
 
