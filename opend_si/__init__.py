@@ -3,7 +3,7 @@
 Its rooms, from the top down, and what each may import besides itself and the values at the root. tests/test_house.py
 reads this table and fails on an arrow that is not in it:
 
-    cli        > gateway, client, history, cache, research, simulator, server
+    cli        > gateway, client, history, research, simulator, server
                                                                a command line, given a client class
     gateway    > client, server, wire                          an OpenD in front of OpenD
     client     > research, history, cache, wire                how a question is answered
@@ -21,7 +21,7 @@ The values at the root. Each may import those after it:
     settings    argument, then environment, then default
     symbols     `HK.00700`, and what users mean by other notations
     dates       days and moments: what users write, when there may be news; by when a row is public, by the calendars
-    system      what is asked of a system: files that are there whole or not at all, what a fork has to begin anew
+    system      where files are; that they are there whole or not at all; what a forked child has to begin anew
     errors      every exception, in one tree; the warning; texts from outside, shown so that nothing obeys them
 
 docs/inside.md walks through the house. Import the faces, not this package: its names may change in any release.

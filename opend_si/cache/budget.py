@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt
-from opend_si.settings import BUDGET_FILE
+from opend_si.system.home import BUDGET_FILE
 from opend_si_schema.definitions import Rate
 
 # "OPSB": marks the file as ours.

@@ -136,7 +136,7 @@ class Answers:
         if self._settings.mode is Mode.OFFLINE:
             page = _replayed(key, recorded, after)
             if page is None:
-                raise recorded.damage(key, record.store.path) or record.store.miss(key)
+                raise recorded.damage(key, record.store.path) or record.store.miss(key.identity, str(key))
             return page
         try:
             if (yield Account()) is None:
@@ -184,7 +184,7 @@ class Answers:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
         body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
-        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
+        version = Version.reply(key.identity, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
 
     def _once(
@@ -297,7 +297,7 @@ class Answers:
             raise InvalidArgument("mode bypass has no record to look back on")
         recorded = record.everything(key)
         if not recorded.has_pages:
-            raise recorded.damage(key, record.store.path) or record.store.miss(key)
+            raise recorded.damage(key, record.store.path) or record.store.miss(key.identity, str(key))
         return changes(recorded.ledger.statements, record.clock(), now())
 
     def _history_of_now(self, key: PageKey, recorded: SymbolRecord, down_to: float, asked: Asked) -> Steps[History]:
@@ -414,7 +414,8 @@ class Answers:
             raise recorded.odd
         found = recorded_walk(recorded.ledger, down_to)
         if isinstance(found, Fetch):
-            raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
+            asked_for = replace(key, next_key=found.next_key)
+            raise recorded.damage(key, record.store.path) or record.store.miss(asked_for.identity, str(key))
         seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
         head = recorded.ledger.head()
         return History(found.rows, seen, checked_at=head.checked_at if head else None, origin=recorded.origin)

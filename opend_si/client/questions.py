@@ -21,10 +21,11 @@ from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_
 from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_recorded, make_revisions
-from opend_si.history.joining import ImportReport, delete, import_record
+from opend_si.history.joining import ImportReport, import_record
 from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP, count_from
+from opend_si.history.upkeep import delete
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.pages.named import call_of, listed, names_of
 from opend_si.settings import Mode, Settings

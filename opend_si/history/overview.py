@@ -24,8 +24,9 @@ from typing import NamedTuple, TypeAlias
 
 from opend_si.cache import past
 from opend_si.cache.blocks import is_block
+from opend_si.cache.files import shared_with
+from opend_si.cache.reading import columns_files, file_size, opened
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import columns_files, file_size, key_of, opened
 from opend_si.cache.versions import DIGEST_BYTES, UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
 from opend_si.errors import CacheCorrupt, ShortInterestError
@@ -102,6 +103,11 @@ class CacheInfo:
     simulated: int
     oldest: datetime | None
     newest: datetime | None
+
+    @property
+    def shared_with(self) -> str | None:
+        """The group that it is shared with; None: it is its owner's alone, or the system knows no groups."""
+        return shared_with(self.path)
 
     @property
     def columns(self) -> dict[str, int]:
@@ -195,7 +201,9 @@ def _count_rows(record: Versions) -> int:
     if record.is_whole and record.seal.summary:
         return int(json.loads(record.seal.summary)["rows"])
     rows = (row for row in record.rows if row.is_current or record.is_whole)
-    return len({entry.timestamp for row in rows for entry in Content.read(key_of(row), row.body).records})
+    return len(
+        {entry.timestamp for row in rows for entry in Content.read(PageKey.of_identity(row.identity), row.body).records}
+    )
 
 
 # Symbol by symbol -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
 from opend_si.pages import OPEND, Content, Page, PageKey
-from opend_si.settings import Mode, Settings
+from opend_si.settings import MAX_TIMEOUT, Mode, Settings
 from opend_si.system import forks
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.
@@ -135,7 +135,7 @@ class Record:
         def judge(known: Versions | None, event: Event, number: int) -> Ruling:
             late = (time.monotonic_ns() - came) // 1_000_000
             checked_at = event.at if late < 1000 else event.at - late  # it waited for its turn
-            reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
+            reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
             reply = reply._replace(version=number, checked_at=checked_at)
             is_read = known is not None or standing is None
             all_of_it = self._symbols.read(key, known or Versions()) if is_read or standing is None else standing
@@ -150,7 +150,7 @@ class Record:
             # It could not be kept: it stands for this question alone.
             before = (standing or self.symbol(key)).of(origin)
             event = Event(max(asked.seq, before.ledger.seq) + 1, now())
-            reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
+            reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
             ruling = before.ruling(key, reply, content, asked.seq, sent.seq)
             return Reply(key, content, ruling.version, "opend", before.grown(key, ruling, content, None), is_kept=False)
         grown = stood[-1].grown(key, result.ruling, content, result.seal)
@@ -168,7 +168,7 @@ class Shared:
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.cache
         self.is_offline = settings.mode is Mode.OFFLINE
-        self.claims, self.budget = Claims(settings.cache), Budget(settings.budget)
+        self.claims, self.budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
         self.frames = Frames()
         self._records: dict[Mode, Record] = {}
         self._lock = forks.new_lock()
@@ -184,7 +184,7 @@ class Shared:
         with self._lock:
             if kind not in self._records:
                 store = Store(self._cache, may_write=kind is Mode.ONLINE)
-                self._records[kind] = Record(GuardedStore(store, kind))
+                self._records[kind] = Record(GuardedStore(store, raises=kind is Mode.OFFLINE))
             return self._records[kind]
 
     def close(self) -> None:

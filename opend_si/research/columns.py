@@ -35,8 +35,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from opend_si import __version__
+from opend_si.cache.reading import COLUMNS_MARK, columns_file, is_columns, seals, standing
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import COLUMNS_MARK, columns_file, is_columns, seals, standing
 from opend_si.cache.versions import as_of
 from opend_si.errors import ShortInterestError
 from opend_si.research.arrow import Block, Entry, Part, block_schema, join, need_arrow, parts

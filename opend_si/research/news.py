@@ -69,7 +69,7 @@ def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) 
     origins: set[str] = set()
     store = Store(cache, may_write=False)
     with closing(store):
-        record = Record(GuardedStore(store, Mode.OFFLINE))
+        record = Record(GuardedStore(store, raises=True))
         for name, (begin, end) in sorted(wanted.items()):
             try:
                 key = PageKey.longest(call, name)
@@ -96,7 +96,7 @@ def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
     recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in {key.symbol.market.prefix for key in keys}}
     for key in keys:
         if str(key.symbol) not in recorded[key.symbol.market.prefix]:
-            raise store.miss(key)
+            raise store.miss(key.identity, str(key))
     return [str(key.symbol) for key in keys]
 
 

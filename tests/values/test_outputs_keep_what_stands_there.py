@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import pytest
 
-from opend_si.cache import upkeep
 from opend_si.errors import InvalidArgument, ShortInterestError
+from opend_si.history import upkeep
 from opend_si.simulator import Simulator
 from opend_si.system.files import new_file, put_in_place, user_path
 from tests.processes import Run
