@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from opend_si.cache.budget import Budget
+from opend_si.cache.claims import Claims
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.doctor import Status, recorded_symbols
@@ -31,7 +33,7 @@ from opend_si.errors import (
 )
 from opend_si.history.kept import Ground
 from opend_si.history.ledger import Ledger, anything
-from opend_si.history.record import Asked, Record, Shared
+from opend_si.history.record import Asked, Record
 from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp
 from opend_si.history.symbol import Reply, SymbolRecord, page_of
 from opend_si.history.vintages import changes, known_at
@@ -69,16 +71,14 @@ class Synced:
 
 
 class Answers:
-    """Gives pages and histories by the rules of some settings."""
+    """Gives pages and histories by the rules of some settings. Without a record, mode bypass, nothing is kept."""
 
-    def __init__(self, settings: Settings, shared: Shared) -> None:
-        self._settings = settings
-        self._fetcher = Fetcher(settings, shared.budget)
+    def __init__(self, settings: Settings, record: Record | None, claims: Claims, budget: Budget) -> None:
+        self._settings, self._record, self._claims = settings, record, claims
+        self._fetcher = Fetcher(settings, budget)
         self._meets_gateway = False
         self._has_warned = False
         self._peer = Peer(settings, self._fetcher)
-        self._record = shared.record(settings.mode)
-        self._claims = shared.claims
 
     def status(self, call: Call) -> Steps[Status]:
         """Look at the record and the budget, and connect; no request of a limit is spent."""

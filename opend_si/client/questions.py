@@ -12,6 +12,10 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opend_si.cache.budget import Budget
+from opend_si.cache.claims import Claims
+from opend_si.cache.guard import GuardedStore
+from opend_si.cache.store import Store
 from opend_si.client.answers import Answers, History, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
@@ -22,13 +26,15 @@ from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_recorded, make_revisions
 from opend_si.history.joining import ImportReport, import_record
+from opend_si.history.kept import Frames
 from opend_si.history.overview import overview
-from opend_si.history.record import Shared
+from opend_si.history.record import Record
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.history.upkeep import delete
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.pages.named import call_of, listed, names_of
-from opend_si.settings import Mode, Settings
+from opend_si.settings import MAX_TIMEOUT, Mode, Settings
+from opend_si.system import forks
 from opend_si.system.files import Files, user_path
 from opend_si.tables import describe
 from opend_si_schema.calls import CALLS
@@ -92,21 +98,57 @@ class _Wanted(NamedTuple):
         return HistoryRows(str(self.key.symbol), table, rows, known_at, found.checked_at, found.origin)
 
 
-class Questions:
-    """The questions that one client answers."""
+class _Files:
+    """The files of a client, which its views (`with_options`) use, too. The client closes them; a use opens them."""
 
-    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
-        self._settings = settings
-        self._shared = Shared(settings) if shared is None else shared
-        self._answers = Answers(settings, self._shared)
+    def __init__(self, settings: Settings) -> None:
+        self._cache = settings.cache
+        self.is_offline = settings.mode is Mode.OFFLINE
+        self.claims, self.budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
+        self.frames = Frames()
+        self._records: dict[Mode, Record] = {}
+        self._lock = forks.new_lock()
 
-    def by(self, settings: Settings) -> Questions:
-        """The same questions by the rules of other settings: of the same files."""
-        return Questions(settings, self._shared)
+    def record(self, mode: Mode) -> Record | None:
+        """The record as a mode uses it: offline it is only read, and its faults are errors. None: the mode has none."""
+        if self.is_offline and mode is not Mode.OFFLINE:
+            # Its settings name no OpenD, and not the budget that other clients keep.
+            raise InvalidArgument(f"mode is {mode!s}: an offline client never opens a socket. Make a Client for it.")
+        if mode is Mode.BYPASS:
+            return None
+        kind = Mode.OFFLINE if mode is Mode.OFFLINE else Mode.ONLINE
+        with self._lock:
+            if kind not in self._records:
+                store = Store(self._cache, may_write=kind is Mode.ONLINE)
+                self._records[kind] = Record(GuardedStore(store, raises=kind is Mode.OFFLINE))
+            return self._records[kind]
 
     def close(self) -> None:
         """Close the files."""
-        self._shared.close()
+        with self._lock:
+            records = list(self._records.values())
+        for record in records:
+            record.store.close()
+        self.claims.close()
+        self.budget.close()
+
+
+class Questions:
+    """The questions that one client answers."""
+
+    def __init__(self, settings: Settings, files: _Files | None = None) -> None:
+        self._settings = settings
+        self._files = _Files(settings) if files is None else files
+        files = self._files
+        self._answers = Answers(settings, files.record(settings.mode), files.claims, files.budget)
+
+    def by(self, settings: Settings) -> Questions:
+        """The same questions by the rules of other settings: of the same files."""
+        return Questions(settings, self._files)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
 
     def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
         return self.page_of(PageKey.check(call, code, next_key, num))
@@ -119,7 +161,7 @@ class Questions:
         return PageWalk(self._answers, PageKey.longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
-        wanted, frames = _Wanted.check(call, code, start, end, as_of), self._shared.frames
+        wanted, frames = _Wanted.check(call, code, start, end, as_of), self._files.frames
         found = yield from self._answers.history(*wanted.asked, lambda ground: frames.get(wanted, ground))
         if not isinstance(found, History):
             return found  # a kept frame

@@ -10,20 +10,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from opend_si.cache.budget import Budget
-from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
-from opend_si.cache.store import Ruling, Store
+from opend_si.cache.store import Ruling
 from opend_si.cache.versions import Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
-from opend_si.errors import InvalidArgument
-from opend_si.history.kept import Frames
 from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
 from opend_si.pages import OPEND, Content, Page, PageKey
-from opend_si.settings import MAX_TIMEOUT, Mode, Settings
-from opend_si.system import forks
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.
 MAX_BYTES = 8_000_000
@@ -160,38 +154,3 @@ class Record:
 
     def _remember(self, name: tuple[int, str], record: SymbolRecord, stamp: Hashable) -> None:
         self._kept.keep(name, _Remembered(stamp, record), record.weight)
-
-
-class Shared:
-    """The files of a client, which its views (`with_options`) use, too. The client closes them; a use opens them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._cache = settings.cache
-        self.is_offline = settings.mode is Mode.OFFLINE
-        self.claims, self.budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
-        self.frames = Frames()
-        self._records: dict[Mode, Record] = {}
-        self._lock = forks.new_lock()
-
-    def record(self, mode: Mode) -> Record | None:
-        """The record as a mode uses it: offline it is only read, and its faults are errors. None: the mode has none."""
-        if self.is_offline and mode is not Mode.OFFLINE:
-            # Its settings name no OpenD, and not the budget that other clients keep.
-            raise InvalidArgument(f"mode is {mode!s}: an offline client never opens a socket. Make a Client for it.")
-        if mode is Mode.BYPASS:
-            return None
-        kind = Mode.OFFLINE if mode is Mode.OFFLINE else Mode.ONLINE
-        with self._lock:
-            if kind not in self._records:
-                store = Store(self._cache, may_write=kind is Mode.ONLINE)
-                self._records[kind] = Record(GuardedStore(store, raises=kind is Mode.OFFLINE))
-            return self._records[kind]
-
-    def close(self) -> None:
-        """Close the files."""
-        with self._lock:
-            records = list(self._records.values())
-        for record in records:
-            record.store.close()
-        self.claims.close()
-        self.budget.close()
