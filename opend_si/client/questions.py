@@ -37,12 +37,14 @@ from opend_si.settings import MAX_TIMEOUT, Mode, Settings
 from opend_si.system import forks
 from opend_si.system.files import Files, user_path
 from opend_si.tables import describe
-from opend_si_schema.calls import CALLS
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from opend_si.research.panel import Choice
 
 
 class HistoryRows(NamedTuple):
@@ -218,7 +220,7 @@ class Questions:
         if report.requests:
             from opend_si.research import columns
 
-            columns.refresh(self._settings, call)
+            columns.refresh(self._record(), call)
 
     def status(self, call: Call) -> Steps[Status]:
         return self._answers.status(call)
@@ -245,30 +247,37 @@ class Questions:
             raise InvalidArgument("mode bypass has no record to look at")
         return self._settings.cache
 
+    def _choice(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Choice:
+        """Which rows of the record a table is made of."""
+        from opend_si.research.panel import Choice
+
+        may_write = self._settings.mode in (Mode.ONLINE, Mode.REFRESH)
+        return Choice(self._record(), may_write, call, codes, market, as_of)
+
     def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
         from opend_si.research import news
 
-        return news.changes_since(self._settings, call, since, codes)
+        return news.changes_since(self._record(), call, since, codes)
 
     def verify(self, files: Files) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.verify(self._settings, files)
+        return verify.verify(self._choice(SHORT_INTEREST, None, None, AsOf()), files)
 
     def check(self, market: str | None) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.check(self._settings, market)
+        return verify.check(self._choice(SHORT_INTEREST, None, market, AsOf()))
 
     def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Any:
         from opend_si.research import panel
 
-        return panel.arrow_table(self._settings, call, codes, market, as_of)
+        return panel.arrow_table(self._choice(call, codes, market, as_of))
 
     def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
         from opend_si.research import panel
 
-        return panel.panel(self._settings, call, codes, market, as_of)
+        return panel.panel(self._choice(call, codes, market, as_of))
 
     def export(
         self,
@@ -281,7 +290,7 @@ class Questions:
     ) -> list[str]:
         from opend_si.research import export
 
-        return export.export(self._settings, call, path, form, codes, market, as_of)
+        return export.export(self._choice(call, codes, market, as_of), path, form)
 
     def screen(
         self,
@@ -296,4 +305,4 @@ class Questions:
     ) -> pd.DataFrame:
         from opend_si.research import screen
 
-        return screen.screen(self._settings, call, codes, market, by, top, ascending, since, as_of)
+        return screen.screen(self._choice(call, codes, market, as_of), by, top, ascending, since)

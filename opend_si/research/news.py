@@ -18,13 +18,12 @@ from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock
 from opend_si.dates import Since, day_of, moment, read_since
 from opend_si.dates.calendars import published_by
-from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
+from opend_si.errors import CacheMiss, ShortInterestError, warn
 from opend_si.history.record import Record
 from opend_si.history.statements import Statement
 from opend_si.history.vintages import as_first_seen, changes
 from opend_si.pages import PageKey
 from opend_si.pages.named import listed
-from opend_si.settings import Mode, Settings
 from opend_si.tables import text_dtype
 from opend_si_schema.definitions import Call
 
@@ -53,14 +52,12 @@ class News(NamedTuple):
     published_by: _Day | None
 
 
-def changes_since(settings: Settings, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
+def changes_since(record: Path, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
     """What was seen from a moment on, of the symbols or of all that are recorded."""
-    if settings.mode is Mode.BYPASS:
-        raise InvalidArgument("changes are those of what is recorded: mode bypass has no record")
     begin = read_since("moment", since)
-    with closing(Store(settings.cache, may_write=False)) as store:
+    with closing(Store(record, may_write=False)) as store:
         names = _recorded(store, call) if codes is None else _named(store, call, codes)
-    return news(settings.cache, call, dict.fromkeys(names, (begin, None)))
+    return news(record, call, dict.fromkeys(names, (begin, None)))
 
 
 def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) -> pd.DataFrame:
