@@ -36,7 +36,6 @@ from opend_si.pages.named import call_of, listed, names_of
 from opend_si.settings import MAX_TIMEOUT, Mode, Settings
 from opend_si.system import forks
 from opend_si.system.files import Files, user_path
-from opend_si.tables import describe
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call, Table
 
@@ -168,11 +167,9 @@ class Questions:
         if not isinstance(found, History):
             return found  # a kept frame
         chosen = wanted.choose(found)
-        frame = make_history(chosen.table, chosen.rows, chosen.known_at)
+        frame = make_history(call, chosen.table, chosen.rows, chosen.known_at)
         checked = None if chosen.checked_at is None else moment_text(moment(chosen.checked_at))
-        frame.attrs.update(
-            symbol=chosen.symbol, **describe(call, chosen.table), origin=chosen.origin, checked_at=checked
-        )
+        frame.attrs.update(symbol=chosen.symbol, origin=chosen.origin, checked_at=checked)
         if found.ground is not None:
             frames.keep(wanted, found.ground, chosen.known_at, frame)
         return frame

@@ -122,14 +122,14 @@ class SyncReport:
         """
         import pandas as pd
 
-        from opend_si.tables import text_dtype
+        from opend_si.history.frames import text_column
 
         counts = ("rows", "new_rows", "revised_rows", "requests")
-        columns: dict[str, Any] = {"symbol": pd.array([entry.symbol for entry in self.symbols], dtype=text_dtype())}
+        columns: dict[str, Any] = {"symbol": text_column([entry.symbol for entry in self.symbols])}
         for name in counts:
             columns[name] = pd.array([getattr(entry, name) for entry in self.symbols], dtype="int64")
         errors = [None if entry.error is None else str(entry.error) for entry in self.symbols]
-        return pd.DataFrame({**columns, "error": pd.array(errors, dtype=text_dtype())})
+        return pd.DataFrame({**columns, "error": text_column(errors)})
 
     def _repr_html_(self) -> str:
         """In a notebook: the sums, and the symbols of which there is something to say."""

@@ -106,7 +106,7 @@ def history(
     if target is None:
         print_rows(_oldest_first(found), form or "table", f"{code.strip()}  {call.title}")
     else:
-        put_in_place(target, make_history(found.table, found.rows, found.known_at).to_parquet)
+        put_in_place(target, make_history(call, found.table, found.rows, found.known_at).to_parquet)
         note(f"{counted(len(found.rows), 'row')} written to {parquet}")
     note_origin(found.origin)
     if not found.rows:
