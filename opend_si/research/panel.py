@@ -60,8 +60,7 @@ def panel(choice: Choice) -> pd.DataFrame:
     """The same as a DataFrame; its `attrs` say what it is."""
     need_arrow("panel")
     frame = _to_frame(_table(choice, is_frame=True))
-    of_market = next(each for each in choice.call.tables if each.market.prefix == frame.attrs[MARKET])
-    frame.attrs.update(describe(choice.call, of_market))
+    frame.attrs.update(describe(choice.call, choice.call.table_of(frame.attrs[MARKET])))
     return frame
 
 

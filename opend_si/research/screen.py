@@ -20,7 +20,7 @@ from opend_si.history.statements import unpack_runs
 from opend_si.research.arrow import need_arrow
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import Choice, choose, panel
-from opend_si.tables import MOST_DAYS, describe, measures, read_columns
+from opend_si.tables import MOST_DAYS, describe, read_columns
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def screen(choice: Choice, by: str, top: int, ascending: bool, since: When | Non
     frame = _newest_rows(choice)
     if frame is None:
         frame = panel(choice)
-    table = next(table for table in choice.call.tables if table.market.prefix == frame.attrs[MARKET])
+    table = choice.call.table_of(frame.attrs[MARKET])
     check_by(table, by)
     if table.short:
         frame = with_changes(frame)
@@ -116,7 +116,7 @@ def _beginning(call: Call, table: Table, seal: Seal, pages: Sequence[Version]) -
 
 def check_by(table: Table, by: object) -> None:
     """`InvalidArgument` lists what rows of this market can be ranked by."""
-    names = [column.name for column in table.columns if measures(column)]
+    names = [column.name for column in table.columns if column.is_measure]
     names += _CHANGES if table.short else ()
     if by not in names:
         raise InvalidArgument(f"by is {by!r}: rows of {table.market.prefix} are ranked by {', '.join(names)}")

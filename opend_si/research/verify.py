@@ -176,7 +176,7 @@ def check(choice: Choice) -> pd.DataFrame:
     found: list[tuple[str, date, str, float | None, float | None, str]] = []
     for prefix in markets:
         frame = panel(choice._replace(market=prefix))
-        table = next(table for table in choice.call.tables if table.market.prefix == prefix)
+        table = choice.call.table_of(prefix)
         for symbol, rows in frame.groupby("symbol", observed=True):
             for row, before in _with_the_one_before(rows):
                 found += [(str(symbol), row.date.date(), *odd) for odd in _odd(table, row, before)]

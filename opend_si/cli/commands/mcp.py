@@ -153,7 +153,7 @@ class Tools:
         """
         call = SHORT_INTEREST
         frame = self._client.screen(market, by, _check_rows(top))
-        table = next(table for table in call.tables if table.market.prefix == frame.attrs["market"])
+        table = call.table_of(frame.attrs["market"])
         shown = _with_publication(frame, table)
         return _written(shown, call, table, f"{call.title} of {table.market.prefix} by {by}, highest first", None, "")
 

@@ -114,7 +114,7 @@ def screen(
             kind=kind,
         )
     call = call_of(kind)
-    table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
+    table = call.table_of(frame.attrs[MARKET])
     if form is None:
         frame = frame[_for_people(table, by)]
     title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"
