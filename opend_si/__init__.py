@@ -3,7 +3,7 @@
 Its rooms, from the top down, and what each may import besides itself and the values at the root. tests/test_house.py
 reads this table and fails on an arrow that is not in it:
 
-    cli        > gateway, client, history, research, simulator, server
+    cli        > gateway, client, history, research, simulator
                                                                a command line, given a client class
     gateway    > client, server, wire                          an OpenD in front of OpenD
     client     > research, history, cache, wire                how a question is answered

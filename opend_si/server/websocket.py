@@ -106,7 +106,7 @@ class Bridge:
             )
         self.host, self.port = host, port
         self.key, self.rsa_key, self.refuse, self.log = key, rsa_key, refuse, log
-        self._tls, self._most_clients = tls, most_clients
+        self.most_clients, self._tls = most_clients, tls
         self._opend = "", 0
         self._clients: set[ServerConnection] = set()
 
@@ -161,8 +161,8 @@ class Bridge:
             return client.respond(
                 HTTPStatus.FORBIDDEN, "A web page is let in only where the WebSocket port has a key.\n"
             )
-        if len(self._clients) >= self._most_clients:
-            self.log(f"a WebSocket client was turned away: {self._most_clients} are there")
+        if len(self._clients) >= self.most_clients:
+            self.log(f"a WebSocket client was turned away: {self.most_clients} are there")
             return client.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients.\n")
         return None
 

@@ -11,7 +11,7 @@ import click
 
 from opend_si.cli.options import EPILOG, Number, read_max_age
 from opend_si.cli.output import note
-from opend_si.cli.websocket import bridge, websocket_options
+from opend_si.cli.websocket import read_port, websocket_options
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
 from opend_si.gateway import DEFAULT_PORT as DEFAULT_GATEWAY_PORT
@@ -77,7 +77,6 @@ def gateway(
     Prints its address on stdout when it listens, on a second line that of the WebSocket port if there is one, and runs
     until it is interrupted or terminated.
     """
-    from opend_si.gateway import policy
     from opend_si.gateway.server import Gateway
 
     given = {"rsa_key": rsa_key, "cache": cache, "max_age": max_age}
@@ -88,7 +87,7 @@ def gateway(
     settings = Settings.resolve(**_address(opend), mode="offline" if offline else "online", **named)
     if (settings.host, settings.port) == (host, port):
         raise InvalidArgument(f"--port and --opend both are {settings.address}: name another port for the gateway")
-    refuse = policy.websocket_refusal(pass_trade)
+    opened = read_port(**websocket)
     server = Gateway(
         settings,
         host=host,
@@ -96,9 +95,10 @@ def gateway(
         patience=patience,
         most_clients=max_clients,
         pass_trade=pass_trade,
-        websocket=bridge(host, **websocket, rsa_key=settings.rsa_key, refuse=refuse, most_clients=max_clients),
         log=note,
     )
+    if opened is not None:
+        server.add_websocket(opened.number, key=opened.key, tls=opened.tls, rsa_key=settings.rsa_key)
     # With OpenD away every page would say so, at every answer; the gateway says it once.
     warnings.filterwarnings("ignore", ".* is answered from the record of", ShortInterestWarning)
     _run(server, settings)

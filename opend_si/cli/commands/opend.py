@@ -13,7 +13,7 @@ import click
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, opend_options
 from opend_si.cli.output import note, print_json, print_page
-from opend_si.cli.websocket import bridge, websocket_options
+from opend_si.cli.websocket import read_port, websocket_options
 from opend_si.client.sync import counted
 from opend_si.errors.texts import one_line
 from opend_si.settings import DEFAULT_PORT, parse_rate
@@ -87,6 +87,7 @@ def simulate(
     """
     from opend_si.simulator import Simulator, Universe
 
+    opened = read_port(**websocket)
     simulator = Simulator(
         Universe(seed),
         host=host,
@@ -95,9 +96,10 @@ def simulate(
         cursor=cursor,
         latency=latency,
         rsa_key=rsa_key,
-        websocket=bridge(host, **websocket, rsa_key=rsa_key),
     )
-
+    if opened is not None:
+        rsa = None if rsa_key is None else Path(rsa_key)
+        simulator.add_websocket(opened.number, key=opened.key, tls=opened.tls, rsa_key=rsa, log=note)
     if chaos is not None:
         from opend_si.simulator.chaos import Chaos
 
