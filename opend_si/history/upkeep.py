@@ -81,9 +81,9 @@ def export(path: Path, target: Path, names: Sequence[str] = (), *, may_replace: 
 def prune(path: Path, before: datetime) -> int:
     """Delete the versions that left the present before a moment; gives how many.
 
-    What stays in the present are the current versions and, where rows are held by superseded ones only, as few as
-    hold them all. So histories of now and of any moment since are what they were, and when each value was first seen;
-    what was revised before is not listed any more.
+    What is in the present stays: what answers of now need, with as few versions as hold all rows. So histories of now
+    and of any moment since are what they were, and when each value was first seen; what was revised before is not
+    listed any more.
     """
     until = milliseconds(before)
     with opened(path, may_write=True) as store:

@@ -125,15 +125,15 @@ def verify(file: Path, /) -> None:
 
 @cache.command()
 @_named_here
-@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Superseded for so long.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Not needed for so long.")
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:
-    """Delete versions of pages that newer ones have superseded.
+    """Delete versions of pages that no answer has needed for DAYS: newer ones replaced them, or others have their rows.
 
-    What is current stays, and so does what alone holds some rows, or shows that others are void.
+    Whatever an answer of now needs stays, and so does what shows that other versions are void.
     """
     deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
-    click.echo(f"{counted(deleted, 'superseded version')} deleted")
+    click.echo(f"{counted(deleted, 'version')} deleted")
 
 
 @cache.command()
