@@ -15,11 +15,18 @@ from pathlib import Path
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt, CacheError
+from opend_si.system.home import PAGES_FILE
+
+
+def _beside(pages: Path) -> Path:
+    """Where the list of a page cache is."""
+    return pages.with_name(f"{pages.stem}.claims{pages.suffix}")
+
 
 # "OPSC": marks the file as ours.
 LAYOUT = Layout(
     "list of pages being fetched",
-    "pages.claims.sqlite3",
+    _beside(Path(PAGES_FILE)).name,
     0x4F505343,
     (
         """
@@ -54,7 +61,7 @@ class Claims:
     """The list beside one page cache. `longest` is for how many seconds a page may be held at most."""
 
     def __init__(self, pages: Path, longest: float) -> None:
-        self.path = pages.with_name(f"{pages.stem}.claims{pages.suffix}")
+        self.path = _beside(pages)
         self._database = Database(self.path, LAYOUT)
         self._longest, self._unusable_until = longest, 0.0
 

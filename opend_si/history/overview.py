@@ -34,7 +34,7 @@ from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import SIMULATOR, Content, PageKey
-from opend_si.pages.named import call_of_protocol, find_call
+from opend_si.pages.named import BY_PROTOCOL, call_of_protocol
 
 # Symbols of a lot; of one of which pages are read, too.
 _LOT, _LOT_OF_FIRST_PAGES = 100, 500
@@ -233,7 +233,7 @@ def overview(path: Path, kind: str | None = None) -> list[Recorded]:
 
 def kind_of(protocol: int) -> str:
     """The kind of rows of a protocol."""
-    call = find_call(protocol)
+    call = BY_PROTOCOL.get(protocol)
     return f"protocol {protocol}" if call is None else call.name
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from opend_si.errors import InvalidArgument
 from opend_si.symbols import Symbol
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call
+
+# Every call, by its protocol.
+BY_PROTOCOL: Final = {call.proto_id: call for call in CALLS}
 
 
 def call_of(kind: object) -> Call:
@@ -18,14 +22,9 @@ def call_of(kind: object) -> Call:
     raise InvalidArgument(f"kind is {kind!r}: it takes {' or '.join(call.name for call in CALLS)}")
 
 
-def find_call(protocol: int) -> Call | None:
-    """The call of a protocol; None for one that is not bound in this release."""
-    return next((call for call in CALLS if call.proto_id == protocol), None)
-
-
 def call_of_protocol(protocol: int, whose: str) -> Call:
     """The call of a protocol of which something is recorded; `InvalidArgument` for one that is not bound."""
-    if (call := find_call(protocol)) is None:
+    if (call := BY_PROTOCOL.get(protocol)) is None:
         raise InvalidArgument(f"{whose}: protocol {protocol} is not bound in this release")
     return call
 

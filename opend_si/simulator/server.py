@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.pages import END, PageKey
-from opend_si.pages.named import find_call
+from opend_si.pages.named import BY_PROTOCOL
 from opend_si.pages.replies import write_refusal
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.server.listener import Listener
@@ -286,7 +286,7 @@ class _Speaker:
 
     def _body(self, frame: Frame) -> bytes:
         """A request's body as protobuf."""
-        call = find_call(frame.proto_id)
+        call = BY_PROTOCOL.get(frame.proto_id)
         if frame.body_format == PROTOBUF or call is None:
             return frame.body
         return write_body(read_body(frame, call.request), PROTOBUF)
