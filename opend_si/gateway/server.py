@@ -80,12 +80,6 @@ class Gateway(Listener):
         return websocket
 
     @property
-    def address(self) -> str:
-        """`127.0.0.1:11110`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    @property
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can connect."""
         return is_loopback(self.host)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from opend_si.server.peers import write_address
 from opend_si.server.websocket import Bridge, tls_context
 
 # Rounds of the event loop that each step of stopping takes: a link that is just being accepted has no task for some of
@@ -38,6 +39,11 @@ class Listener(ABC):
         self._thread: threading.Thread | None = None
         self._call: Callable[[Callable[[], object]], object] = lambda _: None
         self._done: Callable[[], object] = lambda: None
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:11110`."""
+        return write_address(self.host, self.port)
 
     def add_websocket(
         self,

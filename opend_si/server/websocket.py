@@ -32,7 +32,7 @@ from opend_si.server.messages import (
     read_request,
     write_reply,
 )
-from opend_si.server.peers import is_loopback, watch_for_death
+from opend_si.server.peers import is_loopback, watch_for_death, write_address
 from opend_si.server.refusals import UNKNOWN_PROTOCOL
 from opend_si.wire.framing import Frame
 from opend_si.wire.keyfile import read_key
@@ -113,8 +113,7 @@ class Bridge:
     @property
     def address(self) -> str:
         """`ws://127.0.0.1:33333`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'wss' if self._tls else 'ws'}://{host}:{self.port}"
+        return f"{'wss' if self._tls else 'ws'}://{write_address(self.host, self.port)}"
 
     @asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[None]:

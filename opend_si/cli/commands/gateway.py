@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from opend_si.cli.options import EPILOG, Number, read_max_age
 from opend_si.cli.output import note
-from opend_si.cli.websocket import read_port, websocket_options
+from opend_si.cli.serving import read_port, serve, websocket_options
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
 from opend_si.gateway import DEFAULT_PORT as DEFAULT_GATEWAY_PORT
@@ -122,13 +121,7 @@ def _address(text: str | None) -> dict[str, Any]:
 
 
 def _run(server: Gateway, settings: Settings) -> None:
-    import asyncio
-
-    is_listening = False
-
     def started() -> None:
-        nonlocal is_listening
-        is_listening = True
         click.echo(server.address)
         if server.websocket is not None:
             click.echo(server.websocket.address)
@@ -142,14 +135,4 @@ def _run(server: Gateway, settings: Settings) -> None:
             )
         note("Stop it: Ctrl-C.")
 
-    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        asyncio.run(server.serve(started))
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
-        if is_listening:
-            raise
-        # The WebSocket port's error names its address.
-        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or server.address
-        raise click.ClickException(f"cannot listen on {where}: {told}") from None
+    serve(server.serve, started, server.address)

@@ -1,8 +1,9 @@
-"""The options of the commands that open a WebSocket port, and what they say of it."""
+"""What the commands that serve share: the options of a WebSocket port, and serving until they are stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,3 +78,29 @@ def _read_key(path: Path) -> str:
     if not key or len(key) > _LONGEST_KEY or "\n" in key:
         raise InvalidArgument(f"--websocket-key-file {path} holds no key: it has one line, the key as clients give it")
     return key
+
+
+def serve(
+    serving: Callable[[Callable[[], object]], Coroutine[Any, Any, None]], started: Callable[[], object], address: str
+) -> None:
+    """Serve until it is interrupted or terminated. `started` is called when it listens; `address` is where it is to."""
+    import asyncio
+
+    is_listening = False
+
+    def listening() -> None:
+        nonlocal is_listening
+        is_listening = True
+        started()
+
+    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        asyncio.run(serving(listening))
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
+        if is_listening:
+            raise
+        # The WebSocket port's error names its address.
+        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or address
+        raise click.ClickException(f"cannot listen on {where}: {told}") from None
