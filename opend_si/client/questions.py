@@ -30,7 +30,6 @@ from opend_si.history.kept import Frames
 from opend_si.history.overview import overview
 from opend_si.history.record import Record
 from opend_si.history.statements import BOTTOM, TOP, count_from
-from opend_si.history.upkeep import delete
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.pages.named import call_of, listed, names_of
 from opend_si.settings import MAX_TIMEOUT, Mode, Settings
@@ -232,6 +231,8 @@ class Questions:
         return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
 
     def delete(self, codes: Iterable[str], kind: str | None) -> int:
+        from opend_si.history.upkeep import delete
+
         calls = CALLS if kind is None else (call_of(kind),)
         return delete(self._record(), names_of(codes), {call.proto_id for call in calls})
 
