@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from opend_si.cache import past
+from opend_si.cache.past import Shares
 from opend_si.cache.versions import Event, PastVersion, Version, Versions
 
 _SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
@@ -27,6 +28,14 @@ _SELECT_CURRENT = """
         superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
+_SELECT_SUPERSEDED = """
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version < ? AND superseded_seq != 0
+    ORDER BY version DESC LIMIT ?
+"""
+# How many of them the versions of a block are made from.
+_OLDER = 3
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 
 
@@ -69,63 +78,79 @@ def current(connection: sqlite3.Connection, identity: tuple[int, str, str, int])
 def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
     """Move versions from the present to the past."""
     owner = leaving[0].protocol, leaving[0].symbol
-    versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
     number = 0
+    versions: list[PastVersion] = []
+    known: list[Shares] = []
     last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
     if last is not None:
-        number = last[0] + 1
-        kept = _unfilled(connection, last, leaving)
-        if kept:
-            number, versions = last[0], [*kept, *versions]
+        versions, known = _unfilled(connection, last, leaving)
+        number = last[0] if versions else last[0] + 1
     for version in leaving:
         connection.execute(_DELETE_VERSION, (*version.identity, version.version))
-    write_blocks(connection, owner, number, versions)
+    versions += (PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq))
+    write_blocks(connection, owner, number, versions, known)
 
 
 def _unfilled(
     connection: sqlite3.Connection, block: tuple[int, bytes, bytes], leaving: Sequence[Version]
-) -> list[PastVersion]:
-    """The versions of a block that has room for more, none if it has not, or cannot be read."""
+) -> tuple[list[PastVersion], list[Shares]]:
+    """The versions of a block that has room for more, and what they share; none if it has not, or cannot be read."""
     protocol, symbol = leaving[0].protocol, leaving[0].symbol
     try:
         names, bases = past.read_names(block[2])
-        if not is_block(*block) or len(names) >= past.BLOCK_VERSIONS:
-            return []
+        is_full = len(block[2]) >= past.BLOCK_BYTES or len(names) >= past.BLOCK_VERSIONS
+        if is_full or not is_block(*block):
+            return [], []
         bodies = {past.name_of(version): version.body for version in leaving}
         for base in bases:
             row = connection.execute(_SELECT_BODY, (protocol, symbol, *base)).fetchone()
             bodies.update({base: row[0]} if row else {})
-        versions = past.read_block(protocol, symbol, block[2], bodies)
-        return versions if len(versions) == len(names) else []
+        versions, shares = past.read_to_grow(protocol, symbol, block[2], bodies)
+        return (versions, shares) if len(versions) == len(names) else ([], [])
     except past.Unreadable:
-        return []
+        return [], []
 
 
 def write_blocks(
-    connection: sqlite3.Connection, owner: tuple[int, str], number: int, versions: Sequence[PastVersion]
+    connection: sqlite3.Connection,
+    owner: tuple[int, str],
+    number: int,
+    versions: Sequence[PastVersion],
+    known: Sequence[Shares] = (),
 ) -> None:
     """Write versions, oldest first, as blocks.
 
-    A page's are made from the oldest of it in a later block; those of the last, from the nearest of the present.
+    A page's are made from what is left of it in the present, and from the oldest of it in a later block; those of the
+    last, from the nearest of the present.
     """
     keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
     later: dict[past.Page, Version] = {}
     for place in reversed(range(0, len(versions), past.BLOCK_VERSIONS)):
         own = versions[place : place + past.BLOCK_VERSIONS]
+        newest = {past.page_of(version): version for version, _ in own}
         bases: dict[past.Page, list[Version]] = {}
-        for page in {past.page_of(version): None for version, _ in own}:
-            bases[page] = [later[page]] if page in later else _nearest(connection, owner, page, keys)
-        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, own, bases)
+        for page, version in newest.items():
+            alike = [later[page]] if page in later else _nearest(connection, owner, page, keys)
+            bases[page] = [*_superseded(connection, version), *alike]
+        body = past.write_block(own, bases, known[place : place + len(own)])
+        block = number + place // past.BLOCK_VERSIONS
+        connection.execute(WRITE_BLOCK, (*owner, block, len(own), past.checksum(block, body), body))
         later.update({past.page_of(version): version for version, _ in reversed(own)})
+
+
+def _superseded(connection: sqlite3.Connection, version: Version) -> list[Version]:
+    """The last versions of a page before one that the present needs yet: rows that a newer page lacks are in them."""
+    asked = (*version.identity, version.version, _OLDER)
+    found = map(Version._make, connection.execute(_SELECT_SUPERSEDED, asked).fetchall())
+    return [older for older in found if older.is_sound][::-1]
 
 
 def _nearest(
     connection: sqlite3.Connection, owner: tuple[int, str], page: past.Page, keys: Sequence[past.Page]
 ) -> list[Version]:
-    """The pages of the present that are most like a page: itself, or those whose cursors stand beside its own."""
+    """The pages of the present that are most like a page: those whose cursors stand beside its own, itself the last."""
     place = bisect_left(keys, _order(page), key=_order)
-    beside = [page] if page in keys[place : place + 1] else keys[max(place - 1, 0) : place + 1]
-    found = (current(connection, (*owner, *other)) for other in beside)
+    found = (current(connection, (*owner, *other)) for other in keys[max(place - 1, 0) : place + 1])
     return [version for version in found if version is not None and version.is_sound]
 
 
@@ -133,17 +158,6 @@ def _order(page: past.Page) -> tuple[bool, int, str, int]:
     """Cursors as numbers, the newest page above all."""
     next_key, num = page
     return not next_key, len(next_key), next_key, num
-
-
-def _write_block(
-    connection: sqlite3.Connection,
-    owner: tuple[int, str],
-    number: int,
-    versions: Sequence[PastVersion],
-    bases: Mapping[past.Page, Sequence[Version]],
-) -> None:
-    body = past.write_block(versions, bases)
-    connection.execute(WRITE_BLOCK, (*owner, number, len(versions), past.checksum(number, body), body))
 
 
 def past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:

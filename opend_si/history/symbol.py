@@ -182,7 +182,7 @@ class SymbolRecord:
         if is_new:
             runs = self._first_seen(said)
             said = replace(said, seen=runs)
-            version = version._replace(seen=b"" if len(runs) == 1 and runs[0][1:] == (seq, at) else pack_runs(runs))
+            version = version._replace(seen=pack_runs(runs, (seq, at)))
         if judgement.is_void:
             version = version._replace(void_seq=seq, void_at=at)
         ledger = self.ledger.grown(said, judgement)
@@ -395,7 +395,7 @@ def make_statement(key: PageKey, version: Version, content: Content) -> Statemen
         _bare(version),
         rows=rows,
         next=next_key,
-        seen=unpack_runs(version.seen),
+        seen=unpack_runs(version.seen, (version.first_seq, version.fetched_at)),
         attrs=content.attrs(key.table),
     )
 
