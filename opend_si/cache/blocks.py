@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from opend_si.cache import past
-from opend_si.cache.past import Shares
 from opend_si.cache.versions import Event, PastVersion, Version, Versions
 
 _SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
@@ -62,7 +62,7 @@ def read_past(
         except past.Unreadable:
             faults += 1
             continue
-        faults += len(versions) < len(past.read_names(body)[0])
+        faults += len(versions) < len(past.read_names(body))
         bodies.update((past.name_of(version), version.body) for version, _ in versions)
         found = [*versions, *found]
     faults += not faults and past_digest(connection, protocol, symbol) != present.seal.past
@@ -78,71 +78,73 @@ def current(connection: sqlite3.Connection, identity: tuple[int, str, str, int])
 def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
     """Move versions from the present to the past."""
     owner = leaving[0].protocol, leaving[0].symbol
-    number = 0
-    versions: list[PastVersion] = []
-    known: list[Shares] = []
+    versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
     last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
-    if last is not None:
-        versions, known = _unfilled(connection, last, leaving)
-        number = last[0] if versions else last[0] + 1
+    bases: dict[past.Page, list[past.Name]] = {}
+    with suppress(past.Unreadable):
+        if last is not None and is_block(*last) and past.may_grow(last[2]):
+            bases = past.read_bases(last[2])
+    bodies = {past.name_of(version): version.body for version in leaving}
+    newest = {past.page_of(version): version.version for version, _ in versions}
+    # What is made from a version that leaves is made from another one: that one comes to stand in the same block.
+    for page, names in bases.items():
+        if not bodies.keys().isdisjoint(names):
+            newest.setdefault(page, max(version for *name, version in past.read_names(last[2]) if (*name,) == page))
+    for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
+        row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
+        bodies.update({name: row[0]} if row else {})
     for version in leaving:
         connection.execute(_DELETE_VERSION, (*version.identity, version.version))
-    versions += (PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq))
-    write_blocks(connection, owner, number, versions, known)
-
-
-def _unfilled(
-    connection: sqlite3.Connection, block: tuple[int, bytes, bytes], leaving: Sequence[Version]
-) -> tuple[list[PastVersion], list[Shares]]:
-    """The versions of a block that has room for more, and what they share; none if it has not, or cannot be read."""
-    protocol, symbol = leaving[0].protocol, leaving[0].symbol
-    try:
-        names, bases = past.read_names(block[2])
-        is_full = len(block[2]) >= past.BLOCK_BYTES or len(names) >= past.BLOCK_VERSIONS
-        if is_full or not is_block(*block):
-            return [], []
-        bodies = {past.name_of(version): version.body for version in leaving}
-        for base in bases:
-            row = connection.execute(_SELECT_BODY, (protocol, symbol, *base)).fetchone()
-            bodies.update({base: row[0]} if row else {})
-        versions, shares = past.read_to_grow(protocol, symbol, block[2], bodies)
-        return (versions, shares) if len(versions) == len(names) else ([], [])
-    except past.Unreadable:
-        return [], []
+    if bases:
+        alike = _alike(connection, owner, newest)
+        with suppress(past.Unreadable):
+            body = past.write_block(versions, alike, last[2], bodies)
+            _write_block(connection, owner, last[0], len(past.read_names(last[2])) + len(versions), body)
+            return
+    write_blocks(connection, owner, 0 if last is None else last[0] + 1, versions)
 
 
 def write_blocks(
-    connection: sqlite3.Connection,
-    owner: tuple[int, str],
-    number: int,
-    versions: Sequence[PastVersion],
-    known: Sequence[Shares] = (),
+    connection: sqlite3.Connection, owner: tuple[int, str], number: int, versions: Sequence[PastVersion]
 ) -> None:
     """Write versions, oldest first, as blocks.
 
     A page's are made from what is left of it in the present, and from the oldest of it in a later block; those of the
     last, from the nearest of the present.
     """
-    keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
     later: dict[past.Page, Version] = {}
     for place in reversed(range(0, len(versions), past.BLOCK_VERSIONS)):
         own = versions[place : place + past.BLOCK_VERSIONS]
-        newest = {past.page_of(version): version for version, _ in own}
-        bases: dict[past.Page, list[Version]] = {}
-        for page, version in newest.items():
-            alike = [later[page]] if page in later else _nearest(connection, owner, page, keys)
-            bases[page] = [*_superseded(connection, version), *alike]
-        body = past.write_block(own, bases, known[place : place + len(own)])
-        block = number + place // past.BLOCK_VERSIONS
-        connection.execute(WRITE_BLOCK, (*owner, block, len(own), past.checksum(block, body), body))
+        newest = {past.page_of(version): version.version for version, _ in own}
+        body = past.write_block(own, _alike(connection, owner, newest, later))
+        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, len(own), body)
         later.update({past.page_of(version): version for version, _ in reversed(own)})
 
 
-def _superseded(connection: sqlite3.Connection, version: Version) -> list[Version]:
-    """The last versions of a page before one that the present needs yet: rows that a newer page lacks are in them."""
-    asked = (*version.identity, version.version, _OLDER)
-    found = map(Version._make, connection.execute(_SELECT_SUPERSEDED, asked).fetchall())
-    return [older for older in found if older.is_sound][::-1]
+def _write_block(
+    connection: sqlite3.Connection, owner: tuple[int, str], number: int, entries: int, body: bytes
+) -> None:
+    connection.execute(WRITE_BLOCK, (*owner, number, entries, past.checksum(number, body), body))
+
+
+def _alike(
+    connection: sqlite3.Connection,
+    owner: tuple[int, str],
+    newest: Mapping[past.Page, int],
+    later: Mapping[past.Page, Version] = MappingProxyType({}),
+) -> dict[past.Page, list[Version]]:
+    """What versions of pages are to be made from, the most alike last; `newest`: the number of the last of each.
+
+    `later` has the oldest of a page in a later block.
+    """
+    keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
+    found = {}
+    for page, number in newest.items():
+        # The last that the present still needs: rows that a newer page lacks are in them.
+        rows = connection.execute(_SELECT_SUPERSEDED, (*owner, *page, number, _OLDER)).fetchall()
+        older = [version for version in map(Version._make, rows) if version.is_sound]
+        found[page] = [*older[::-1], *([later[page]] if page in later else _nearest(connection, owner, page, keys))]
+    return found
 
 
 def _nearest(
@@ -171,6 +173,6 @@ def newest_number(connection: sqlite3.Connection, identity: tuple[int, str, str,
     newest = 0
     for _, _, body in connection.execute(_SELECT_BLOCKS, identity[:2]).fetchall():
         with suppress(past.Unreadable):
-            names, _ = past.read_names(body)
+            names = past.read_names(body)
             newest = max(newest, *(version for *page, version in names if page == [*identity[2:]]), 0)
     return newest
