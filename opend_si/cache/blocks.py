@@ -6,6 +6,7 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from opend_si.cache import past
 from opend_si.cache.versions import Event, PastVersion, Version, Versions
@@ -27,6 +28,14 @@ _SELECT_CURRENT = """
         superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
+_SELECT_SUPERSEDED = """
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version < ? AND superseded_seq != 0
+    ORDER BY version DESC LIMIT ?
+"""
+# How many of them the versions of a block are made from.
+_OLDER = 3
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 
 
@@ -53,7 +62,7 @@ def read_past(
         except past.Unreadable:
             faults += 1
             continue
-        faults += len(versions) < len(past.read_names(body)[0])
+        faults += len(versions) < len(past.read_names(body))
         bodies.update((past.name_of(version), version.body) for version, _ in versions)
         found = [*versions, *found]
     faults += not faults and past_digest(connection, protocol, symbol) != present.seal.past
@@ -70,35 +79,29 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
     """Move versions from the present to the past."""
     owner = leaving[0].protocol, leaving[0].symbol
     versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
-    number = 0
     last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
-    if last is not None:
-        number = last[0] + 1
-        kept = _unfilled(connection, last, leaving)
-        if kept:
-            number, versions = last[0], [*kept, *versions]
+    bases: dict[past.Page, list[past.Name]] = {}
+    with suppress(past.Unreadable):
+        if last is not None and is_block(*last) and past.may_grow(last[2]):
+            bases = past.read_bases(last[2])
+    bodies = {past.name_of(version): version.body for version in leaving}
+    newest = {past.page_of(version): version.version for version, _ in versions}
+    # What is made from a version that leaves is made from another one: that one comes to stand in the same block.
+    for page, names in bases.items():
+        if not bodies.keys().isdisjoint(names):
+            newest.setdefault(page, max(version for *name, version in past.read_names(last[2]) if (*name,) == page))
+    for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
+        row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
+        bodies.update({name: row[0]} if row else {})
     for version in leaving:
         connection.execute(_DELETE_VERSION, (*version.identity, version.version))
-    write_blocks(connection, owner, number, versions)
-
-
-def _unfilled(
-    connection: sqlite3.Connection, block: tuple[int, bytes, bytes], leaving: Sequence[Version]
-) -> list[PastVersion]:
-    """The versions of a block that has room for more, none if it has not, or cannot be read."""
-    protocol, symbol = leaving[0].protocol, leaving[0].symbol
-    try:
-        names, bases = past.read_names(block[2])
-        if not is_block(*block) or len(names) >= past.BLOCK_VERSIONS:
-            return []
-        bodies = {past.name_of(version): version.body for version in leaving}
-        for base in bases:
-            row = connection.execute(_SELECT_BODY, (protocol, symbol, *base)).fetchone()
-            bodies.update({base: row[0]} if row else {})
-        versions = past.read_block(protocol, symbol, block[2], bodies)
-        return versions if len(versions) == len(names) else []
-    except past.Unreadable:
-        return []
+    if bases:
+        alike = _alike(connection, owner, newest)
+        with suppress(past.Unreadable):
+            body = past.write_block(versions, alike, last[2], bodies)
+            _write_block(connection, owner, last[0], len(past.read_names(last[2])) + len(versions), body)
+            return
+    write_blocks(connection, owner, 0 if last is None else last[0] + 1, versions)
 
 
 def write_blocks(
@@ -106,26 +109,50 @@ def write_blocks(
 ) -> None:
     """Write versions, oldest first, as blocks.
 
-    A page's are made from the oldest of it in a later block; those of the last, from the nearest of the present.
+    A page's are made from what is left of it in the present, and from the oldest of it in a later block; those of the
+    last, from the nearest of the present.
     """
-    keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
     later: dict[past.Page, Version] = {}
     for place in reversed(range(0, len(versions), past.BLOCK_VERSIONS)):
         own = versions[place : place + past.BLOCK_VERSIONS]
-        bases: dict[past.Page, list[Version]] = {}
-        for page in {past.page_of(version): None for version, _ in own}:
-            bases[page] = [later[page]] if page in later else _nearest(connection, owner, page, keys)
-        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, own, bases)
+        newest = {past.page_of(version): version.version for version, _ in own}
+        body = past.write_block(own, _alike(connection, owner, newest, later))
+        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, len(own), body)
         later.update({past.page_of(version): version for version, _ in reversed(own)})
+
+
+def _write_block(
+    connection: sqlite3.Connection, owner: tuple[int, str], number: int, entries: int, body: bytes
+) -> None:
+    connection.execute(WRITE_BLOCK, (*owner, number, entries, past.checksum(number, body), body))
+
+
+def _alike(
+    connection: sqlite3.Connection,
+    owner: tuple[int, str],
+    newest: Mapping[past.Page, int],
+    later: Mapping[past.Page, Version] = MappingProxyType({}),
+) -> dict[past.Page, list[Version]]:
+    """What versions of pages are to be made from, the most alike last; `newest`: the number of the last of each.
+
+    `later` has the oldest of a page in a later block.
+    """
+    keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
+    found = {}
+    for page, number in newest.items():
+        # The last that the present still needs: rows that a newer page lacks are in them.
+        rows = connection.execute(_SELECT_SUPERSEDED, (*owner, *page, number, _OLDER)).fetchall()
+        older = [version for version in map(Version._make, rows) if version.is_sound]
+        found[page] = [*older[::-1], *([later[page]] if page in later else _nearest(connection, owner, page, keys))]
+    return found
 
 
 def _nearest(
     connection: sqlite3.Connection, owner: tuple[int, str], page: past.Page, keys: Sequence[past.Page]
 ) -> list[Version]:
-    """The pages of the present that are most like a page: itself, or those whose cursors stand beside its own."""
+    """The pages of the present that are most like a page: those whose cursors stand beside its own, itself the last."""
     place = bisect_left(keys, _order(page), key=_order)
-    beside = [page] if page in keys[place : place + 1] else keys[max(place - 1, 0) : place + 1]
-    found = (current(connection, (*owner, *other)) for other in beside)
+    found = (current(connection, (*owner, *other)) for other in keys[max(place - 1, 0) : place + 1])
     return [version for version in found if version is not None and version.is_sound]
 
 
@@ -133,17 +160,6 @@ def _order(page: past.Page) -> tuple[bool, int, str, int]:
     """Cursors as numbers, the newest page above all."""
     next_key, num = page
     return not next_key, len(next_key), next_key, num
-
-
-def _write_block(
-    connection: sqlite3.Connection,
-    owner: tuple[int, str],
-    number: int,
-    versions: Sequence[PastVersion],
-    bases: Mapping[past.Page, Sequence[Version]],
-) -> None:
-    body = past.write_block(versions, bases)
-    connection.execute(WRITE_BLOCK, (*owner, number, len(versions), past.checksum(number, body), body))
 
 
 def past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:
@@ -157,6 +173,6 @@ def newest_number(connection: sqlite3.Connection, identity: tuple[int, str, str,
     newest = 0
     for _, _, body in connection.execute(_SELECT_BLOCKS, identity[:2]).fetchall():
         with suppress(past.Unreadable):
-            names, _ = past.read_names(body)
+            names = past.read_names(body)
             newest = max(newest, *(version for *page, version in names if page == [*identity[2:]]), 0)
     return newest

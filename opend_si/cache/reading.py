@@ -10,7 +10,6 @@ import json
 import os
 import sqlite3
 import stat
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,8 @@ _SELECT_SEALS = """
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 _SELECT_CHECKSUMS = """
-    SELECT symbol, checksum FROM page WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
+    SELECT symbol, group_concat(hex(checksum)) FROM page
+    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
 """
 _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
 # What a file of columns beside the record begins and ends with: such a file is ours.
@@ -106,21 +106,26 @@ def standing(store: Store, protocol: int, symbols: Sequence[str]) -> dict[str, S
 
     def read(connection: sqlite3.Connection) -> dict[str, Standing]:
         asked = protocol, json.dumps(symbols)
-        checksums: dict[str, list[bytes]] = defaultdict(list)
-        for symbol, checksum in connection.execute(_SELECT_CHECKSUMS, asked).fetchall():
-            checksums[symbol].append(checksum if isinstance(checksum, bytes) else b"damaged")
-        seals = {symbol: Seal(*seal) for symbol, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
         found = {}
+        seals, checksums = seals_and_checksums(connection, *asked)
         for symbol, told in checksums.items():
             seal = seals.get(symbol)
-            is_sealed = seal is not None and seal.over(told) == seal
-            found[symbol] = Standing(seal.digest if seal is not None and is_sealed else b"", len(told))
+            found[symbol] = Standing(seal.digest if seal is not None and seal.fits(told) else b"", told.count(",") + 1)
         return found
 
     try:
         return store.database.snapshot(read)
     except NothingRecorded:
         return {}
+
+
+def seals_and_checksums(
+    connection: sqlite3.Connection, protocol: int, symbols: str
+) -> tuple[dict[str, Seal], dict[str, str]]:
+    """Of some symbols, as a JSON array: their seals, and the checksums of their pages, as `Seal.fits` takes them."""
+    asked = protocol, symbols
+    checksums = dict(connection.execute(_SELECT_CHECKSUMS, asked).fetchall())
+    return {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}, checksums
 
 
 def seals(store: Store, protocol: int, market: str) -> dict[str, bytes]:

@@ -138,9 +138,15 @@ class Seal(NamedTuple):
 
     def over(self, checksums: Iterable[bytes]) -> Seal:
         """The seal with its digest."""
-        digest = hashlib.blake2b(repr(self[:-1]).encode(errors="surrogatepass"), digest_size=DIGEST_BYTES)
-        digest.update(b"".join(sorted(checksums)))
-        return self._replace(digest=digest.digest())
+        return self._replace(digest=self._over(b"".join(sorted(checksums))))
+
+    def fits(self, checksums: str) -> bool:
+        """Whether it is the seal over these checksums: hexadecimal digits, with commas between, as SQLite has them."""
+        return self.digest == self._over(bytes.fromhex("".join(sorted(checksums.split(",")))))
+
+    def _over(self, checksums: bytes) -> bytes:
+        told = repr(self[:-1]).encode(errors="surrogatepass") + checksums
+        return hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest()
 
 
 # The seal of a symbol of which nothing is recorded.

@@ -31,7 +31,7 @@ from opend_si.dates import now
 from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.history.merging import merge
 from opend_si.history.overview import kind_of
-from opend_si.history.statements import pack_runs, unpack_runs
+from opend_si.history.statements import Runs, pack_runs, unpack_runs
 from opend_si.pages import SIMULATOR, Content, PageKey
 
 
@@ -156,7 +156,7 @@ def _events(whole: Whole) -> Iterator[tuple[int, int]]:
     for row in _versions(whole):
         yield row.first_seq, row.fetched_at
         yield row.checked_seq, row.checked_at
-        yield from ((seq, at) for _, seq, at in unpack_runs(row.seen))
+        yield from ((seq, at) for _, seq, at in _runs(row))
 
 
 # What is known --------------------------------------------------------------------------------------------------------
@@ -187,7 +187,11 @@ def _is_seen_by(row: Version, other: Version) -> bool:
 
 def _moments(row: Version) -> list[int]:
     """When each row of a version was first seen; nothing where all came with it."""
-    return [at for count, _, at in unpack_runs(row.seen) for _ in range(count)]
+    return [at for count, _, at in _runs(row) for _ in range(count)]
+
+
+def _runs(row: Version) -> Runs:
+    return unpack_runs(row.seen, (row.first_seq, row.fetched_at))
 
 
 def _versions(whole: Whole) -> Iterator[Version]:
@@ -217,13 +221,13 @@ def _moved(whole: Whole, behind: int) -> Whole:
         return seq + behind if seq else 0
 
     def version(row: Version) -> Version:
-        runs = tuple((count, place(seq), at) for count, seq, at in unpack_runs(row.seen))
+        runs = tuple((count, place(seq), at) for count, seq, at in _runs(row))
         return row._replace(
             first_seq=place(row.first_seq),
             checked_seq=place(row.checked_seq),
             superseded_seq=place(row.superseded_seq),
             void_seq=place(row.void_seq),
-            seen=pack_runs(runs),
+            seen=pack_runs(runs, (place(row.first_seq), row.fetched_at)),
         )
 
     def left(one: PastVersion) -> PastVersion:

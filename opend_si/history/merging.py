@@ -71,7 +71,9 @@ class _Side:
         self.versions = _judged(whole)
         found: dict[int, _Heard] = {}
         for row in self.versions:
-            found.update((seq, _Heard(seq, at)) for _, seq, at in unpack_runs(row.seen))
+            found.update(
+                (seq, _Heard(seq, at)) for _, seq, at in unpack_runs(row.seen, (row.first_seq, row.fetched_at))
+            )
         for row in self.versions:
             rows = rows_of[row.identity, row.body]
             newest = rows[0].at if rows and not row.next_key else BOTTOM
@@ -242,7 +244,7 @@ class _Seen:
     def of(self, rows: Sequence[Row], seq: int, at: int) -> bytes:
         """When the rows of a version that came with an event were first seen, as the record keeps it."""
         runs = write_runs([self._begun[row.at][bisect_left(self._seqs[row.at], seq)] for row in rows])
-        return b"" if len(runs) == 1 and runs[0][1:] == (seq, at) else pack_runs(runs)
+        return pack_runs(runs, (seq, at))
 
 
 def _first_seen(
@@ -254,7 +256,7 @@ def _first_seen(
         for version in side.versions:
             rows = rows_of[version.identity, version.body]
             own = (version.first_seq, version.fetched_at), (version.checked_seq, version.checked_at)
-            runs = unpack_runs(version.seen) or ((len(rows), *own[0]),)
+            runs = unpack_runs(version.seen, own[0]) or ((len(rows), *own[0]),)
             first = [(seq, at) for count, seq, at in runs for _ in range(count)]
             for row, begun in zip(rows, first, strict=True):
                 points[row.at] += [(seqs[seq], at, row.values) for seq, at in (begun, *own)]

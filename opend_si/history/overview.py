@@ -25,9 +25,9 @@ from typing import NamedTuple, TypeAlias
 from opend_si.cache import past
 from opend_si.cache.blocks import is_block
 from opend_si.cache.files import shared_with
-from opend_si.cache.reading import columns_files, file_size, opened
+from opend_si.cache.reading import columns_files, file_size, opened, seals_and_checksums
 from opend_si.cache.store import Store
-from opend_si.cache.versions import DIGEST_BYTES, UNSEALED, Seal, Version, Versions
+from opend_si.cache.versions import UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
 from opend_si.errors import CacheCorrupt, ShortInterestError
 from opend_si.history.statements import BOTTOM
@@ -42,7 +42,7 @@ _LOT, _LOT_OF_FIRST_PAGES = 100, 500
 _SELECT_SUMS = """
     SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(length(body)), min(fetched_at), max(fetched_at),
         max(origin = 'simulator'), max(next_key = '' AND superseded_seq = 0 AND void_seq != 0),
-        group_concat(hex(checksum), '')
+        group_concat(hex(checksum))
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
 _SELECT_SEALS = """
@@ -58,14 +58,6 @@ _SELECT_FIRST_PAGES = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
         superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) AND next_key = '' AND superseded_seq = 0
-"""
-_SELECT_CHECKSUMS = """
-    SELECT symbol, group_concat(hex(checksum), '') FROM page
-    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
-"""
-_SELECT_SEALS_OF = """
-    SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
-    WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 # Before every name: protocols are whole numbers.
 _BEFORE_ALL = -math.inf, ""
@@ -161,20 +153,20 @@ def _noted(tally: _Tally) -> _Sums | None:
     """What stands beside a symbol's seal and in its blocks; None where its replies have to be read."""
     if not tally.is_sealed or not tally.seal.summary:
         return None
-    sizes = [(tally.versions, tally.body_bytes, tally.oldest, tally.newest)]
+    versions, body_bytes, moments = tally.versions, tally.body_bytes, (tally.oldest, tally.newest)
     try:
         for number, _, checksum, body in tally.blocks:
             if not is_block(number, checksum, body):
                 return None
-            sizes.append(past.read_sizes(body))
-        versions, body_bytes, oldest, newest = zip(*sizes, strict=True)
-        moments = min(oldest), max(newest)
+            more, more_bytes, *came = past.read_sizes(body)
+            versions, body_bytes = versions + more, body_bytes + more_bytes
+            moments = min(moments[0], *came), max(moments[1], *came)
         for at in moments:
             moment(at)
     except (past.Unreadable, TypeError, OverflowError):  # damaged under a checksum
         return None
     rows = int(json.loads(tally.seal.summary)["rows"])
-    return _Sums(tally.symbol, tally.pages, sum(versions), rows, sum(body_bytes), tally.is_simulated, moments)
+    return _Sums(tally.symbol, tally.pages, versions, rows, body_bytes, tally.is_simulated, moments)
 
 
 def _read_sums(store: Store, protocol: int, symbol: str) -> _Sums:
@@ -329,7 +321,7 @@ def _next(name: tuple[float, str], connection: sqlite3.Connection) -> list[_Tall
     found = []
     for *told, checksums in sums:
         seal, past_blocks = seals.get((told[0], told[1]), UNSEALED), blocks.get((told[0], told[1]), [])
-        is_sealed = _fits(seal, checksums) and seal.past == past.digest(block[2] for block in past_blocks)
+        is_sealed = seal.fits(checksums) and seal.past == past.digest(block[2] for block in past_blocks)
         found.append(_Tally._make((*told, seal, is_sealed, past_blocks)))
     return found
 
@@ -348,13 +340,6 @@ def _first_pages(asked: tuple[int, str], connection: sqlite3.Connection) -> list
     pages: dict[str, list[Version]] = {}
     for row in map(Version._make, connection.execute(_SELECT_FIRST_PAGES, asked).fetchall()):
         pages.setdefault(row.symbol, []).append(row)
-    checksums = dict(connection.execute(_SELECT_CHECKSUMS, asked).fetchall())
-    seals = {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS_OF, asked).fetchall()}
-    sealed = ((name, seal) for name, seal in seals.items() if name in pages and _fits(seal, checksums.get(name, "")))
+    seals, checksums = seals_and_checksums(connection, *asked)
+    sealed = ((name, seal) for name, seal in seals.items() if name in pages and seal.fits(checksums.get(name, "")))
     return [(name, seal, pages[name]) for name, seal in sealed]
-
-
-def _fits(seal: Seal, checksums: str) -> bool:
-    """Whether a seal is that of these pages; their checksums stand one behind the other, in hexadecimal digits."""
-    data = bytes.fromhex(checksums)
-    return seal == seal.over(data[place : place + DIGEST_BYTES] for place in range(0, len(data), DIGEST_BYTES))

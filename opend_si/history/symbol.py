@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from opend_si.history.ledger import Fit, Judgement, Ledger, judged
 from opend_si.history.memory import Memory
 from opend_si.history.statements import (
     BOTTOM,
+    TOP,
     Cut,
     Runs,
     Statement,
@@ -29,7 +30,7 @@ from opend_si.history.statements import (
 )
 from opend_si.pages import END, GATEWAY, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source
 from opend_si_schema import common
-from opend_si_schema.definitions import Column
+from opend_si_schema.definitions import Column, Table
 
 # Decoded pages kept in memory, about 20 KB each when they have 50 rows.
 MAX_PAGES = 512
@@ -182,7 +183,7 @@ class SymbolRecord:
         if is_new:
             runs = self._first_seen(said)
             said = replace(said, seen=runs)
-            version = version._replace(seen=b"" if len(runs) == 1 and runs[0][1:] == (seq, at) else pack_runs(runs))
+            version = version._replace(seen=pack_runs(runs, (seq, at)))
         if judgement.is_void:
             version = version._replace(void_seq=seq, void_at=at)
         ledger = self.ledger.grown(said, judgement)
@@ -282,9 +283,12 @@ class SymbolRecord:
         """When the rows of a new version were first seen with their values."""
         known: dict[int, tuple[Row, tuple[int, int]]] = {}
         wanted = {row.at for row in said.rows}
+        low, high = min(wanted, default=TOP), max(wanted, default=BOTTOM)
         for other in sorted(self.ledger.statements, key=lambda other: -other.first_seq):
             if len(known) == len(wanted):
                 break
+            if other.first < low or not other.rows or other.rows[-1].at > high:
+                continue
             for row, event in zip(other.rows, other.first_seen(), strict=True):
                 if row.at in wanted:
                     known.setdefault(row.at, (row, event))
@@ -388,16 +392,22 @@ def make_statement(key: PageKey, version: Version, content: Content) -> Statemen
     next_key = content.next
     if next_key is not None and (len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable()):
         raise ProtocolError(f"{key}: the cursor {next_key[:40]!r} is none that OpenD gives")
-    rows = content.rows(key.table)
-    check_page(rows, next_key, str(key))
-    check_days(rows, key.table, str(key))
     return replace(
         _bare(version),
-        rows=rows,
+        rows=_rows_of_history(content, key.table, str(key)),
         next=next_key,
-        seen=unpack_runs(version.seen),
+        seen=unpack_runs(version.seen, (version.first_seq, version.fetched_at)),
         attrs=content.attrs(key.table),
     )
+
+
+@lru_cache(maxsize=8)
+def _rows_of_history(content: Content, table: Table, what: str) -> tuple[Row, ...]:
+    """The rows of a page, if they are fit for a history. A reply becomes a statement more than once on its way."""
+    rows = content.rows(table)
+    check_page(rows, content.next, what)
+    check_days(rows, table, what)
+    return rows
 
 
 def _bare(version: Version) -> Statement:

@@ -249,7 +249,8 @@ class _Batch:
 
         seqs, ats = np.repeat(self.first_seq, self.counts), np.repeat(self.fetched, self.counts)
         for number, data in self.runs:
-            lengths, own_seqs, own_ats = zip(*unpack_runs(data), strict=True)
+            own = int(self.first_seq[number]), int(self.fetched[number])
+            lengths, own_seqs, own_ats = zip(*unpack_runs(data, own), strict=True)
             if sum(lengths) == self.counts[number]:
                 place = slice(self.starts[number], self.starts[number] + self.counts[number])
                 seqs[place], ats[place] = np.repeat(own_seqs, lengths), np.repeat(own_ats, lengths)

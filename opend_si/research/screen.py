@@ -89,7 +89,8 @@ def _newest_rows(choice: Choice) -> pd.DataFrame | None:
         if found is None:
             return None
         page, newest = found
-        event = unpack_runs(page.seen)[0][1:] if page.seen else (page.first_seq, page.fetched_at)
+        own = page.first_seq, page.fetched_at
+        event = unpack_runs(page.seen, own)[0][1:] if page.seen else own
         items += reversed(newest)
         symbols += [name] * len(newest)
         known_at += [None if clock.was_ahead(event, moment) else event[1]] * len(newest)

@@ -14,11 +14,12 @@ import pytest
 import futu_si
 from opend_si.cache.store import Store
 from opend_si.history import overview
-from opend_si.simulator import Simulator
+from opend_si.history.statements import unpack_runs
+from opend_si.simulator import Simulator, Universe
 from tests.cache.processes import OpenD, ask, assert_sound, beside
 from tests.processes import ROOT
 
-SAMPLE, SAMPLE_2 = (ROOT / "tests/data/cache" / f"pages-v{version}.sqlite3" for version in (1, 2))
+SAMPLE, SAMPLE_2, PACKED_2 = (ROOT / "tests/data/cache" / f"pages-v{name}.sqlite3" for name in ("1", "2", "2-packed"))
 # Rows, cursor, first and last date, and digest of each page that is recorded in it.
 SAMPLE_PAGES = [
     (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
@@ -32,6 +33,8 @@ SAMPLE_2_PAGES = [
     (50, "1713153600", "2026-04-30", "2024-04-15", "8111e7033d153433"),
     (50, "1647316800", "2024-03-29", "2022-03-15", "ae67e0a808ab106b"),
 ]
+# What the release that made it gave of each version of the symbol in it, and how many versions that are.
+PACKED_2_TOLD = "a7c73d6ffec77e510d0d9a6e62d865b8965a216bc6c99c76a631aee2eb52bc52", 42
 SAMPLE_CLOSES = [467.8, 493.4, 510.5]
 
 
@@ -120,6 +123,43 @@ def test_a_file_of_schema_2_replays_and_keeps_its_past(face: ModuleType, cache: 
     assert cache.read_bytes() == SAMPLE_2.read_bytes()
     assert_sound(cache)
     assert overview.info(cache).versions == 6
+
+
+def told_of_versions(path: Path) -> tuple[str, list[Any]]:
+    """All that is known of each version of a symbol, and when each of its rows was first seen."""
+    with closing(Store(path, may_write=False)) as store:
+        present, past, _ = store.symbol_and_past(3249, "HK.00700")
+    assert present.is_whole
+    told = sorted(
+        (
+            *(row.next_key, row.num, row.version, row.first_seq, row.fetched_at, row.superseded_seq, row.void_seq),
+            unpack_runs(row.seen, (row.first_seq, row.fetched_at)),
+            sha256(row.body).hexdigest(),
+        )
+        for row in (*present.rows, *(version for version, _ in past))
+    )
+    return sha256(repr(told).encode()).hexdigest(), told
+
+
+def test_a_past_that_was_packed_otherwise_is_given_back_to_the_byte_and_grows(face: ModuleType, cache: Path) -> None:
+    """Recorded every week for forty weeks by the release that first packed the past by pages."""
+    shutil.copyfile(PACKED_2, cache)
+    digest, before = told_of_versions(cache)
+    assert (digest, len(before)) == PACKED_2_TOLD
+    universe = Universe(symbols=["HK.00700"], most_rows=30)
+    universe.publish("HK.00700", 40)
+    with (
+        Simulator(universe) as opend,
+        face.Client(opend.host, opend.port, mode="refresh", cache=cache) as client,
+    ):
+        for _ in range(4):
+            universe.publish("HK.00700")
+            assert client.sync(["HK.00700"]).ok
+    kept = {(*told[:3], told[-1]): told[-2] for told in told_of_versions(cache)[1]}
+    assert {(*told[:3], told[-1]): told[-2] for told in before}.items() <= kept.items()
+    assert len(kept) > len(before) + 2
+    assert_sound(cache)
+    assert overview.info(cache) == overview.info(cache, check=True)
 
 
 def test_a_migrated_file_answers_and_looks_back_as_before(face: ModuleType, opend: Simulator, cache: Path) -> None:
