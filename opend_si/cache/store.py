@@ -98,6 +98,14 @@ _DELETE_BLOCKS = "DELETE FROM past WHERE protocol = ? AND symbol = ?"
 _SELECT_PASTS = "SELECT DISTINCT protocol, symbol FROM past ORDER BY protocol, symbol"
 _SELECT_SEQUENCE = "SELECT seq, at, checksum FROM sequence WHERE id = 1"
 _SELECT_STEPS = "SELECT seq, at FROM step ORDER BY seq"
+_SELECT_LOOK = """
+    SELECT sequence.seq, sequence.at, sequence.checksum,
+        (SELECT json_group_array(json_array(seq, at)) FROM (SELECT seq, at FROM step ORDER BY seq)),
+        seal.seq, seal.at, floor, is_judged, past, summary, digest
+    FROM (SELECT ? AS protocol, ? AS symbol) AS asked
+        LEFT JOIN sequence ON id = 1
+        LEFT JOIN seal ON seal.protocol = asked.protocol AND seal.symbol = asked.symbol
+"""
 _COUNT_AGAIN = (
     "SELECT MAX(first_seq, checked_seq, superseded_seq, void_seq), fetched_at FROM page ORDER BY 1 DESC LIMIT 1"
 )
@@ -139,6 +147,21 @@ class Kept:
 
     ruling: Ruling
     seal: Seal
+
+
+class Look(NamedTuple):
+    """What a question finds when it looks at the file.
+
+    Attributes:
+        stamp: Changes whenever the file does.
+        clock: How the clock ran while the record was written; None where the file is as it was known.
+        seal: The seal of the symbol that is asked for, as it stands there; None where that was not read.
+
+    """
+
+    stamp: Hashable
+    clock: Clock | None = None
+    seal: Seal | None = None
 
 
 class Store:
@@ -213,6 +236,23 @@ class Store:
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""
         return self._read_at_once(_read_clock, Clock())
+
+    def look(self, owner: tuple[int, str] | None, known: Hashable) -> Look:
+        """The file's stamp, and what is asked first where that is not the one that is known.
+
+        The stamp is read first: what is remembered under it is never older than it says.
+        """
+
+        def read(connection: sqlite3.Connection) -> Look:
+            stamp = (self.database.openings, *_changes(connection))
+            if stamp == known:
+                return Look(stamp)
+            # One statement, which sees one state of the file: a transaction takes as long again.
+            seq, at, checksum, steps, *seal = connection.execute(_SELECT_LOOK, owner or (0, "")).fetchone()
+            clock = _clock_of(connection, seq, at, checksum, map(Event._make, json.loads(steps)))
+            return Look(stamp, clock, UNSEALED if seal[0] is None else Seal(*seal))
+
+        return self._read(read, Look(None, Clock()))
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
@@ -443,12 +483,17 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
 
 
 def _read_clock(connection: sqlite3.Connection) -> Clock:
-    last = connection.execute(_SELECT_SEQUENCE).fetchone()
-    steps = tuple(Event(*step) for step in connection.execute(_SELECT_STEPS).fetchall())
-    if last is not None and last[2] == _sequence_checksum(Event(*last[:2])):
-        return Clock(Event(*last[:2]), steps)
-    found = connection.execute(_COUNT_AGAIN).fetchone()  # it is damaged: the numbers that were given are in the rows
-    return Clock(Event(*found) if found else NEVER, steps)
+    last = connection.execute(_SELECT_SEQUENCE).fetchone() or (None, None, None)
+    return _clock_of(connection, *last, map(Event._make, connection.execute(_SELECT_STEPS).fetchall()))
+
+
+def _clock_of(connection: sqlite3.Connection, seq: int, at: int, checksum: bytes, steps: Iterable[Event]) -> Clock:
+    last = Event(seq, at)
+    if checksum is None or checksum != _sequence_checksum(last):
+        # It is damaged: the numbers that were given are in the rows.
+        found = connection.execute(_COUNT_AGAIN).fetchone()
+        last = Event(*found) if found else NEVER
+    return Clock(last, tuple(steps))
 
 
 def _write_clock(connection: sqlite3.Connection, last: Event) -> None:
