@@ -404,7 +404,7 @@ class Database:
         """
         with suppress(FileNotFoundError):
             # SQLite looks beside the file, not beside a link to it. No file of ours has one.
-            if os.stat(f"{os.path.realpath(self.path)}-wal").st_size:
+            if Path(f"{os.path.realpath(self.path)}-wal").stat().st_size:
                 raise self._foreign()
 
     def _version(self, connection: sqlite3.Connection) -> int:

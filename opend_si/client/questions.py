@@ -22,8 +22,6 @@ from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
 from opend_si.files import Files, user_path
 from opend_si.history.frames import make_history, make_recorded, make_revisions
-from opend_si.history.joining import ImportReport, delete, import_record
-from opend_si.history.overview import overview
 from opend_si.history.record import Shared
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
@@ -36,6 +34,8 @@ from opend_si_schema.definitions import Call, Table
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from opend_si.history.joining import ImportReport
 
 
 class HistoryRows(NamedTuple):
@@ -191,15 +191,21 @@ class Questions:
         return make_revisions(key.table, self._answers.revisions(key))
 
     def recorded(self, kind: str | None) -> pd.DataFrame:
+        from opend_si.history.overview import overview
+
         return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
 
     def delete(self, codes: Iterable[str], kind: str | None) -> int:
+        from opend_si.history.joining import delete
+
         calls = CALLS if kind is None else (call_of(kind),)
         return delete(
             self._record(), [codes] if isinstance(codes, str) else list(codes), {call.proto_id for call in calls}
         )
 
     def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+        from opend_si.history.joining import import_record
+
         return import_record(self._record(), user_path("file", file))
 
     def _record(self) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from operator import index
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -211,7 +212,7 @@ class Content:
             raise ProtocolError("a row has no timestamp: it cannot be placed in a history")
         return tuple(map(Row, times, zip(*columns, strict=True)))
 
-    def frame(self, market: str, said: Mapping[str, Any]) -> pd.DataFrame:
+    def frame(self, market: str, said: Mapping[str, Any] = MappingProxyType({})) -> pd.DataFrame:
         """The rows of one market, a new frame each time, with what its `attrs` are to say besides.
 
         The first is built and given away, the second kept and copied. Copies are made of a frame without `attrs`, which
@@ -316,9 +317,7 @@ class Page(Generic[RecordT]):
     def _frame(self, market: str) -> pd.DataFrame:
         table = next((table for table in self._call.tables if table.market.prefix == market), None)
         said = {} if table is None else describe(self._call, table)
-        said.update(
-            symbol=self.symbol, source=self.source, origin=self.origin, checked_at=moment_text(self.checked_at)
-        )
+        said.update(symbol=self.symbol, source=self.source, origin=self.origin, checked_at=moment_text(self.checked_at))
         return self.content.frame(market, said)
 
     @property
