@@ -22,7 +22,7 @@ import click
 
 import futu_si
 from benchmarks import budget, panel
-from benchmarks.contenders import CACHE, CODE
+from benchmarks.contenders import CACHE, CODE, PEERS, is_installed
 from benchmarks.everyday import FSYNCS, cannot_trace, daily, everyday
 from benchmarks.figures import COMMITTED, Figure, Run, compare, table, times, written
 from benchmarks.growth import growth
@@ -38,7 +38,7 @@ from benchmarks.harness import (
     take_turns,
 )
 from benchmarks.market import market
-from benchmarks.peers import PEERS, figure_name, is_installed, peers
+from benchmarks.peers import figure_name, peers
 from opend_si.history import overview
 from opend_si_schema.calls import SHORT_INTEREST
 

@@ -24,8 +24,8 @@ from typing import Any
 import futu_si
 from benchmarks.contenders import code_of
 from benchmarks.harness import OpenD, surroundings
+from opend_si.cache.reading import columns_file
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import columns_file
 from opend_si.cache.versions import Versions
 from opend_si.research import arrow
 from opend_si.simulator import Universe

@@ -9,10 +9,10 @@ from opend_si.client.blocking import BlockingClient, Default
 from opend_si.client.doctor import Status
 from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import AsOf, PointInTime, Since, When
-from opend_si.files import Files
 from opend_si.pages import Page
+from opend_si.pages.named import call_of
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
-from opend_si.symbols import call_of
+from opend_si.system.files import Files
 from opend_si_schema.calls import Kind
 from opend_si_schema.records import (
     HkDailyShortVolume,

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from opend_si.dates import read_span
 from opend_si.errors import InvalidArgument
-from opend_si.files import user_file
+from opend_si.system.files import user_file
+from opend_si.system.home import BUDGET_FILE, PAGES_FILE, default_home
 from opend_si_schema.definitions import Rate
 
 DEFAULT_HOST = "127.0.0.1"
@@ -27,14 +28,11 @@ DEFAULT_MAX_AGE = 12 * 3600.0
 _LONGEST_AGE = 3.2e10
 # How an RSA private key begins in base64; the shortest has some 300 characters.
 _DER, _LONG = "MII", 200
-# What the files are called, unless the user names another page cache.
-PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
 # Seconds below which a timeout can only be a mistake, such as one in other units: nothing is answered in so short a
 # time.
 MIN_TIMEOUT = 0.001
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
-_APPLICATION = "opend-short-interest"
 
 
 class Mode(StrEnum):
@@ -165,7 +163,7 @@ class Settings:
         if file is not None and chosen is Mode.OFFLINE:
             home = file.parent
         else:
-            home = _pick(env, "home", None, "OPEND_SI_HOME", user_file, _default_home)
+            home = _pick(env, "home", None, "OPEND_SI_HOME", user_file, default_home)
         return cls(
             host=address[0] if address else _pick(of_opend, "host", host, "OPEND_HOST", _host, lambda: DEFAULT_HOST),
             port=address[1] if address else _pick(of_opend, "port", port, "OPEND_PORT", _port, lambda: DEFAULT_PORT),
@@ -250,16 +248,6 @@ def _pick_rsa_key(env: Mapping[str, str], given: KeyFile | NotGiven | None) -> P
         return None
     given = None if given is NOT_GIVEN else given
     return _pick(env, "rsa_key", given, "OPEND_RSA_KEY", _key_file, lambda: None)
-
-
-def _default_home() -> Path:
-    # Data, not cache: systems empty cache folders, and a recorded history cannot be had again.
-    from platformdirs import user_data_path
-
-    try:
-        return user_data_path(_APPLICATION, appauthor=False)
-    except RuntimeError as error:  # a user without a home, as in some containers
-        raise InvalidArgument(f"there is no folder for the files ({error}): name one with OPEND_SI_HOME") from None
 
 
 def _host(name: str, value: object) -> str:

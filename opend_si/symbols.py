@@ -12,8 +12,8 @@ import unicodedata
 from dataclasses import dataclass
 
 from opend_si.errors import InvalidArgument
-from opend_si_schema.calls import CALLS, MARKETS
-from opend_si_schema.definitions import Call, Market
+from opend_si_schema.calls import MARKETS
+from opend_si_schema.definitions import Market
 
 # Longest code accepted; the longest of the broker's equity codes have under 12 characters.
 MAX_CODE_LENGTH = 32
@@ -118,11 +118,3 @@ def meant(text: str) -> str | None:
     market, _, code = found.partition(".")
     is_plain = len(code) == _HK_DIGITS if market == "HK" else _TICKER.fullmatch(code)
     return found if market in _BY_PREFIX and is_plain and named <= {market} else None
-
-
-def call_of(kind: object) -> Call:
-    """The call that gives a kind of data; `InvalidArgument` lists them."""
-    for call in CALLS:
-        if call.name == kind:
-            return call
-    raise InvalidArgument(f"kind is {kind!r}: it takes {' or '.join(call.name for call in CALLS)}")

@@ -30,23 +30,17 @@ class DTypeFacts(NamedTuple):
 
     arrow: str  # pyarrow's name of the type
     nullable: str | None  # pandas' dtype of a column in which a value is missing, where it is another
-    is_number: bool
 
 
 DTYPES: Mapping[DType, DTypeFacts] = {
-    "int64": DTypeFacts("int64", "Int64", is_number=True),
-    "float64": DTypeFacts("float64", None, is_number=True),
-    "str": DTypeFacts("string", None, is_number=False),
-    "bool": DTypeFacts("bool_", "boolean", is_number=False),
+    "int64": DTypeFacts("int64", "Int64"),
+    "float64": DTypeFacts("float64", None),
+    "str": DTypeFacts("string", None),
+    "bool": DTypeFacts("bool_", "boolean"),
 }
 _INT64_MAX = 2**63 - 1
 # FINRA's days to cover end here: the number says that it is more, not how much.
 MOST_DAYS = 999.99
-
-
-def measures(column: Column) -> bool:
-    """Whether a column has numbers to compare: moments are none."""
-    return DTYPES[column.dtype].is_number and column.unit != "Unix seconds"
 
 
 def read_columns(table: Table, items: Sequence[Any]) -> Columns:

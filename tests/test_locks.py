@@ -12,7 +12,7 @@ from tests.processes import ROOT
 
 ENGINE = ROOT / "opend_si"
 # Who makes locks for the others; and whose locks are made anew for each turn, so that a child needs none of them.
-RULE, TURNS = "forks.py", "wire/turns.py"
+RULE, TURNS = "system/forks.py", "wire/turns.py"
 # What serves has a thread and an event loop of its own, where no interrupt comes.
 SERVERS = ("server/", "simulator/", "gateway/")
 MADE_OF_PYTHON = {

@@ -58,6 +58,16 @@ class Column:
     unit: str
     doc: str
 
+    @property
+    def is_moment(self) -> bool:
+        """Whether it says when something was."""
+        return self.unit == "Unix seconds"
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it has numbers to compare."""
+        return self.dtype in ("int64", "float64") and not self.is_moment
+
 
 @dataclass(frozen=True, slots=True, eq=False)  # one object each: compared and hashed by identity
 class Table:
@@ -136,3 +146,7 @@ class Call:
     page_size: PageSize
     rate: Rate
     tables: tuple[Table, ...]
+
+    def table_of(self, market: str) -> Table:
+        """The table of a market, by its prefix."""
+        return next(table for table in self.tables if table.market.prefix == market)

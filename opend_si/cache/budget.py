@@ -1,7 +1,7 @@
 """One rate budget for all processes that share a folder, in a file of its own: clearing the cache does not reset it.
 
 A user's processes share their default folder; several users share one that was opened for them
-(`opend_si.cache.system`). What is counted belongs to OpenD's account, whichever user and address it is asked by.
+(`opend_si.cache.files`). What is counted belongs to OpenD's account, whichever user and address it is asked by.
 
 A slot is taken before a request is sent and stays taken until *more than* a window after its reply came. A slot that
 counted from the sending would free itself early: the server counts when a request arrives, and saw 33 to 37 in a window
@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt
-from opend_si.settings import BUDGET_FILE
+from opend_si.system.home import BUDGET_FILE
 from opend_si_schema.definitions import Rate
 
 # "OPSB": marks the file as ours.

@@ -15,13 +15,18 @@ from pathlib import Path
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt, CacheError
-from opend_si.pages import PageKey
-from opend_si.settings import MAX_TIMEOUT
+from opend_si.system.home import PAGES_FILE
+
+
+def _beside(pages: Path) -> Path:
+    """Where the list of a page cache is."""
+    return pages.with_name(f"{pages.stem}.claims{pages.suffix}")
+
 
 # "OPSC": marks the file as ours.
 LAYOUT = Layout(
     "list of pages being fetched",
-    "pages.claims.sqlite3",
+    _beside(Path(PAGES_FILE)).name,
     0x4F505343,
     (
         """
@@ -53,20 +58,20 @@ _LEFT_ALONE = 60.0
 
 
 class Claims:
-    """The list beside one page cache."""
+    """The list beside one page cache. `longest` is for how many seconds a page may be held at most."""
 
-    def __init__(self, pages: Path) -> None:
-        self.path = pages.with_name(f"{pages.stem}.claims{pages.suffix}")
+    def __init__(self, pages: Path, longest: float) -> None:
+        self.path = _beside(pages)
         self._database = Database(self.path, LAYOUT)
-        self._unusable_until = 0.0
+        self._longest, self._unusable_until = longest, 0.0
 
-    def take(self, key: PageKey, owner: str, seconds: float) -> bool:
+    def take(self, identity: tuple[int, str, str, int], owner: str, seconds: float) -> bool:
         """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
-        return self._use(lambda: self._take(_identity(key), owner, seconds), otherwise=True)
+        return self._use(lambda: self._take(identity, owner, seconds), otherwise=True)
 
-    def release(self, key: PageKey, owner: str) -> None:
+    def release(self, identity: tuple[int, str, str, int], owner: str) -> None:
         """Give the right back."""
-        self._use(lambda: self._release(_identity(key), owner), otherwise=True)
+        self._use(lambda: self._release(identity, owner), otherwise=True)
 
     def close(self) -> None:
         self._database.close()
@@ -77,7 +82,7 @@ class Claims:
             now = time.monotonic()  # read under the lock: waiting for it may have taken long
             held = connection.execute(_SELECT, identity).fetchone()
             # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
-            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= MAX_TIMEOUT:
+            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= self._longest:
                 return False
             connection.execute(_TAKE, (*identity, owner, now, seconds))
             return True
@@ -103,7 +108,3 @@ class Claims:
             pass  # the page cache beside it cannot be used either, and says so; or another program's file is there
         self._unusable_until = time.monotonic() + _LEFT_ALONE
         return otherwise
-
-
-def _identity(key: PageKey) -> tuple[int, str, str, int]:
-    return key.call.proto_id, str(key.symbol), key.next_key, key.num

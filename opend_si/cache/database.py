@@ -20,9 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
-from opend_si import forks
 from opend_si.cache.connection import Connection
-from opend_si.cache.system import (
+from opend_si.cache.files import (
     check_sqlite,
     how_to_share,
     lacks_locks,
@@ -33,6 +32,7 @@ from opend_si.cache.system import (
     with_folder_locked,
 )
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
+from opend_si.system import forks
 
 # How long a call waits for a file that others use: threads of this process and other processes together.
 BUSY_MILLISECONDS = 5000

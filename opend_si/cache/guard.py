@@ -1,9 +1,9 @@
 """The store with its failure policy.
 
-Offline, whatever is wrong with the file is the caller's error. Online the file is a convenience: what cannot be read is
-fetched, what cannot be written is not kept, a damaged file is set aside, and a warning says so, once a cause. A file
-that is another program's or a newer release's is refused in every mode: nothing of it was lost, and only the user can
-say what to do.
+Offline (`raises`), whatever is wrong with the file is the caller's error. Online the file is a convenience: what cannot
+be read is fetched, what cannot be written is not kept, a damaged file is set aside, and a warning says so, once a
+cause. A file that is another program's or a newer release's is refused in every mode: nothing of it was lost, and only
+the user can say what to do.
 
 A file that others hold costs one wait. For a while after that it is left aside where it is not free at once: a history
 of many pages would wait anew at each step otherwise.
@@ -19,8 +19,6 @@ from typing import TypeVar
 from opend_si.cache.store import Judge, Kept, Look, Store
 from opend_si.cache.versions import Clock, PastVersion, Seal, Version, Versions
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, warn
-from opend_si.pages import PageKey
-from opend_si.settings import Mode
 
 _T = TypeVar("_T")
 # Seconds for which a file that others hold is not waited for again: a wait of 5 s in each half minute at most.
@@ -30,9 +28,9 @@ _HURRY_SECONDS = 30.0
 class GuardedStore:
     """What the client sees of the store."""
 
-    def __init__(self, store: Store, mode: Mode) -> None:
+    def __init__(self, store: Store, *, raises: bool) -> None:
         self._store = store
-        self._raises = mode is Mode.OFFLINE
+        self._raises = raises
         self._told: set[type[CacheError]] = set()
 
     def record(self, identity: tuple[int, str, str, int], expected: Seal | None, judge: Judge) -> Kept | None:
@@ -80,8 +78,8 @@ class GuardedStore:
     def path(self) -> Path:
         return self._store.path
 
-    def miss(self, key: PageKey) -> CacheMiss:
-        return self._store.miss(key)
+    def miss(self, identity: tuple[int, str, str, int], what: str) -> CacheMiss:
+        return self._store.miss(identity, what)
 
     def close(self) -> None:
         self._store.close()

@@ -11,8 +11,7 @@ from typing import Any
 
 from opend_si.cache.database import Layout
 from opend_si.cache.versions import Event, Seal, Version
-from opend_si.pages import OPEND
-from opend_si.settings import PAGES_FILE
+from opend_si.system.home import PAGES_FILE
 
 _VERSION_1 = """
         CREATE TABLE page (
@@ -100,6 +99,8 @@ _VERSION_2 = """
     CREATE TABLE sequence (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL, checksum BLOB NOT NULL) STRICT;
     CREATE TABLE step (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT
 """
+# Who sent the pages of version 1: nobody else was told apart then. A step is history, and follows no later name.
+_SENDER = "opend"
 _SELECT_OLD = """
     SELECT protocol, symbol, next_key, num, version, asked_at, fetched_at, checked_at, superseded_at, behind, checksum, body
     FROM page_1 ORDER BY id
@@ -130,7 +131,7 @@ def _migrate_1(connection: sqlite3.Connection) -> None:
         superseded = following.get(identity, Event(first, superseded_at)) if superseded_at else Event(0, 0)
         following[identity] = Event(first, fetched_at)
         events = first, fetched_at, checked, checked_at if checked != first else fetched_at, *superseded, *Event(0, 0)
-        version = Version._make((*identity, number, OPEND, behind, *events, 0, b"", b"", body))
+        version = Version._make((*identity, number, _SENDER, behind, *events, 0, b"", b"", body))
         versions.setdefault(identity[:2], []).append(version.signed())
     for owner, rows in versions.items():
         connection.executemany(_INSERT, rows)

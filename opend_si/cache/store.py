@@ -40,7 +40,6 @@ from opend_si.cache.versions import (
 )
 from opend_si.dates import now
 from opend_si.errors import CacheBusy, CacheMiss
-from opend_si.pages import PageKey
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
 # Many symbols at once, as a JSON array: a statement for each takes a third longer.
@@ -251,18 +250,19 @@ class Store:
         """Changes whenever the file does."""
         return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
 
-    def miss(self, key: PageKey) -> CacheMiss:
-        """The error for a page that is not recorded: it says what is."""
-        asked = (key.call.proto_id, str(key.symbol), _SHOWN + 1)
+    def miss(self, identity: tuple[int, str, str, int], what: str) -> CacheMiss:
+        """The error for a page, of what is called `what`, that is not recorded: it says what is."""
+        *owner, next_key, num = identity
+        asked = (*owner, _SHOWN + 1)
         rows = self._read(lambda connection: connection.execute(_SELECT_KEYS, asked).fetchall(), None)
         if rows is None:
-            return CacheMiss(f"No {key} is recorded: there is no page cache at {self.path}. {_HOW_TO_RECORD}")
+            return CacheMiss(f"No {what} is recorded: there is no page cache at {self.path}. {_HOW_TO_RECORD}")
         if not rows:
-            return CacheMiss(f"No {key} is recorded in {self.path}. {_HOW_TO_RECORD}")
-        there = ", ".join(f"next_key {next_key!r} with num {num}" for next_key, num in rows[:_SHOWN])
+            return CacheMiss(f"No {what} is recorded in {self.path}. {_HOW_TO_RECORD}")
+        there = ", ".join(f"next_key {other!r} with num {size}" for other, size in rows[:_SHOWN])
         more = " and others" if len(rows) > _SHOWN else ""
         return CacheMiss(
-            f"The page of {key} with next_key {key.next_key!r} and num {key.num} is not recorded in {self.path}; recorded are "
+            f"The page of {what} with next_key {next_key!r} and num {num} is not recorded in {self.path}; recorded are "
             f"{there}{more}. {_HOW_TO_RECORD}"
         )
 

@@ -14,8 +14,6 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
-from opend_si.pages import OPEND, PageKey
-
 DIGEST_BYTES = 16
 
 
@@ -63,10 +61,16 @@ class Version(NamedTuple):
 
     @classmethod
     def reply(
-        cls, key: PageKey, body: bytes, event: Event, *, after: int = 0, sent: int = 0, origin: str = OPEND
+        cls,
+        identity: tuple[int, str, str, int],
+        body: bytes,
+        event: Event,
+        *,
+        after: int = 0,
+        sent: int = 0,
+        origin: str,
     ) -> Version:
         """A reply, not yet kept."""
-        identity = key.call.proto_id, str(key.symbol), key.next_key, key.num
         return cls(*identity, 0, origin, after, *event, *event, *NEVER, *NEVER, sent, b"", b"", body)
 
     @property

@@ -6,7 +6,7 @@ options     the brand, and the options that commands share
 log         the log on stderr
 output      rows as table, CSV or JSON; notices
 tables      a table laid out for a terminal
-websocket   the options of a WebSocket port
+serving     a port served until it is stopped, and the options of a WebSocket port
 exits       exit codes
 """
 

@@ -16,8 +16,8 @@ from click.core import ParameterSource
 from opend_si.cli import exits
 from opend_si.dates import BY_PUBLICATION, BY_RECORD
 from opend_si.errors import InvalidArgument
-from opend_si.files import user_path
 from opend_si.settings import DEFAULT_PORT, WaitCallback, max_age_text
+from opend_si.system.files import user_path
 from opend_si_schema.calls import CALLS, MARKETS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

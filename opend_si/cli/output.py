@@ -24,8 +24,8 @@ from opend_si.cli.tables import Rows, lay_out
 from opend_si.dates import moment_text
 from opend_si.errors.texts import csv_text, one_line
 from opend_si.pages import SIMULATOR, Page
+from opend_si.pages.named import call_of
 from opend_si.settings import Wait
-from opend_si.symbols import call_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,7 @@
 
 blocking, aio    the two clients that the faces render on; they carry out steps
 dropin           the documented surface, with return codes instead of exceptions
-questions        what can be asked; arguments are checked here, before the first step
+questions        what can be asked, of which files; arguments are checked here, before the first step
 answers          how a question is answered by record and fetcher
 standing         what of the record may answer: what is fresh enough, and of who is asked
 claims           once a record: of those that want a page one fetches it

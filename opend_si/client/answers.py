@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from opend_si.cache.budget import Budget
+from opend_si.cache.claims import Claims
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.doctor import Status, recorded_symbols
@@ -31,7 +33,7 @@ from opend_si.errors import (
 )
 from opend_si.history.kept import Ground
 from opend_si.history.ledger import Ledger, anything
-from opend_si.history.record import Asked, Record, Shared
+from opend_si.history.record import Asked, Record
 from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_timestamp
 from opend_si.history.symbol import Reply, SymbolRecord, page_of
 from opend_si.history.vintages import changes, known_at
@@ -71,16 +73,14 @@ class Synced:
 
 
 class Answers:
-    """Gives pages and histories by the rules of some settings."""
+    """Gives pages and histories by the rules of some settings. Without a record, mode bypass, nothing is kept."""
 
-    def __init__(self, settings: Settings, shared: Shared) -> None:
-        self._settings = settings
-        self._fetcher = Fetcher(settings, shared.budget)
+    def __init__(self, settings: Settings, record: Record | None, claims: Claims, budget: Budget) -> None:
+        self._settings, self._record, self._claims = settings, record, claims
+        self._fetcher = Fetcher(settings, budget)
         self._meets_gateway = False
         self._has_warned = False
         self._peer = Peer(settings, self._fetcher)
-        self._record = shared.record(settings.mode)
-        self._claims = shared.claims
 
     def status(self, call: Call) -> Steps[Status]:
         """Look at the record and the budget, and connect; no request of a limit is spent."""
@@ -143,7 +143,7 @@ class Answers:
         if self._settings.mode is Mode.OFFLINE:
             page = _replayed(key, recorded, after)
             if page is None:
-                raise recorded.damage(key, record.store.path) or record.store.miss(key)
+                raise recorded.damage(key, record.store.path) or record.store.miss(key.identity, str(key))
             return page
         try:
             if (yield Account()) is None:
@@ -191,7 +191,7 @@ class Answers:
         """Fetch a page, and keep nothing."""
         sent = _Sent(self.asked)
         body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
-        version = Version.reply(key, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
+        version = Version.reply(key.identity, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
         return Reply(key, content, version, "opend", _NOTHING, is_kept=False)
 
     def _once(
@@ -266,7 +266,7 @@ class Answers:
         """Bring a symbol's whole history up to date, and tell what that changed."""
         asked, record = self.asked(), self._record
         assert record is not None
-        noted = json.loads(record.store.summary(key.call.proto_id, str(key.symbol)) or "{}")
+        noted = json.loads(record.store.summary(*key.owner) or "{}")
         held = noted["origin"] if noted else record.symbol(key).origin
         yield from self._peer.meet(key, held)
         if noted and self._peer.origin in (None, held) and (rows := self._up_to_date(noted, record, asked)) is not None:
@@ -304,7 +304,7 @@ class Answers:
             raise InvalidArgument("mode bypass has no record to look back on")
         recorded = record.everything(key)
         if not recorded.has_pages:
-            raise recorded.damage(key, record.store.path) or record.store.miss(key)
+            raise recorded.damage(key, record.store.path) or record.store.miss(key.identity, str(key))
         return changes(recorded.ledger.statements, record.clock(), now())
 
     def _history_of_now(self, key: PageKey, recorded: SymbolRecord, down_to: float, asked: Asked) -> Steps[History]:
@@ -422,7 +422,8 @@ class Answers:
             raise recorded.odd
         found = recorded_walk(recorded.ledger, down_to)
         if isinstance(found, Fetch):
-            raise recorded.damage(key, record.store.path) or record.store.miss(replace(key, next_key=found.next_key))
+            asked_for = replace(key, next_key=found.next_key)
+            raise recorded.damage(key, record.store.path) or record.store.miss(asked_for.identity, str(key))
         seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
         head = recorded.ledger.head()
         return History(found.rows, seen, checked_at=head.checked_at if head else None, origin=recorded.origin)

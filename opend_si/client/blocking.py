@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from opend_si import forks
 from opend_si.client.steps import Account, Exchange, Sleep, Step, Steps, Waits
 from opend_si.client.sync import Patience, Progress, SyncReport, read_progress, watching
 from opend_si.dates import AsOf
 from opend_si.pages import Page
 from opend_si.settings import MaxAge, NotGiven, Settings, WaitCallback
+from opend_si.system import forks
 from opend_si.wire.errors import TooLate
 from opend_si_schema.definitions import Call
 

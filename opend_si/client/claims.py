@@ -29,14 +29,14 @@ class Claim:
 
     def __init__(self, claims: Claims, key: PageKey, seconds: float) -> None:
         self._grace = min(_GRACE, seconds, MAX_TIMEOUT - seconds)
-        self._claims, self._key, self._seconds = claims, key, seconds + self._grace
+        self._claims, self._page, self._seconds = claims, key.identity, seconds + self._grace
         self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
         self._taken_at = 0.0
 
     def take(self) -> bool:
         """Take or renew it. False: another has it."""
         taken_at = time.monotonic()
-        if not self._claims.take(self._key, self._owner, self._seconds):
+        if not self._claims.take(self._page, self._owner, self._seconds):
             return False
         self._taken_at = taken_at
         return True
@@ -52,7 +52,7 @@ class Claim:
             raise ClaimLost
 
     def give_back(self) -> None:
-        self._claims.release(self._key, self._owner)
+        self._claims.release(self._page, self._owner)
 
 
 def once(

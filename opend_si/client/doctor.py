@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opend_si.cache.files import how_to_share, shared_with
 from opend_si.cache.store import Store
-from opend_si.cache.system import how_to_share, shared_with
 from opend_si.errors import CacheError, InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.settings import Settings

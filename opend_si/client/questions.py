@@ -12,6 +12,10 @@ from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from opend_si.cache.budget import Budget
+from opend_si.cache.claims import Claims
+from opend_si.cache.guard import GuardedStore
+from opend_si.cache.store import Store
 from opend_si.client.answers import Answers, History, Synced
 from opend_si.client.doctor import Status
 from opend_si.client.pagewalk import PageWalk
@@ -20,15 +24,16 @@ from opend_si.client.sync import Patience, SymbolReport, SyncReport, report_symb
 from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_day, read_midnight
 from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
-from opend_si.files import Files, user_path
 from opend_si.history.frames import make_history, make_recorded, make_revisions
-from opend_si.history.record import Shared
+from opend_si.history.kept import Frames
+from opend_si.history.record import Record
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
-from opend_si.settings import Mode, Settings
-from opend_si.symbols import call_of
-from opend_si.tables import describe
-from opend_si_schema.calls import CALLS
+from opend_si.pages.named import call_of, listed, names_of
+from opend_si.settings import MAX_TIMEOUT, Mode, Settings
+from opend_si.system import forks
+from opend_si.system.files import Files, user_path
+from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from opend_si.history.joining import ImportReport
+    from opend_si.research.panel import Choice
 
 
 class HistoryRows(NamedTuple):
@@ -67,7 +73,7 @@ class _Wanted(NamedTuple):
     @classmethod
     def check(cls, call: Call, code: object, start: object, end: object, as_of: AsOf) -> _Wanted:
         """What a user passed. `InvalidArgument` says what is right."""
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         market = key.symbol.market
         down_to = BOTTOM if start is None else read_midnight("start", start, market)
         up_to = TOP if end is None else read_midnight("end", end, market)
@@ -91,21 +97,57 @@ class _Wanted(NamedTuple):
         return HistoryRows(str(self.key.symbol), table, rows, known_at, found.checked_at, found.origin)
 
 
-class Questions:
-    """The questions that one client answers."""
+class _Files:
+    """The files of a client, which its views (`with_options`) use, too. The client closes them; a use opens them."""
 
-    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
-        self._settings = settings
-        self._shared = Shared(settings) if shared is None else shared
-        self._answers = Answers(settings, self._shared)
+    def __init__(self, settings: Settings) -> None:
+        self._cache = settings.cache
+        self.is_offline = settings.mode is Mode.OFFLINE
+        self.claims, self.budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
+        self.frames = Frames()
+        self._records: dict[Mode, Record] = {}
+        self._lock = forks.new_lock()
 
-    def by(self, settings: Settings) -> Questions:
-        """The same questions by the rules of other settings: of the same files."""
-        return Questions(settings, self._shared)
+    def record(self, mode: Mode) -> Record | None:
+        """The record as a mode uses it: offline it is only read, and its faults are errors. None: the mode has none."""
+        if self.is_offline and mode is not Mode.OFFLINE:
+            # Its settings name no OpenD, and not the budget that other clients keep.
+            raise InvalidArgument(f"mode is {mode!s}: an offline client never opens a socket. Make a Client for it.")
+        if mode is Mode.BYPASS:
+            return None
+        kind = Mode.OFFLINE if mode is Mode.OFFLINE else Mode.ONLINE
+        with self._lock:
+            if kind not in self._records:
+                store = Store(self._cache, may_write=kind is Mode.ONLINE)
+                self._records[kind] = Record(GuardedStore(store, raises=kind is Mode.OFFLINE))
+            return self._records[kind]
 
     def close(self) -> None:
         """Close the files."""
-        self._shared.close()
+        with self._lock:
+            records = list(self._records.values())
+        for record in records:
+            record.store.close()
+        self.claims.close()
+        self.budget.close()
+
+
+class Questions:
+    """The questions that one client answers."""
+
+    def __init__(self, settings: Settings, files: _Files | None = None) -> None:
+        self._settings = settings
+        self._files = _Files(settings) if files is None else files
+        files = self._files
+        self._answers = Answers(settings, files.record(settings.mode), files.claims, files.budget)
+
+    def by(self, settings: Settings) -> Questions:
+        """The same questions by the rules of other settings: of the same files."""
+        return Questions(settings, self._files)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
 
     def page(self, call: Call, code: object, next_key: object, num: object) -> Steps[Page]:
         return self.page_of(PageKey.check(call, code, next_key, num))
@@ -115,19 +157,17 @@ class Questions:
         return self._answers.page(key)
 
     def pages(self, call: Call, code: object) -> PageWalk:
-        return PageWalk(self._answers, _longest(call, code))
+        return PageWalk(self._answers, PageKey.longest(call, code))
 
     def history(self, call: Call, code: object, start: object, end: object, as_of: AsOf) -> Steps[pd.DataFrame]:
-        wanted, frames = _Wanted.check(call, code, start, end, as_of), self._shared.frames
+        wanted, frames = _Wanted.check(call, code, start, end, as_of), self._files.frames
         found = yield from self._answers.history(*wanted.asked, lambda ground: frames.get(wanted, ground))
         if not isinstance(found, History):
             return found  # a kept frame
         chosen = wanted.choose(found)
-        frame = make_history(chosen.table, chosen.rows, chosen.known_at)
+        frame = make_history(call, chosen.table, chosen.rows, chosen.known_at)
         checked = None if chosen.checked_at is None else moment_text(moment(chosen.checked_at))
-        frame.attrs.update(
-            symbol=chosen.symbol, **describe(call, chosen.table), origin=chosen.origin, checked_at=checked
-        )
+        frame.attrs.update(symbol=chosen.symbol, origin=chosen.origin, checked_at=checked)
         if found.ground is not None:
             frames.keep(wanted, found.ground, chosen.known_at, frame)
         return frame
@@ -142,7 +182,7 @@ class Questions:
         from opend_si.research import chart
 
         chart.require_matplotlib()  # before a request is spent
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         chart.drawn_columns(key.table)
         public = as_of.public(key.symbol.market)
         if public is None:
@@ -157,12 +197,8 @@ class Questions:
         """What a sync goes through: each symbol once, in the order they are given."""
         if self._settings.mode in (Mode.OFFLINE, Mode.BYPASS):
             raise InvalidArgument(f"a sync records what OpenD sends: mode {self._settings.mode} cannot")
-        try:
-            given = iter([codes] if isinstance(codes, str) else codes)
-        except TypeError:
-            raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
         # What is no text is reported like any other bad symbol; it may not even be hashable.
-        wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(given)}
+        wanted = {code if isinstance(code, str) else place: code for place, code in enumerate(listed(codes))}
         self._answers.need_record()  # before a request is spent
         return list(wanted.values())
 
@@ -170,7 +206,7 @@ class Questions:
         """Bring one symbol up to date. Its errors are in the report."""
 
         def sync() -> Steps[Synced]:
-            return (yield from self._answers.sync(_longest(call, code)))
+            return (yield from self._answers.sync(PageKey.longest(call, code)))
 
         return report_symbol(code if isinstance(code, str) else repr(code), sync, patience)
 
@@ -179,7 +215,7 @@ class Questions:
         if report.requests:
             from opend_si.research import columns
 
-            columns.refresh(self._settings, call)
+            columns.refresh(self._record(), call)
 
     def status(self, call: Call) -> Steps[Status]:
         return self._answers.status(call)
@@ -187,7 +223,7 @@ class Questions:
     # From the record alone: there is nothing to wait for but the disk. What these need is imported when they are asked.
 
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
-        key = _longest(call, code)
+        key = PageKey.longest(call, code)
         return make_revisions(key.table, self._answers.revisions(key))
 
     def recorded(self, kind: str | None) -> pd.DataFrame:
@@ -196,12 +232,10 @@ class Questions:
         return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
 
     def delete(self, codes: Iterable[str], kind: str | None) -> int:
-        from opend_si.history.joining import delete
+        from opend_si.history.upkeep import delete
 
         calls = CALLS if kind is None else (call_of(kind),)
-        return delete(
-            self._record(), [codes] if isinstance(codes, str) else list(codes), {call.proto_id for call in calls}
-        )
+        return delete(self._record(), names_of(codes), {call.proto_id for call in calls})
 
     def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
         from opend_si.history.joining import import_record
@@ -214,30 +248,37 @@ class Questions:
             raise InvalidArgument("mode bypass has no record to look at")
         return self._settings.cache
 
+    def _choice(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Choice:
+        """Which rows of the record a table is made of."""
+        from opend_si.research.panel import Choice
+
+        may_write = self._settings.mode in (Mode.ONLINE, Mode.REFRESH)
+        return Choice(self._record(), may_write, call, codes, market, as_of)
+
     def changes_since(self, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
         from opend_si.research import news
 
-        return news.changes_since(self._settings, call, since, codes)
+        return news.changes_since(self._record(), call, since, codes)
 
     def verify(self, files: Files) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.verify(self._settings, files)
+        return verify.verify(self._choice(SHORT_INTEREST, None, None, AsOf()), files)
 
     def check(self, market: str | None) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.check(self._settings, market)
+        return verify.check(self._choice(SHORT_INTEREST, None, market, AsOf()))
 
     def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Any:
         from opend_si.research import panel
 
-        return panel.arrow_table(self._settings, call, codes, market, as_of)
+        return panel.arrow_table(self._choice(call, codes, market, as_of))
 
     def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
         from opend_si.research import panel
 
-        return panel.panel(self._settings, call, codes, market, as_of)
+        return panel.panel(self._choice(call, codes, market, as_of))
 
     def export(
         self,
@@ -250,7 +291,7 @@ class Questions:
     ) -> list[str]:
         from opend_si.research import export
 
-        return export.export(self._settings, call, path, form, codes, market, as_of)
+        return export.export(self._choice(call, codes, market, as_of), path, form)
 
     def screen(
         self,
@@ -265,9 +306,4 @@ class Questions:
     ) -> pd.DataFrame:
         from opend_si.research import screen
 
-        return screen.screen(self._settings, call, codes, market, by, top, ascending, since, as_of)
-
-
-def _longest(call: Call, code: object) -> PageKey:
-    """The key of a symbol's longest first page: whole histories are walked with it."""
-    return PageKey.check(call, code, None, call.page_size.maximum)
+        return screen.screen(self._choice(call, codes, market, as_of), by, top, ascending, since)

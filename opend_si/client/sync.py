@@ -14,8 +14,8 @@ from opend_si.client.steps import Exchange, Sleep, Steps
 from opend_si.dates import now
 from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
 from opend_si.errors.texts import one_line
+from opend_si.pages.named import call_of
 from opend_si.settings import Wait, WaitCallback
-from opend_si.symbols import call_of
 from opend_si.wire.errors import was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 
@@ -122,14 +122,14 @@ class SyncReport:
         """
         import pandas as pd
 
-        from opend_si.tables import text_dtype
+        from opend_si.history.frames import text_column
 
         counts = ("rows", "new_rows", "revised_rows", "requests")
-        columns: dict[str, Any] = {"symbol": pd.array([entry.symbol for entry in self.symbols], dtype=text_dtype())}
+        columns: dict[str, Any] = {"symbol": text_column([entry.symbol for entry in self.symbols])}
         for name in counts:
             columns[name] = pd.array([getattr(entry, name) for entry in self.symbols], dtype="int64")
         errors = [None if entry.error is None else str(entry.error) for entry in self.symbols]
-        return pd.DataFrame({**columns, "error": pd.array(errors, dtype=text_dtype())})
+        return pd.DataFrame({**columns, "error": text_column(errors)})
 
     def _repr_html_(self) -> str:
         """In a notebook: the sums, and the symbols of which there is something to say."""

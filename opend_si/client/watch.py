@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.cache.system import how_to_share, make_file, make_folder
+from opend_si.cache.files import how_to_share, make_file, make_folder
 from opend_si.client.sync import SyncReport
 from opend_si.dates import day_of, may_have_news
 from opend_si.dates.calendars import published_by
@@ -38,7 +38,7 @@ from opend_si.errors import (
     ShortInterestError,
 )
 from opend_si.pages import Page, PageKey
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
 from opend_si_schema.definitions import Table
 
 # Seconds between two questions while a publication may come, and before what failed is tried again.
@@ -111,7 +111,7 @@ class Watch:
         whole: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         call = call_of(kind)
-        keys = [PageKey.check(call, code, None, call.page_size.maximum) for code in codes]
+        keys = [PageKey.longest(call, code) for code in codes]
         self._keys = {str(key.symbol): key for key in keys}
         self._online, self._offline, self._kind = online, offline, kind
         self._state, self._report, self._note = State(state, kind), report, note

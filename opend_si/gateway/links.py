@@ -22,6 +22,7 @@ from opend_si.gateway import policy
 from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.cutter import Cutter, Taken
 from opend_si.gateway.hello import Hello, read_request, read_secrets
+from opend_si.pages.named import BY_PROTOCOL
 from opend_si.pages.replies import write_refusal
 from opend_si.server import websocket
 from opend_si.server.conversation import Conversation, read_body, write_body
@@ -242,7 +243,7 @@ class Link:
 
     def _answer_of(self, frame: Frame) -> Callable[[Frame], Awaitable[bytes]] | None:
         """What answers a request; None where it is refused at once."""
-        if frame.proto_id in policy.PAGES:
+        if frame.proto_id in BY_PROTOCOL:
             return self._page
         if frame.proto_id == GATEWAY_STATUS:
             return self._status if self._is_local else None
@@ -271,11 +272,11 @@ class Link:
 
     def _known(self, frame: Frame) -> bytes | None:
         """The body of a page's reply that is known at once."""
-        call = policy.PAGES.get(frame.proto_id)
+        call = BY_PROTOCOL.get(frame.proto_id)
         return None if call is None or frame.body_format != PROTOBUF else self._gateway.answers.known(call, frame.body)
 
     async def _page(self, frame: Frame) -> bytes:
-        call: Call = policy.PAGES[frame.proto_id]
+        call: Call = BY_PROTOCOL[frame.proto_id]
         if frame.body_format == PROTOBUF:
             return await self._gateway.answers.reply(call, frame.body, self._patience)
         try:

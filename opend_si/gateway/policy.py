@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Final
 
+from opend_si.pages.named import BY_PROTOCOL
 from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT
-from opend_si_schema.calls import CALLS
 
 # Accounts, orders, unlocking: all that OpenD does with money.
 TRADE: Final = range(2000, 3000)
-PAGES: Final = {call.proto_id: call for call in CALLS}
-_ALWAYS: Final = frozenset({INIT_CONNECT, GATEWAY_STATUS, *PAGES})
+_ALWAYS: Final = frozenset({INIT_CONNECT, GATEWAY_STATUS, *BY_PROTOCOL})
 
 NO_TRADE: Final = (
     "Trade protocols are not passed by this gateway: connect to OpenD itself, or start it with --pass-trade"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from opend_si.errors import ProtocolError, ShortInterestError
-from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE, DEFAULT_PORT
+from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE, DEFAULT_PORT, policy
 from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.links import GREETING_SECONDS, Link
 from opend_si.server.listener import Listener
@@ -39,7 +39,7 @@ class Gateway(Listener):
         most_clients: How many clients are served at a time; more are turned away.
         pass_trade: Whether trade protocols pass: for clients of this machine, and for others if their link is
         encrypted.
-        websocket: A WebSocket port to be opened beside it; its `refuse` is that of the policy.
+        websocket: A WebSocket port to be opened beside it, by the rules of this one.
         log: Takes lines for the machine's operator.
 
     Attributes:
@@ -60,8 +60,6 @@ class Gateway(Listener):
         log: Callable[[str], object] = lambda _: None,
     ) -> None:
         super().__init__(host, port, websocket)
-        if websocket is not None:
-            websocket.log = self.log  # a client that is turned away comes again every second
         self.answers = PageAnswers(settings, patience, self.log)
         self.pass_trade = pass_trade
         self.greeting = _UNKNOWN
@@ -72,12 +70,14 @@ class Gateway(Listener):
         self._look: asyncio.Task[bool] | None = None
         self._looked_at = 0.0
         self._begun = time.monotonic()
+        if websocket is not None:
+            self.ruled(websocket)
 
-    @property
-    def address(self) -> str:
-        """`127.0.0.1:11110`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+    def ruled(self, websocket: Bridge) -> Bridge:
+        websocket.refuse = policy.websocket_refusal(self.pass_trade)
+        websocket.most_clients = self._most_clients
+        websocket.log = self.log  # a client that is turned away comes again every second
+        return websocket
 
     @property
     def is_loopback(self) -> bool:

@@ -10,7 +10,7 @@ vintages      when each value was first seen, and which were revised later
 frames        a history and its revisions as DataFrames
 kept          frames that were given lately, to be given again
 overview      of each symbol how much there is, from when, and from whom
-joining       one record joined into another, and symbols forgotten
+joining       one record joined into another
 merging       two records of one symbol made into one
-prune         what of the past can go
+upkeep        whether a record is sound, a smaller one to hand on, and what of it is to go
 """

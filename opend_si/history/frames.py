@@ -9,8 +9,8 @@ from opend_si.dates import milliseconds as to_milliseconds
 from opend_si.dates.calendars import published_by_days
 from opend_si.history.statements import Change
 from opend_si.pages import Row
-from opend_si.tables import Columns, build_frame, default_unit, text_dtype
-from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Table
+from opend_si.tables import Columns, build_frame, default_unit, describe, text_dtype
+from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _NOT_KNOWN = -(2**63)
 
 
-def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | None]) -> pd.DataFrame:
-    """A DataFrame by date, ascending: the table's columns, `published_by`, and `known_at`.
+def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequence[int | None]) -> pd.DataFrame:
+    """A DataFrame by date, ascending: the table's columns, `published_by`, and `known_at`. Its `attrs` say what it is.
 
     `known_at` are milliseconds, None where that is not known (NaT).
     """
@@ -32,7 +32,7 @@ def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | Non
     ascending = rows[::-1]
     columns = tuple(map(list, zip(*(row.values for row in ascending), strict=True)))
     days, unit = _days(table, [row.at for row in ascending]), default_unit()
-    return build_frame(
+    frame = build_frame(
         table,
         columns or tuple([] for _ in table.columns),
         pd.DatetimeIndex(days.astype(f"datetime64[{unit}]"), name=DATE),
@@ -41,17 +41,17 @@ def make_history(table: Table, rows: Sequence[Row], known_at: Sequence[int | Non
             KNOWN_AT: _moments(known_at[::-1]),
         },
     )
+    frame.attrs.update(describe(call, table))
+    return frame
 
 
 def make_rows(table: Table, symbols: Sequence[str], columns: Columns, known_at: Sequence[int | None]) -> pd.DataFrame:
     """Rows of many symbols with the columns of a panel; one of `symbols` and of `known_at` for each."""
-    import pandas as pd
-
     at = columns[[column.name for column in table.columns].index("timestamp")]
     days, unit = _days(table, at), default_unit()
     public = published_by_days(table, days).astype(f"datetime64[{unit}]")
     frame = build_frame(table, columns, None, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at)})
-    frame.insert(0, SYMBOL, pd.array(symbols, dtype=text_dtype()))
+    frame.insert(0, SYMBOL, text_column(symbols))
     frame.insert(1, DATE, days.astype(f"datetime64[{unit}]"))
     return frame
 
@@ -72,7 +72,7 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             DATE: _days(table, [change.at for change, *_ in changed]).astype(f"datetime64[{default_unit()}]"),
-            "column": pd.array([name for _, name, _, _ in changed], dtype=text_dtype()),
+            "column": text_column([name for _, name, _, _ in changed]),
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
             "seen_at": _moments([change.seen_at for change, *_ in changed]),
@@ -85,7 +85,7 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
     import pandas as pd
 
     def texts(name: str) -> Any:
-        return pd.array([getattr(one, name) for one in found], dtype=text_dtype())
+        return text_column([getattr(one, name) for one in found])
 
     def days(name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex([getattr(one, name) for one in found]).as_unit(default_unit())
@@ -102,6 +102,13 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
             "origin": texts("origin"),
         }
     )
+
+
+def text_column(values: Sequence[str | None]) -> Any:
+    """Texts, as the columns of every frame have them; None where one is missing."""
+    import pandas as pd
+
+    return pd.array(values, dtype=text_dtype())
 
 
 def _days(table: Table, timestamps: Sequence[int]) -> Days:

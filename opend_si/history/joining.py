@@ -23,17 +23,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opend_si.cache.moving import Whole, forget, put
+from opend_si.cache.moving import Whole, put
+from opend_si.cache.reading import Found, opened, symbols
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import Found, drop_columns, key_of, opened, symbols
 from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
 from opend_si.dates import now
-from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
+from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.history.merging import merge
 from opend_si.history.overview import kind_of
 from opend_si.history.statements import pack_runs, unpack_runs
-from opend_si.pages import SIMULATOR, Content
-from opend_si.symbols import Symbol
+from opend_si.pages import SIMULATOR, Content, PageKey
 
 
 @dataclass
@@ -120,7 +119,7 @@ def _join(ours: Store, found: Found, clock: Clock, report: ImportReport, name: s
 def _check_replies(whole: Whole) -> None:
     try:
         for row in _versions(whole):
-            Content.read(key_of(row), row.body)
+            Content.read(PageKey.of_identity(row.identity), row.body)
     except ShortInterestError as error:
         raise _LeftOut(str(error)) from None
 
@@ -238,29 +237,3 @@ def _moved(whole: Whole, behind: int) -> Whole:
             noted["head"][:2] = map(place, noted["head"][:2])
         seal = seal._replace(summary=json.dumps(noted, separators=(",", ":")))
     return Whole(tuple(map(version, whole.rows)), tuple(map(left, whole.past)), seal)
-
-
-def delete(path: Path, codes: list[str], protocols: set[int]) -> int:
-    """Forget some symbols: all versions of their pages, in one transaction each; gives how many records went.
-
-    Raises:
-        InvalidArgument: A code is no symbol.
-        CacheMiss: Nothing of a symbol is recorded; nothing was deleted then.
-        CacheError: The page cache cannot be used.
-
-    """
-    wanted = list(dict.fromkeys(str(Symbol.parse(code)) for code in codes))
-    with opened(path, may_write=True) as store:
-        there = [(protocol, name) for name in wanted for protocol in sorted(protocols) if _has(store, protocol, name)]
-        missing = sorted(set(wanted) - {name for _, name in there})
-        if missing:
-            raise CacheMiss(f"{', '.join(missing)}: nothing is recorded in {path}. Nothing was deleted.")
-        for protocol, name in there:
-            forget(store, protocol, name)
-    drop_columns(path)  # which have their rows
-    return len(there)
-
-
-def _has(store: Store, protocol: int, symbol: str) -> bool:
-    found = store.symbol(protocol, symbol)
-    return bool(found.sound or found.damaged or found.seal.seq)

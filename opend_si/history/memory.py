@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
-from opend_si import forks
+from opend_si.system import forks
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

@@ -27,13 +27,12 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 from opend_si.cache.moving import Whole
-from opend_si.cache.upkeep import key_of
 from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
 from opend_si.errors import ProtocolError
 from opend_si.history.ledger import Judgement, Ledger
 from opend_si.history.statements import BOTTOM, TOP, Statement, contradicts, pack_runs, unpack_runs, write_runs
 from opend_si.history.symbol import SymbolRecord, Symbols, make_statement
-from opend_si.pages import Content, Row
+from opend_si.pages import Content, PageKey, Row
 
 # So far apart may two clocks be, in milliseconds: a time zone that was set wrong is hours.
 _APART = 86_400_000
@@ -110,7 +109,7 @@ def merge(ours: Whole, theirs: Whole) -> Whole:
     Neither has lost anything, and all of both is of one origin. When a request was sent is known of ours alone.
     """
     replies = {(row.identity, row.body): row for row in _versions(ours, theirs)}
-    contents = {name: Content.read(key_of(row), row.body) for name, row in replies.items()}
+    contents = {name: Content.read(PageKey.of_identity(row.identity), row.body) for name, row in replies.items()}
     rows_of = {name: _rows(row, contents[name]) for name, row in replies.items()}
     sides = _Side(ours, rows_of), _Side(theirs, rows_of)
     order = list(_in_order(*sides))
@@ -127,7 +126,7 @@ def merge(ours: Whole, theirs: Whole) -> Whole:
         reply = _reply(seq, pair)
         name = reply.identity, reply.body
         reply = reply._replace(version=numbers[reply.identity] + 1)
-        key = key_of(reply)
+        key = PageKey.of_identity(reply.identity)
         ruling = state.ruled(key, reply, contents[name], partial(judge.judge, heard))
         kept = ruling.version
         if ruling.is_new:
@@ -271,7 +270,7 @@ def _versions(*records: Whole) -> Iterator[Version]:
 def _rows(version: Version, content: Content) -> tuple[Row, ...]:
     """The rows of a reply; none of one that is fit for no history."""
     try:
-        return make_statement(key_of(version), version, content).rows
+        return make_statement(PageKey.of_identity(version.identity), version, content).rows
     except ProtocolError:
         return ()
 
@@ -281,7 +280,7 @@ def _judged(whole: Whole) -> list[Version]:
     versions = list(_versions(whole))
     if whole.seal.is_judged or not versions:
         return versions
-    record = Symbols().read(key_of(versions[0]), Versions(tuple(versions), (), whole.seal))
+    record = Symbols().read(PageKey.of_identity(versions[0].identity), Versions(tuple(versions), (), whole.seal))
     void = {said.first_seq: said.void_seq for said in record.ledger.statements}
     at = {row.checked_seq: row.checked_at for row in versions} | {row.first_seq: row.fetched_at for row in versions}
     return [

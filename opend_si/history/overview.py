@@ -24,16 +24,17 @@ from typing import NamedTuple, TypeAlias
 
 from opend_si.cache import past
 from opend_si.cache.blocks import is_block
+from opend_si.cache.files import shared_with
+from opend_si.cache.reading import columns_files, file_size, opened
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import columns_files, file_size, key_of, opened
 from opend_si.cache.versions import DIGEST_BYTES, UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
-from opend_si.errors import CacheCorrupt, InvalidArgument, ShortInterestError
+from opend_si.errors import CacheCorrupt, ShortInterestError
 from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import SIMULATOR, Content, PageKey
-from opend_si_schema.calls import CALLS
+from opend_si.pages.named import BY_PROTOCOL, call_of_protocol
 
 # Symbols of a lot; of one of which pages are read, too.
 _LOT, _LOT_OF_FIRST_PAGES = 100, 500
@@ -102,6 +103,11 @@ class CacheInfo:
     simulated: int
     oldest: datetime | None
     newest: datetime | None
+
+    @property
+    def shared_with(self) -> str | None:
+        """The group that it is shared with; None: it is its owner's alone, or the system knows no groups."""
+        return shared_with(self.path)
 
     @property
     def columns(self) -> dict[str, int]:
@@ -195,7 +201,9 @@ def _count_rows(record: Versions) -> int:
     if record.is_whole and record.seal.summary:
         return int(json.loads(record.seal.summary)["rows"])
     rows = (row for row in record.rows if row.is_current or record.is_whole)
-    return len({entry.timestamp for row in rows for entry in Content.read(key_of(row), row.body).records})
+    return len(
+        {entry.timestamp for row in rows for entry in Content.read(PageKey.of_identity(row.identity), row.body).records}
+    )
 
 
 # Symbol by symbol -----------------------------------------------------------------------------------------------------
@@ -225,15 +233,14 @@ def overview(path: Path, kind: str | None = None) -> list[Recorded]:
 
 def kind_of(protocol: int) -> str:
     """The kind of rows of a protocol."""
-    return next((call.name for call in CALLS if call.proto_id == protocol), f"protocol {protocol}")
+    call = BY_PROTOCOL.get(protocol)
+    return f"protocol {protocol}" if call is None else call.name
 
 
 def _look(store: Store, tally: _Tally) -> Recorded:
     protocol, symbol, seal = tally.protocol, tally.symbol, tally.seal
-    call = next((call for call in CALLS if call.proto_id == protocol), None)
-    if call is None:
-        raise InvalidArgument(f"{symbol}: {kind_of(protocol)} is not bound in this release")
-    key = PageKey.check(call, symbol, None, call.page_size.maximum)
+    call = call_of_protocol(protocol, symbol)
+    key = PageKey.longest(call, symbol)
     noted = json.loads(seal.summary) if tally.is_sealed and seal.summary else {}
     if noted.get("complete") and not tally.is_doubtful:
         newest, oldest, rows = noted["newest"], noted["oldest"], noted["joined"]
@@ -249,7 +256,7 @@ def _look(store: Store, tally: _Tally) -> Recorded:
 
 def _read(store: Store, key: PageKey) -> tuple[int | None, int | None, int, bool, str]:
     """The newest and the oldest row of what its history has down to a gap, how many they are, whether there is none."""
-    versions = store.symbol(key.call.proto_id, str(key.symbol))
+    versions = store.symbol(*key.owner)
     newest = max(versions.rows, key=lambda version: version.checked_seq, default=None)
     origin = "" if newest is None else newest.origin
     try:

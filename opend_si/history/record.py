@@ -10,20 +10,14 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from opend_si import forks
-from opend_si.cache.budget import Budget
-from opend_si.cache.claims import Claims
 from opend_si.cache.guard import GuardedStore
-from opend_si.cache.store import Ruling, Store
+from opend_si.cache.store import Ruling
 from opend_si.cache.versions import Clock, Event, Version, Versions, as_of
 from opend_si.dates import now
-from opend_si.errors import InvalidArgument
-from opend_si.history.kept import Frames
 from opend_si.history.ledger import Fit
 from opend_si.history.memory import Memory
 from opend_si.history.symbol import Reply, SymbolRecord, Symbols
 from opend_si.pages import OPEND, Content, Page, PageKey
-from opend_si.settings import Mode, Settings
 
 # What is remembered, in bytes of replies: in memory they take about eight times as much.
 MAX_BYTES = 8_000_000
@@ -80,7 +74,7 @@ class Record:
     def _look(self, key: PageKey | None) -> tuple[Hashable, Clock]:
         """The stamp of the file, and the clock, read again only when the file has changed."""
         known, clock = self._clock
-        name = None if key is None else _name(key)
+        name = None if key is None else key.owner
         found = self.store.look(name, known)
         if found.clock is None:
             return found.stamp, clock
@@ -95,7 +89,7 @@ class Record:
 
         `stamp` is the file's, where it has just been looked at.
         """
-        name, stamp = _name(key), self.store.stamp() if stamp is None else stamp
+        name, stamp = key.owner, self.store.stamp() if stamp is None else stamp
         kept = self._kept.get(name)
         if kept is not None and stamp is not None:
             if kept.stamp == stamp:
@@ -115,21 +109,21 @@ class Record:
         What stands beside the seal says what the newest row is, and whether cursors are anchored: so the other pages
         need not be read. None: they have to be.
         """
-        name = _name(key)
+        name = key.owner
         if self._kept.get(name) is not None or self._glanced.get(name):
             return None
         self._glanced.keep(name, True)
-        found = self.store.glance((*name, key.next_key, key.num))
+        found = self.store.glance(key.identity)
         return None if found is None else self._symbols.glance(key, *found, fit)
 
     def as_of(self, key: PageKey, moment: int) -> tuple[SymbolRecord, Clock]:
         """What was recorded of a symbol when the clock showed a moment, and what was known of the clock then."""
-        versions, past, clock = self.store.symbol_and_past(*_name(key))
+        versions, past, clock = self.store.symbol_and_past(*key.owner)
         return self._symbols.read(key, as_of(versions, past, clock, moment)), clock.up_to(moment)
 
     def everything(self, key: PageKey) -> SymbolRecord:
         """All that was ever recorded of a symbol, the past too; nothing of another origin than it has now."""
-        versions, past, _ = self.store.symbol_and_past(*_name(key))
+        versions, past, _ = self.store.symbol_and_past(*key.owner)
         origins = {row.origin for row in versions.rows}
         rows = (*versions.rows, *(version for version, _ in past if version.origin in origins))
         return self._symbols.read(key, Versions(rows, versions.damaged, versions.seal, versions.is_whole))
@@ -142,7 +136,7 @@ class Record:
         `asked` is when the question was asked, `sent` when the request was sent that it answers. `after` is the
         timestamp of the row before the page.
         """
-        name, came = _name(key), time.monotonic_ns()
+        name, came = key.owner, time.monotonic_ns()
         kept = self._kept.get(name)
         standing = None if kept is None or not kept.record.is_whole else kept.record
         stood: list[SymbolRecord] = []
@@ -150,7 +144,7 @@ class Record:
         def judge(known: Versions | None, event: Event, number: int) -> Ruling:
             late = (time.monotonic_ns() - came) // 1_000_000
             checked_at = event.at if late < 1000 else event.at - late  # it waited for its turn
-            reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
+            reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
             reply = reply._replace(version=number, checked_at=checked_at)
             is_read = known is not None or standing is None
             all_of_it = self._symbols.read(key, known or Versions()) if is_read or standing is None else standing
@@ -160,12 +154,12 @@ class Record:
                 return ruling
             return ruling._replace(leaving=all_of_it.replaced(event))  # made up, or what something made up stood for
 
-        result = self.store.record((*name, key.next_key, key.num), None if standing is None else standing.seal, judge)
+        result = self.store.record(key.identity, None if standing is None else standing.seal, judge)
         if result is None:
             # It could not be kept: it stands for this question alone.
             before = (standing or self.symbol(key)).of(origin)
             event = Event(max(asked.seq, before.ledger.seq) + 1, now())
-            reply = Version.reply(key, body, event, after=after, sent=sent.mono, origin=origin)
+            reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
             ruling = before.ruling(key, reply, content, asked.seq, sent.seq)
             return Reply(key, content, ruling.version, "opend", before.grown(key, ruling, content, None), is_kept=False)
         grown = stood[-1].grown(key, result.ruling, content, result.seal)
@@ -175,42 +169,3 @@ class Record:
 
     def _remember(self, name: tuple[int, str], record: SymbolRecord, stamp: Hashable) -> None:
         self._kept.keep(name, _Remembered(stamp, record), record.weight)
-
-
-def _name(key: PageKey) -> tuple[int, str]:
-    return key.call.proto_id, str(key.symbol)
-
-
-class Shared:
-    """The files of a client, which its views (`with_options`) use, too. The client closes them; a use opens them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._cache = settings.cache
-        self.is_offline = settings.mode is Mode.OFFLINE
-        self.claims, self.budget = Claims(settings.cache), Budget(settings.budget)
-        self.frames = Frames()
-        self._records: dict[Mode, Record] = {}
-        self._lock = forks.new_lock()
-
-    def record(self, mode: Mode) -> Record | None:
-        """The record as a mode uses it: offline it is only read, and its faults are errors. None: the mode has none."""
-        if self.is_offline and mode is not Mode.OFFLINE:
-            # Its settings name no OpenD, and not the budget that other clients keep.
-            raise InvalidArgument(f"mode is {mode!s}: an offline client never opens a socket. Make a Client for it.")
-        if mode is Mode.BYPASS:
-            return None
-        kind = Mode.OFFLINE if mode is Mode.OFFLINE else Mode.ONLINE
-        with self._lock:
-            if kind not in self._records:
-                store = Store(self._cache, may_write=kind is Mode.ONLINE)
-                self._records[kind] = Record(GuardedStore(store, kind))
-            return self._records[kind]
-
-    def close(self) -> None:
-        """Close the files."""
-        with self._lock:
-            records = list(self._records.values())
-        for record in records:
-            record.store.close()
-        self.claims.close()
-        self.budget.close()

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import index
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError
 
 from opend_si.dates import milliseconds, moment, moment_text
 from opend_si.errors import InvalidArgument, ProtocolError
+from opend_si.pages.named import call_of, call_of_protocol
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.symbols import Symbol
 from opend_si.tables import Columns, copy_apart, describe, make_frame, make_records, read_columns
-from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Call, Table
 from opend_si_schema.records import Record
 
@@ -41,6 +41,8 @@ _MAX_GIVEN = 4096
 _given: dict[str, None] = {}
 
 Source = Literal["opend", "cache"]
+# A key as the record has it: protocol, symbol, cursor and page size.
+Identity: TypeAlias = tuple[int, str, str, int]
 # Who sent the rows: an OpenD, a simulator, or a gateway, which does not say what stands behind it.
 OPEND, SIMULATOR, GATEWAY = "opend", "simulator", "gateway"
 
@@ -63,6 +65,27 @@ class PageKey:
             there = " and ".join(market.prefix for market in markets)
             raise InvalidArgument(f"{symbol}: {call.title} is there for securities of {there}")
         return cls(call, symbol, _check_cursor(next_key), _check_num(call, num))
+
+    @classmethod
+    def longest(cls, call: Call, code: object) -> PageKey:
+        """The key of a symbol's longest first page: whole histories are walked with it."""
+        return cls.check(call, code, None, call.page_size.maximum)
+
+    @classmethod
+    def of_identity(cls, identity: Identity) -> PageKey:
+        """The key that a page was recorded under, the inverse of `identity`."""
+        protocol, symbol, next_key, num = identity
+        return cls(call_of_protocol(protocol, symbol), Symbol.parse(symbol), next_key, num)
+
+    @property
+    def identity(self) -> Identity:
+        """The key as the record has it."""
+        return self.call.proto_id, str(self.symbol), self.next_key, self.num
+
+    @property
+    def owner(self) -> tuple[int, str]:
+        """Whose page it is, as the record has it: a call's protocol, and a symbol."""
+        return self.call.proto_id, str(self.symbol)
 
     def __str__(self) -> str:
         return f"{self.call.title} of {self.symbol}"
@@ -351,8 +374,7 @@ class Page(Generic[RecordT]):
 def _unpickled(
     call_name: str, code: str, next_key: str, num: int, body: bytes, source: Source, origin: str, *times: int
 ) -> Page:
-    call = next(call for call in CALLS if call.name == call_name)
-    key = PageKey(call, Symbol.parse(code), next_key, num)
+    key = PageKey(call_of(call_name), Symbol.parse(code), next_key, num)
     fetched_at, checked_at = times
     return Page.of(key, Content.read(key, body), body, source, origin, fetched_at, checked_at)
 

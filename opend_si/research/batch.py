@@ -86,7 +86,7 @@ class Pages:
         import pyarrow as pa
 
         try:
-            key = PageKey.check(self._call, name, None, self._call.page_size.maximum)
+            key = PageKey.longest(self._call, name)
         except InvalidArgument:  # a damaged name
             return None
         recorded = self._symbols.read(key, record)

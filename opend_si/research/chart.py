@@ -19,10 +19,10 @@ from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opend_si import forks
 from opend_si.dates import When, read_day
 from opend_si.errors import InvalidArgument, MissingExtra
-from opend_si.files import put_in_place, user_path
+from opend_si.system import forks
+from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import PUBLISHED_BY, Column, Schedule, Table
 

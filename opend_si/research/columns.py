@@ -35,14 +35,13 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from opend_si import __version__
+from opend_si.cache.reading import COLUMNS_MARK, columns_file, is_columns, seals, standing
 from opend_si.cache.store import Store
-from opend_si.cache.upkeep import COLUMNS_MARK, columns_file, is_columns, seals, standing
 from opend_si.cache.versions import as_of
 from opend_si.errors import ShortInterestError
-from opend_si.files import new_file
 from opend_si.research.arrow import Block, Entry, Part, block_schema, join, need_arrow, parts
 from opend_si.research.batch import Pages
-from opend_si.settings import Mode, Settings
+from opend_si.system.files import new_file
 from opend_si_schema.definitions import Call, Table
 
 if TYPE_CHECKING:
@@ -62,9 +61,9 @@ _WORTH_PAGES, _WORTH_SHARE = 500, 0.1
 _READ_SHARE = 0.1
 
 
-def blocks(settings: Settings, store: Store, call: Call, table: Table, names: Sequence[str]) -> Iterator[Block]:
-    """The rows of some symbols, in order. On the way the file is written, where it is worth that."""
-    with _File(settings, call, table) as file:
+def blocks(store: Store, call: Call, table: Table, names: Sequence[str], *, may_write: bool) -> Iterator[Block]:
+    """The rows of some symbols, in order. On the way the file is written, where it may be and is worth that."""
+    with _File(store.path, call, table, may_write=may_write) as file:
         reader = _Reader(store, call, table, names, file)
         if reader.is_worth_writing() and {*store.symbols(call.proto_id, table.market.prefix)} <= {*names}:
             yield from file.written(reader.blocks())
@@ -81,11 +80,11 @@ def blocks_as_of(store: Store, call: Call, table: Table, names: Sequence[str], m
         yield pages.block(group, [as_of(versions, past, clock, moment) for versions, past, clock in found])
 
 
-def refresh(settings: Settings, call: Call) -> None:
+def refresh(record: Path, call: Call) -> None:
     """Write the files of a call's markets where much is not in them. Faults are ignored: panels read pages then."""
-    with suppress(ShortInterestError, OSError, ImportError), closing(Store(settings.cache, may_write=False)) as store:
+    with suppress(ShortInterestError, OSError, ImportError), closing(Store(record, may_write=False)) as store:
         for table in call.tables:
-            with _File(settings, call, table) as file:
+            with _File(record, call, table, may_write=True) as file:
                 # The seals alone: where little is new nothing else is read, nor is pyarrow imported.
                 known = seals(store, call.proto_id, table.market.prefix)
                 stale = sum(not file.holds(name, seal) for name, seal in known.items())
@@ -195,9 +194,9 @@ class _Place(NamedTuple):
 class _File:
     """The file. If it is not there, is not whole, has another form or is somebody else's, it holds nothing."""
 
-    def __init__(self, settings: Settings, call: Call, table: Table) -> None:
-        self._record, self._mode, self._table = settings.cache, settings.mode, table
-        self._path = columns_file(settings.cache, call.name, table.market.prefix)
+    def __init__(self, record: Path, call: Call, table: Table, *, may_write: bool) -> None:
+        self._record, self._may_write, self._table = record, may_write, table
+        self._path = columns_file(record, call.name, table.market.prefix)
         # What it was written by, and for: nothing else is read from it.
         columns = [[column.name, column.dtype] for column in table.columns]
         self._form = [_FORMAT, __version__, call.name, table.market.prefix, columns]
@@ -234,8 +233,8 @@ class _File:
             self._open.close()
 
     def may_write(self) -> bool:
-        """Whether it may be written: online, where the record may be written, and nothing else stands in its place."""
-        if self._mode not in (Mode.ONLINE, Mode.REFRESH):
+        """Whether it may be written: where the record may be written, too, and nothing else stands in its place."""
+        if not self._may_write:
             return False
         try:
             # An administrator may write anywhere; what its owner may not write to is not meant to be written to.

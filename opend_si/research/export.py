@@ -8,18 +8,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
-from opend_si.dates import AsOf
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
 from opend_si.errors.texts import RUNS_IN_SPREADSHEETS, csv_text
-from opend_si.files import put_in_place, user_path
 from opend_si.research.arrow import need_arrow, nullable_dtypes
-from opend_si.research.panel import arrow_table, recorded_markets
-from opend_si.settings import Settings
+from opend_si.research.panel import Choice, arrow_table, recorded_markets
+from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.definitions import MARKET, Call
 
 if TYPE_CHECKING:
@@ -44,32 +42,24 @@ def check_format(value: object) -> Format:
     raise InvalidArgument(f"format is {value!r}: it takes {' or '.join(FORMATS)}")
 
 
-def export(
-    settings: Settings,
-    call: Call,
-    to: str | os.PathLike[str],
-    kind: object,
-    codes: Iterable[str] | None,
-    market: str | None,
-    as_of: AsOf,
-) -> list[str]:
+def export(choice: Choice, to: str | os.PathLike[str], kind: object) -> list[str]:
     """Write what is recorded into the data set at `to`, each market in its own file; gives the files' paths."""
     need_arrow("export")
     form, put = check_format(kind), _open_data_set(to)  # before anything is read
-    if codes is None and market is None:
-        markets: Sequence[str | None] = recorded_markets(settings, call) or [None]
+    if choice.codes is None and choice.market is None:
+        markets: Sequence[str | None] = recorded_markets(choice.record, choice.call) or [None]
     else:
-        markets = [market]
+        markets = [choice.market]
     written: list[str] = []
     for one in markets:
         try:
-            table = arrow_table(settings, call, codes, one, as_of)
+            table = arrow_table(choice._replace(market=one))
         except CacheMiss as error:
             if len(markets) == 1 or (one == markets[-1] and not written):
                 raise
             warn(f"{error} Of {one} nothing was written.")
         else:
-            written.append(_write(call, table, put, form))
+            written.append(_write(choice.call, table, put, form))
     return written
 
 

@@ -18,13 +18,13 @@ from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock
 from opend_si.dates import Since, day_of, moment, read_since
 from opend_si.dates.calendars import published_by
-from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError, warn
+from opend_si.errors import CacheMiss, ShortInterestError, warn
+from opend_si.history.frames import text_column
 from opend_si.history.record import Record
 from opend_si.history.statements import Statement
 from opend_si.history.vintages import as_first_seen, changes
 from opend_si.pages import PageKey
-from opend_si.settings import Mode, Settings
-from opend_si.tables import text_dtype
+from opend_si.pages.named import listed
 from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:
@@ -52,14 +52,12 @@ class News(NamedTuple):
     published_by: _Day | None
 
 
-def changes_since(settings: Settings, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
+def changes_since(record: Path, call: Call, since: Since, codes: Iterable[str] | None) -> pd.DataFrame:
     """What was seen from a moment on, of the symbols or of all that are recorded."""
-    if settings.mode is Mode.BYPASS:
-        raise InvalidArgument("changes are those of what is recorded: mode bypass has no record")
     begin = read_since("moment", since)
-    with closing(Store(settings.cache, may_write=False)) as store:
+    with closing(Store(record, may_write=False)) as store:
         names = _recorded(store, call) if codes is None else _named(store, call, codes)
-    return news(settings.cache, call, dict.fromkeys(names, (begin, None)))
+    return news(record, call, dict.fromkeys(names, (begin, None)))
 
 
 def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) -> pd.DataFrame:
@@ -68,10 +66,10 @@ def news(cache: Path, call: Call, wanted: Mapping[str, tuple[int, int | None]]) 
     origins: set[str] = set()
     store = Store(cache, may_write=False)
     with closing(store):
-        record = Record(GuardedStore(store, Mode.OFFLINE))
+        record = Record(GuardedStore(store, raises=True))
         for name, (begin, end) in sorted(wanted.items()):
             try:
-                key = PageKey.check(call, name, None, call.page_size.maximum)
+                key = PageKey.longest(call, name)
                 everything = record.everything(key)
                 seen = _news(key, everything.ledger.statements, begin, math.inf if end is None else end)
                 found += seen
@@ -91,11 +89,11 @@ def _recorded(store: Store, call: Call) -> list[str]:
 
 
 def _named(store: Store, call: Call, codes: Iterable[str]) -> list[str]:
-    keys = [PageKey.check(call, code) for code in ([codes] if isinstance(codes, str) else codes)]
+    keys = [PageKey.check(call, code) for code in listed(codes)]
     recorded = {prefix: store.symbols(call.proto_id, prefix) for prefix in {key.symbol.market.prefix for key in keys}}
     for key in keys:
         if str(key.symbol) not in recorded[key.symbol.market.prefix]:
-            raise store.miss(key)
+            raise store.miss(key.identity, str(key))
     return [str(key.symbol) for key in keys]
 
 
@@ -144,7 +142,7 @@ def _frame(found: list[News]) -> pd.DataFrame:
     unit = pd.to_datetime(["2000-01-01"]).unit  # that pandas makes by itself, so that the frame joins with others
 
     def texts(name: str) -> Any:
-        return pd.array([getattr(entry, name) for entry in found], dtype=text_dtype())
+        return text_column([getattr(entry, name) for entry in found])
 
     def values(name: str) -> pd.Series[Any]:
         return pd.Series([getattr(entry, name) for entry in found], dtype=object)

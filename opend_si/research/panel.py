@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opend_si.cache.store import Store
 from opend_si.dates import AsOf, now
 from opend_si.errors import CacheMiss, InvalidArgument, warn
 from opend_si.errors.texts import some
 from opend_si.pages import PageKey
+from opend_si.pages.named import listed
 from opend_si.research import columns
 from opend_si.research.arrow import build_table, need_arrow, nullable_dtypes
-from opend_si.settings import Mode, Settings
 from opend_si.tables import describe
 from opend_si_schema.definitions import MARKET, PUBLISHED_BY, Call, Table
 
@@ -28,41 +29,56 @@ if TYPE_CHECKING:
     from opend_si.research.arrow import ArrowTable
 
 
-def arrow_table(
-    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf
-) -> ArrowTable:
+class Choice(NamedTuple):
+    """Which rows of a record a table is made of.
+
+    Attributes:
+        record: The record's file.
+        may_write: Whether the file of columns beside it may be written on the way.
+        call: What rows.
+        codes: The symbols; None: all that are recorded.
+        market: Their market; None: that of the codes, or the only one that is recorded.
+        as_of: The moment to look back from.
+
+    """
+
+    record: Path
+    may_write: bool
+    call: Call
+    codes: Iterable[str] | None = None
+    market: str | None = None
+    as_of: AsOf = AsOf()
+
+
+def arrow_table(choice: Choice) -> ArrowTable:
     """All rows of the symbols, by symbol and date."""
     need_arrow("arrow_table")
-    return _table(settings, call, codes, market, as_of, is_frame=False)
+    return _table(choice, is_frame=False)
 
 
-def panel(settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
+def panel(choice: Choice) -> pd.DataFrame:
     """The same as a DataFrame; its `attrs` say what it is."""
     need_arrow("panel")
-    frame = _to_frame(_table(settings, call, codes, market, as_of, is_frame=True))
-    of_market = next(each for each in call.tables if each.market.prefix == frame.attrs[MARKET])
-    frame.attrs.update(describe(call, of_market))
+    frame = _to_frame(_table(choice, is_frame=True))
+    frame.attrs.update(describe(choice.call, choice.call.table_of(frame.attrs[MARKET])))
     return frame
 
 
-def _table(
-    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf, *, is_frame: bool
-) -> ArrowTable:
+def _table(choice: Choice, *, is_frame: bool) -> ArrowTable:
     """The table; for a DataFrame with the types that pandas' columns are made from."""
-    if settings.mode is Mode.BYPASS:
-        raise InvalidArgument("a table is made of what is recorded: mode bypass has no record")
-    with closing(Store(settings.cache, may_write=False)) as store:
-        table, names = choose(store, call, codes, market)
-        looking_back, public = as_of.recorded(table.market), as_of.public(table.market)
+    call = choice.call
+    with closing(Store(choice.record, may_write=False)) as store:
+        table, names = choose(store, choice)
+        looking_back, public = choice.as_of.recorded(table.market), choice.as_of.public(table.market)
         clock, moment = store.clock(), now()
         if looking_back is None:
-            blocks = [*columns.blocks(settings, store, call, table, names)]
+            blocks = [*columns.blocks(store, call, table, names, may_write=choice.may_write)]
         else:
             clock, moment = clock.up_to(looking_back), looking_back
             blocks = [*columns.blocks_as_of(store, call, table, names, moment)]
         incomplete = [entry.symbol for block in blocks for entry in block.entries if entry.rows is None]
         if incomplete:  # of nothing no table is made: an export would replace a full one by it
-            needed = codes is not None or len(incomplete) == len(names)
+            needed = choice.codes is not None or len(incomplete) == len(names)
             _tell_incomplete(store, call, incomplete, is_needed=needed)
     found = build_table(call, table, blocks, clock, moment, is_frame=is_frame)
     return found if public is None else _published(found, public)
@@ -129,9 +145,9 @@ def _dtype(name: str | None) -> Any:
     return None if name is None else pd.api.types.pandas_dtype(name)
 
 
-def recorded_markets(settings: Settings, call: Call) -> list[str]:
+def recorded_markets(record: Path, call: Call) -> list[str]:
     """The markets of which something is recorded."""
-    with closing(Store(settings.cache, may_write=False)) as store:
+    with closing(Store(record, may_write=False)) as store:
         markets = [table.market.prefix for table in call.tables]
         return sorted(market for market in markets if store.symbols(call.proto_id, market))
 
@@ -139,8 +155,9 @@ def recorded_markets(settings: Settings, call: Call) -> list[str]:
 # Which symbols --------------------------------------------------------------------------------------------------------
 
 
-def choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | None) -> tuple[Table, list[str]]:
+def choose(store: Store, choice: Choice) -> tuple[Table, list[str]]:
     """The table, and the symbols in order."""
+    call, codes, market = choice.call, choice.codes, choice.market
     tables = sorted(call.tables, key=lambda table: table.market.prefix)
     known = {table.market.prefix: table for table in tables}
     if market is not None and not (isinstance(market, str) and market in known):
@@ -155,12 +172,7 @@ def choose(store: Store, call: Call, codes: Iterable[str] | None, market: str | 
         if len(there) > 1:
             raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
         return known[there[0]], recorded[there[0]]
-    try:
-        given = [codes] if isinstance(codes, str) else list(codes)
-    except TypeError:
-        raise InvalidArgument(f"codes is {codes!r}: it takes symbols, each a text such as HK.00700") from None
-    keys = [PageKey.check(call, code) for code in given]
-    symbols = [key.symbol for key in keys]
+    symbols = [PageKey.check(call, code).symbol for code in listed(codes)]
     markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
     if len(markets) != 1:
         raise InvalidArgument(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Seal, Version
-from opend_si.dates import AsOf, When, now, read_day
+from opend_si.dates import When, now, read_day
 from opend_si.dates.calendars import oldest_beside
 from opend_si.errors import InvalidArgument, warn
 from opend_si.errors.texts import some
@@ -19,9 +19,8 @@ from opend_si.history.overview import first_pages
 from opend_si.history.statements import unpack_runs
 from opend_si.research.arrow import need_arrow
 from opend_si.research.changes import with_changes
-from opend_si.research.panel import choose, panel
-from opend_si.settings import Mode, Settings
-from opend_si.tables import MOST_DAYS, describe, measures, read_columns
+from opend_si.research.panel import Choice, choose, panel
+from opend_si.tables import MOST_DAYS, describe, read_columns
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, MARKET, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
@@ -33,17 +32,7 @@ _ROWS = 2
 _CHANGES = (CHANGE, CHANGE_PERCENT)
 
 
-def screen(
-    settings: Settings,
-    call: Call,
-    codes: Iterable[str] | None,
-    market: str | None,
-    by: str,
-    top: int,
-    ascending: bool,
-    since: When | None,
-    as_of: AsOf,
-) -> pd.DataFrame:
+def screen(choice: Choice, by: str, top: int, ascending: bool, since: When | None) -> pd.DataFrame:
     """The latest row of each recorded symbol of a market, with what changed since the row before; highest first.
 
     Rows without a value come last. Equal ones stay in the order of their symbols. A kind that counts nothing that is
@@ -54,17 +43,17 @@ def screen(
         raise InvalidArgument(f"top is {top!r}: it takes how many rows, 1 or more")
     if not isinstance(ascending, bool):
         raise InvalidArgument(f"ascending is {ascending!r}: it takes True for lowest first, or False")
-    for table in call.tables:
+    for table in choice.call.tables:
         if since is not None:
             read_day("since", since, table.market)
-        if table.market.prefix == market:
+        if table.market.prefix == choice.market:
             check_by(table, by)
-    if isinstance(codes, Iterator):
-        codes = list(codes)  # they may be read twice
-    frame = _newest_rows(settings, call, codes, market, as_of)
+    if isinstance(choice.codes, Iterator):
+        choice = choice._replace(codes=list(choice.codes))  # they may be read twice
+    frame = _newest_rows(choice)
     if frame is None:
-        frame = panel(settings, call, codes, market, as_of)
-    table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
+        frame = panel(choice)
+    table = choice.call.table_of(frame.attrs[MARKET])
     check_by(table, by)
     if table.short:
         frame = with_changes(frame)
@@ -76,9 +65,7 @@ def screen(
     return ranked.reset_index(drop=True)
 
 
-def _newest_rows(
-    settings: Settings, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf
-) -> pd.DataFrame | None:
+def _newest_rows(choice: Choice) -> pd.DataFrame | None:
     """The last two rows that `panel` has of each symbol, from first pages alone; None if more has to be read.
 
     What stands beside a symbol's seal says which page its history begins with, whether that history is whole, and of
@@ -86,14 +73,15 @@ def _newest_rows(
     that of the last row.
     """
     need_arrow("panel")
-    if as_of.when is not None or settings.mode is Mode.BYPASS:
+    if choice.as_of.when is not None:
         return None
+    call = choice.call
     items: list[Any] = []
     symbols: list[str] = []
     known_at: list[int | None] = []
     origins = set()
-    with closing(Store(settings.cache, may_write=False)) as store:
-        table, names = choose(store, call, codes, market)
+    with closing(Store(choice.record, may_write=False)) as store:
+        table, names = choose(store, choice)
         clock, moment = store.clock(), now()
         told = {name: (seal, pages) for name, seal, pages in first_pages(store, call.proto_id, names)}
     for name in names:
@@ -128,7 +116,7 @@ def _beginning(call: Call, table: Table, seal: Seal, pages: Sequence[Version]) -
 
 def check_by(table: Table, by: object) -> None:
     """`InvalidArgument` lists what rows of this market can be ranked by."""
-    names = [column.name for column in table.columns if measures(column)]
+    names = [column.name for column in table.columns if column.is_measure]
     names += _CHANGES if table.short else ()
     if by not in names:
         raise InvalidArgument(f"by is {by!r}: rows of {table.market.prefix} are ranked by {', '.join(names)}")

@@ -9,15 +9,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opend_si.dates import AsOf
 from opend_si.dates.calendars import add_business_days, is_due
 from opend_si.errors import CacheMiss, InvalidArgument
-from opend_si.files import Files, user_path
-from opend_si.research.panel import panel, recorded_markets
+from opend_si.research.panel import Choice, panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
-from opend_si.settings import Settings
+from opend_si.system.files import Files, user_path
 from opend_si.tables import MOST_DAYS
-from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Table
 
 if TYPE_CHECKING:
@@ -52,7 +49,7 @@ class _Compared:
     file: str
 
 
-def verify(settings: Settings, files: Files) -> pd.DataFrame:
+def verify(choice: Choice, files: Files) -> pd.DataFrame:
     """Each value of the files' rows, and of the recorded rows of their days, of every symbol that is recorded.
 
     `attrs` say what was not compared: `not_recorded`, how many lines are of symbols that are not recorded; `ambiguous`,
@@ -62,7 +59,7 @@ def verify(settings: Settings, files: Files) -> pd.DataFrame:
     compared: list[_Compared] = []
     left_out = {"not_recorded": 0, "ambiguous": [], "odd": []}  # type: dict[str, Any]
     for market in sorted({report.market for report in reports}):
-        recorded = _rows_by_day(panel(settings, SHORT_INTEREST, None, market, AsOf()))
+        recorded = _rows_by_day(panel(choice._replace(market=market)))
         names = sorted({symbol for rows in recorded.values() for symbol in rows})
         by_key = unambiguous(iter(names))
         left_out["ambiguous"] += sorted(set(names) - set(by_key.values()))
@@ -166,20 +163,20 @@ def _to_frame(compared: list[_Compared], left_out: dict[str, Any]) -> pd.DataFra
 # What needs no file ---------------------------------------------------------------------------------------------------
 
 
-def check(settings: Settings, market: str | None) -> pd.DataFrame:
+def check(choice: Choice) -> pd.DataFrame:
     """Each recorded value that does not fit the others:
 
     `symbol`, `date`, `column`, `recorded`, `expected`, `finding`.
     """
     import pandas as pd
 
-    markets = [market] if market else recorded_markets(settings, SHORT_INTEREST)
+    markets = [choice.market] if choice.market else recorded_markets(choice.record, choice.call)
     if not markets:
-        raise CacheMiss(f"No {SHORT_INTEREST.title} is recorded in {settings.cache}. Record some with sync first.")
+        raise CacheMiss(f"No {choice.call.title} is recorded in {choice.record}. Record some with sync first.")
     found: list[tuple[str, date, str, float | None, float | None, str]] = []
     for prefix in markets:
-        frame = panel(settings, SHORT_INTEREST, None, prefix, AsOf())
-        table = next(table for table in SHORT_INTEREST.tables if table.market.prefix == prefix)
+        frame = panel(choice._replace(market=prefix))
+        table = choice.call.table_of(prefix)
         for symbol, rows in frame.groupby("symbol", observed=True):
             for row, before in _with_the_one_before(rows):
                 found += [(str(symbol), row.date.date(), *odd) for odd in _odd(table, row, before)]

@@ -7,10 +7,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from opend_si.server.websocket import Bridge
+from opend_si.server.peers import write_address
+from opend_si.server.websocket import Bridge, tls_context
 
 # Rounds of the event loop that each step of stopping takes: a link that is just being accepted has no task for some of
 # them, and one that was closed is gone a round later.
@@ -37,6 +39,31 @@ class Listener(ABC):
         self._thread: threading.Thread | None = None
         self._call: Callable[[Callable[[], object]], object] = lambda _: None
         self._done: Callable[[], object] = lambda: None
+
+    @property
+    def address(self) -> str:
+        """`127.0.0.1:11110`."""
+        return write_address(self.host, self.port)
+
+    def add_websocket(
+        self,
+        port: int,
+        *,
+        key: str | None = None,
+        tls: tuple[Path, Path] | None = None,
+        rsa_key: Path | None = None,
+        log: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        """Have a WebSocket port opened beside it, at the same address; see `Bridge`.
+
+        `tls` are the files of a certificate and its private key, see `tls_context`.
+        """
+        context = None if tls is None else tls_context(*tls)
+        self.websocket = self.ruled(Bridge(self.host, port, key=key, tls=context, rsa_key=rsa_key, log=log))
+
+    def ruled(self, websocket: Bridge) -> Bridge:
+        """A WebSocket port with the rules of this one, where a subclass has some."""
+        return websocket
 
     @abstractmethod
     async def converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

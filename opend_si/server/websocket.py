@@ -32,7 +32,7 @@ from opend_si.server.messages import (
     read_request,
     write_reply,
 )
-from opend_si.server.peers import is_loopback, watch_for_death
+from opend_si.server.peers import is_loopback, watch_for_death, write_address
 from opend_si.server.refusals import UNKNOWN_PROTOCOL
 from opend_si.wire.framing import Frame
 from opend_si.wire.keyfile import read_key
@@ -106,15 +106,14 @@ class Bridge:
             )
         self.host, self.port = host, port
         self.key, self.rsa_key, self.refuse, self.log = key, rsa_key, refuse, log
-        self._tls, self._most_clients = tls, most_clients
+        self.most_clients, self._tls = most_clients, tls
         self._opend = "", 0
         self._clients: set[ServerConnection] = set()
 
     @property
     def address(self) -> str:
         """`ws://127.0.0.1:33333`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'wss' if self._tls else 'ws'}://{host}:{self.port}"
+        return f"{'wss' if self._tls else 'ws'}://{write_address(self.host, self.port)}"
 
     @asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[None]:
@@ -161,8 +160,8 @@ class Bridge:
             return client.respond(
                 HTTPStatus.FORBIDDEN, "A web page is let in only where the WebSocket port has a key.\n"
             )
-        if len(self._clients) >= self._most_clients:
-            self.log(f"a WebSocket client was turned away: {self._most_clients} are there")
+        if len(self._clients) >= self.most_clients:
+            self.log(f"a WebSocket client was turned away: {self.most_clients} are there")
             return client.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients.\n")
         return None
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from opend_si.errors import InvalidArgument, ProtocolError
 from opend_si.pages import END, PageKey
+from opend_si.pages.named import BY_PROTOCOL
 from opend_si.pages.replies import write_refusal
 from opend_si.server.conversation import Conversation, read_body, write_body
 from opend_si.server.listener import Listener
@@ -285,7 +286,7 @@ class _Speaker:
 
     def _body(self, frame: Frame) -> bytes:
         """A request's body as protobuf."""
-        call = next((call for call in CALLS if call.proto_id == frame.proto_id), None)
+        call = BY_PROTOCOL.get(frame.proto_id)
         if frame.body_format == PROTOBUF or call is None:
             return frame.body
         return write_body(read_body(frame, call.request), PROTOBUF)

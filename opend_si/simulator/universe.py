@@ -20,11 +20,10 @@ from zlib import crc32
 
 from google.protobuf.json_format import ParseDict
 
-from opend_si import forks
 from opend_si.dates import day_of, midnight
 from opend_si.dates.calendars import is_due
-from opend_si.symbols import Symbol
-from opend_si.tables import measures
+from opend_si.pages import PageKey
+from opend_si.system import forks
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Call, Column, Table
 
@@ -128,7 +127,7 @@ class Universe:
         return row
 
     def _value(self, symbol: str, table: Table, column: Column, day: date) -> Any:
-        if column.unit == "Unix seconds":
+        if column.is_moment:
             return midnight(day, table.market)
         if column.dtype == "str":
             return day.isoformat()
@@ -156,7 +155,7 @@ class Universe:
         To end where the sample begins, and to go on from it.
         """
         table, (newest, *_, oldest) = _table(SHORT_INTEREST, _SAMPLE_SYMBOL), _sample(SHORT_INTEREST)
-        columns = [column for column in table.columns if measures(column)]
+        columns = [column for column in table.columns if column.is_measure]
 
         def scales(row: Row) -> dict[str, float]:
             levels = {column: self._level(_SAMPLE_SYMBOL, table, column, _date(row, table)) for column in columns}
@@ -196,8 +195,7 @@ class _Path:
 
 
 def _table(call: Call, symbol: str) -> Table:
-    market = Symbol.parse(symbol).market
-    return next(table for table in call.tables if table.market == market)
+    return PageKey.check(call, symbol).table
 
 
 def _is_price(table: Table, column: Column) -> bool:

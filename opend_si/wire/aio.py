@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from opend_si import forks
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.system import forks
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.dial import dial_beside
 from opend_si.wire.errors import (

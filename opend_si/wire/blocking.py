@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from opend_si import forks
 from opend_si.errors import ProtocolError, RequestTimeout
+from opend_si.system import forks
 from opend_si.wire.address import LONGEST_WAIT
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.dial import dial

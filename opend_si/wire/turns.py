@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from opend_si import forks
+from opend_si.system import forks
 
 # Seconds after which a thread looks again although nothing woke it up.
 _LOOK = 0.05

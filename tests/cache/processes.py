@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import futu_si
-from opend_si.cache import upkeep
 from opend_si.cache.store import Store
 from opend_si.errors import ShortInterestWarning
+from opend_si.history import upkeep
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from opend_si.cache import database, system
+from opend_si.cache import database, files
 from opend_si.simulator import Simulator
 from tests.cache.processes import Process, content, told
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Short waits for a lock; gives the folder of each file that was waited for in vain."""
     seen: list[Path] = []
-    real = system.lacks_locks
+    real = files.lacks_locks
 
     def look(folder: Path) -> bool:
         seen.append(folder)

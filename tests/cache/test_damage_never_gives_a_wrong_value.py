@@ -19,12 +19,11 @@ from typing import Any
 import pytest
 from pandas.testing import assert_frame_equal
 
-from opend_si.cache import upkeep
 from opend_si.cache.claims import Claims
 from opend_si.cache.layout import LAYOUT
 from opend_si.errors import CacheVersionMismatch
-from opend_si.history import overview
-from opend_si.history.prune import prune
+from opend_si.history import overview, upkeep
+from opend_si.history.upkeep import prune
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
@@ -533,8 +532,8 @@ def ask_in_peace(link: Any, face: ModuleType, opend: Simulator, cache: Path) -> 
 def test_a_damaged_claim_holds_nobody_up(
     face: ModuleType, opend: Simulator, cache: Path, taken_at: float | None, seconds: float
 ) -> None:
-    claims = Claims(cache)
-    claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, 10), "test", 1)  # the file is there
+    claims = Claims(cache, 3600)
+    claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, 10).identity, "test", 1)  # the file is there
     claims.close()
     with closing(sqlite3.connect(claims.path)) as connection, connection:
         claim = (3249, "HK.00700", "", 50, "a process that died", time.monotonic() if taken_at is None else taken_at)

@@ -18,10 +18,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import futu_si
-from opend_si.cache import upkeep
 from opend_si.cli.output import note_age
 from opend_si.errors import ConnectionFailed, ProtocolError, ShortInterestWarning
 from opend_si.gateway.server import Gateway
+from opend_si.history import upkeep
 from opend_si.pages import PageKey
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe

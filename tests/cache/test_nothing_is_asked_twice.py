@@ -16,10 +16,9 @@ import pytest
 
 import futu_si
 import moomoo_si
-from opend_si.cache import upkeep
 from opend_si.cache.store import Store
-from opend_si.history import overview
-from opend_si.history.prune import prune
+from opend_si.history import overview, upkeep
+from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator, faults
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenD

@@ -20,9 +20,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import futu_si
-from opend_si.cache import upkeep
 from opend_si.errors import CacheMiss, CacheVersionMismatch, InvalidArgument, ShortInterestWarning
-from opend_si.history.prune import prune as upkeep_prune
+from opend_si.history import upkeep
+from opend_si.history.upkeep import prune as upkeep_prune
 from opend_si.simulator import Simulator, Universe
 from tests.cache.processes import OpenD
 from tests.processes import COMMANDS, Run

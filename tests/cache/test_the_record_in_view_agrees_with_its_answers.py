@@ -14,10 +14,9 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from opend_si.cache import upkeep
 from opend_si.errors import CacheMiss, InvalidArgument
-from opend_si.history import overview
-from opend_si.history.prune import prune
+from opend_si.history import overview, upkeep
+from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator, Universe
 from tests.processes import Run
 

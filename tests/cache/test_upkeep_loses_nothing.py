@@ -22,12 +22,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import futu_si
-from opend_si.cache import upkeep
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Versions
 from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestError
-from opend_si.history import overview
-from opend_si.history.prune import prune
+from opend_si.history import overview, upkeep
+from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import CursorStyle
 from tests.cache.processes import Process, assert_sound, beside, content, record_some, told

@@ -408,7 +408,7 @@ def test_the_cache_commands_look_after_the_file(
     for _ in range(2):  # the rows that are pushed off the page stay with the first version
         opend.universe.publish("HK.00700")
         assert console("get", "HK.00700", "--refresh", **{**recorded, **at(opend)}).returncode == 0
-    assert console("cache", "prune", "--older-than", "0", **recorded).stdout == "1 superseded version deleted\n"
+    assert console("cache", "prune", "--older-than", "0", **recorded).stdout == "1 version deleted\n"
     target = tmp_path / "handed on.sqlite3"
     exported = console("cache", "export", str(target), "HK.00700", **recorded)
     assert (exported.returncode, exported.stdout) == (0, f"2 pages written to {target}\n")

@@ -11,8 +11,8 @@ from opend_si.cache.claims import Claims
 from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
-from opend_si.pages import PageKey
-from opend_si.settings import Settings
+from opend_si.pages import Identity, PageKey
+from opend_si.settings import MAX_TIMEOUT, Settings
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("when", ["while it waits for the budget", "right before it sends"])
 def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Settings, when: str) -> None:
     key, theirs = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), list[str]()
-    claims, budget = Claims(settings.cache), Budget(settings.budget)
+    claims, budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
     fetcher = Fetcher(settings, budget)
     bucket, rate = f"7/{SHORT_INTEREST.proto_id}", settings.rate
     assert isinstance(rate, Rate)
@@ -38,7 +38,7 @@ def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Sett
         steps = fetched_once(claims, fetcher, key, theirs)
         assert next(steps) == Account()
         time.sleep(3 * TIMEOUT)  # its right lapses meanwhile, and another takes it
-        assert claims.take(key, "another", 3600) is True
+        assert claims.take(key.identity, "another", 3600) is True
         step: Any = steps.send(7)
         while isinstance(step, Sleep) and step.budget is not None:
             step = steps.send(None)
@@ -70,17 +70,17 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
     """
     key, claims, budget = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
-        Claims(settings.cache),
+        Claims(settings.cache, MAX_TIMEOUT),
         Budget(settings.budget),
     )
     fetcher = Fetcher(settings, budget)
 
     class Stopped(Claims):
-        def take(self, key: PageKey, owner: str, seconds: float) -> bool:
+        def take(self, identity: Identity, owner: str, seconds: float) -> bool:
             time.sleep(2 * TIMEOUT)
-            return super().take(key, owner, seconds)
+            return super().take(identity, owner, seconds)
 
-    stopped = Stopped(settings.cache) if stop != "before it sends" else claims
+    stopped = Stopped(settings.cache, MAX_TIMEOUT) if stop != "before it sends" else claims
     try:
         steps = fetched_once(stopped, fetcher, key, [])
         assert next(steps) == Account()
@@ -99,21 +99,21 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
 
 def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) -> None:
     class Interrupted(Claims):
-        def take(self, key: PageKey, owner: str, seconds: float) -> bool:
-            assert super().take(key, owner, seconds)
+        def take(self, identity: Identity, owner: str, seconds: float) -> bool:
+            assert super().take(identity, owner, seconds)
             raise KeyboardInterrupt
 
     key, claims, others = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
-        Interrupted(settings.cache),
-        Claims(settings.cache),
+        Interrupted(settings.cache, MAX_TIMEOUT),
+        Claims(settings.cache, MAX_TIMEOUT),
     )
     budget = Budget(settings.budget)
     fetcher = Fetcher(settings, budget)
     try:
         with pytest.raises(KeyboardInterrupt):
             next(fetched_once(claims, fetcher, key, []))
-        assert others.take(key, "another", 1)
+        assert others.take(key.identity, "another", 1)
     finally:
         for opened in (claims, others, budget):
             opened.close()

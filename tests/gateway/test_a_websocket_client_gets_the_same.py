@@ -140,3 +140,11 @@ def test_the_console_opens_both_ports_and_passes_no_trade(opend: Simulator, tmp_
             assert keep_alive.Response.FromString(client.ask(UNLOCK_TRADE, b"").body).retMsg == policy.NO_TRADE
         process.terminate()
         assert process.wait(30) == 130
+
+
+def test_a_port_that_a_gateway_is_given_has_its_rules(opend: Simulator, front: Start) -> None:
+    bridge = Bridge()
+    front(opend, websocket=bridge, pass_trade=True, most_clients=3)
+    assert bridge.refuse(UNLOCK_TRADE, False)
+    assert not bridge.refuse(UNLOCK_TRADE, True)
+    assert bridge.most_clients == 3

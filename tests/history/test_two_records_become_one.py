@@ -32,7 +32,8 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import futu_si
-from opend_si.cache import upkeep
+from opend_si.cache import reading
+from opend_si.history import upkeep
 from opend_si.pages import Content, PageKey
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.stress.clocks import CODE, DAY, HOUR, Values, World, client_of, quiet
@@ -216,8 +217,8 @@ class Program:
         world.heard_by[here][:] = log
 
     def versions(self, path: Path) -> list[Any]:
-        with upkeep.opened(path) as store:
-            return [row for found in upkeep.symbols(store) for row in found.record.rows]
+        with reading.opened(path) as store:
+            return [row for found in reading.symbols(store) for row in found.record.rows]
 
     def check(self, path: Path, answers: list[Any], log: list[Reply], moment: int | None) -> None:
         frame = self.answer(path, moment)

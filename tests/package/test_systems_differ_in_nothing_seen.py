@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from opend_si.cache.system import OLDEST_SQLITE, move_database, sqlite_uri
+from opend_si.cache.files import OLDEST_SQLITE, move_database, sqlite_uri
 from opend_si.cli.options import as_typed
 from opend_si.dates import day_of, moment, read_milliseconds
 from opend_si.simulator import Simulator, faults

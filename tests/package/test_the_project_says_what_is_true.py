@@ -126,7 +126,7 @@ def test_the_version_is_one_number() -> None:
 
 
 def test_the_oldest_python_and_sqlite_are_said_as_they_are() -> None:
-    from opend_si.cache.system import OLDEST_SQLITE
+    from opend_si.cache.files import OLDEST_SQLITE
 
     said = (ROOT / "docs/versions.md").read_text(encoding="utf-8")
     assert f"SQLite {OLDEST_SQLITE[0]}.{OLDEST_SQLITE[1]} or later" in said

@@ -19,10 +19,12 @@ import pytest
 
 import futu_si
 from opend_si.errors import InvalidArgument
+from opend_si.research.panel import Choice
 from opend_si.research.regulators import key_of, read_report
 from opend_si.research.verify import check, verify
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
+from opend_si_schema.calls import SHORT_INTEREST
 from tests.processes import ROOT
 
 DATA = ROOT / "tests/data/regulators"
@@ -57,7 +59,7 @@ def finra_file(folder: Path, day: date, lines: list[tuple[str, str, str, str]]) 
     return path
 
 
-def record(folder: Path, rows: dict[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch) -> Settings:
+def record(folder: Path, rows: dict[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch) -> Choice:
     """A record of these rows, newest first, by symbol; each by proto field name."""
     most = max(map(len, rows.values()))
     for symbol, its in rows.items():
@@ -67,7 +69,12 @@ def record(folder: Path, rows: dict[str, list[dict[str, Any]]], monkeypatch: pyt
         with Simulator(universe) as opend, futu_si.Client(opend.host, opend.port, mode="online") as client:
             assert client.sync([symbol]).ok, most
     monkeypatch.setenv("OPEND_SI_MODE", "offline")
-    return Settings.resolve()
+    return recorded()
+
+
+def recorded() -> Choice:
+    """All short interest that is recorded."""
+    return Choice(Settings.resolve().cache, may_write=True, call=SHORT_INTEREST)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +108,7 @@ def test_the_brokers_documented_rows_are_the_sfcs(tmp_path: Path, monkeypatch: p
     ]
     with Simulator() as opend, futu_si.Client(opend.host, opend.port) as client:
         client.sync(["HK.00700"])
-    frame = verify(Settings.resolve(), files)
+    frame = verify(recorded(), files)
     assert len(known) == 6
     assert frame.groupby("column")["result"].value_counts().to_dict() == {
         ("aggregated_short", "equal"): 6,
@@ -119,8 +126,8 @@ def test_true_positions_of_hong_kong_are_equal(tmp_path: Path, monkeypatch: pyte
         if shares:  # OpenD sends no row where there is nothing to report
             rows[f"HK.{fact['stock_code']}"].append(hk_row(day, shares, float(fact["hkd_per_share"])))
     newest_first = {symbol: sorted(its, key=lambda row: -row["timestamp"]) for symbol, its in rows.items()}
-    settings = record(tmp_path, newest_first, monkeypatch)
-    frame = verify(settings, [sfc_file(tmp_path, day, lines) for day, lines in by_day.items()])
+    choice = record(tmp_path, newest_first, monkeypatch)
+    frame = verify(choice, [sfc_file(tmp_path, day, lines) for day, lines in by_day.items()])
     assert set(frame["result"]) == {"equal"}
     assert len(frame[frame["column"] == "close_price"]) == sum(map(len, rows.values()))
 
@@ -144,7 +151,7 @@ def test_true_positions_of_the_us_are_equal(tmp_path: Path, monkeypatch: pytest.
     assert len(equal) == 3 * len(files)
     # Two files are of one day here: in each of them the symbols of the other are missing.
     assert set(frame["result"]) <= {"equal", "only here"}
-    findings = check(Settings.resolve(), "US")
+    findings = check(recorded()._replace(market="US"))
     assert list(findings["column"].unique()) in ([], ["date"])
 
 
@@ -156,9 +163,9 @@ def test_each_difference_is_found_and_nothing_else(tmp_path: Path, monkeypatch: 
         "HK.00388": [hk_row(day, 3000, 400.0)],
         "HK.00939": [hk_row(day, 0, 8.0)],
     }
-    settings = record(tmp_path, rows, monkeypatch)
+    choice = record(tmp_path, rows, monkeypatch)
     lines = [("1", "1000", "12500"), ("5", "2001", "160080"), ("388", "3000", "1200600"), ("9999", "5", "50")]
-    frame = verify(settings, sfc_file(tmp_path, day, lines)).set_index(["symbol", "column"])
+    frame = verify(choice, sfc_file(tmp_path, day, lines)).set_index(["symbol", "column"])
     assert frame["result"].to_dict() == {
         ("HK.00001", "aggregated_short"): "equal",
         ("HK.00001", "close_price"): "equal",
@@ -176,8 +183,8 @@ def test_each_difference_is_found_and_nothing_else(tmp_path: Path, monkeypatch: 
 def test_rows_of_one_side_only_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     day, other = date(2026, 5, 15), date(2026, 5, 29)
     rows = {"US.A": [us_row(other, 5, 5, 1.0), us_row(day, 5, 5, 1.0)], "US.B": [us_row(other, 7, 7, 1.0)]}
-    settings = record(tmp_path, rows, monkeypatch)
-    frame = verify(settings, finra_file(tmp_path, day, [("B", "9", "9", "1.00")]))
+    choice = record(tmp_path, rows, monkeypatch)
+    frame = verify(choice, finra_file(tmp_path, day, [("B", "9", "9", "1.00")]))
     assert dict(zip(frame["symbol"], frame["result"], strict=True)) == {"US.A": "only here", "US.B": "only there"}
 
 
@@ -187,8 +194,8 @@ def test_symbols_are_mapped_as_finra_writes_them_and_doubtful_ones_are_left_out(
     assert [key_of(symbol) for symbol in ("US.BRK.B", "HK.00700", "US.AAPL")] == ["BRKB", "00700", "AAPL"]
     day = date(2026, 5, 15)
     rows = {symbol: [us_row(day, 5, 5, 1.0)] for symbol in ("US.BRK.B", "US.AB.C", "US.ABC")}
-    settings = record(tmp_path, rows, monkeypatch)
-    frame = verify(settings, finra_file(tmp_path, day, [("BRKB", "5", "5", "1"), ("ABC", "5", "5", "1")]))
+    choice = record(tmp_path, rows, monkeypatch)
+    frame = verify(choice, finra_file(tmp_path, day, [("BRKB", "5", "5", "1"), ("ABC", "5", "5", "1")]))
     assert set(frame["symbol"]) == {"US.BRK.B"}
     assert frame.attrs["ambiguous"] == ["US.AB.C", "US.ABC"]
 
@@ -207,15 +214,15 @@ def test_odd_cells_of_old_files_are_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: str, recorded: int, result: str
 ) -> None:
     day = date(2013, 3, 1)
-    settings = record(tmp_path, {"HK.00005": [hk_row(day, recorded, 1.0)]}, monkeypatch)
-    frame = verify(settings, sfc_file(tmp_path, day, [("5", shares, "n.a.")], ending="\n", bom=False))
+    choice = record(tmp_path, {"HK.00005": [hk_row(day, recorded, 1.0)]}, monkeypatch)
+    frame = verify(choice, sfc_file(tmp_path, day, [("5", shares, "n.a.")], ending="\n", bom=False))
     assert frame["result"].tolist() == [result]
 
 
 def test_what_is_not_understood_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = record(tmp_path, {"HK.00005": [hk_row(date(2026, 5, 15), 5, 1.0)]}, monkeypatch)
+    choice = record(tmp_path, {"HK.00005": [hk_row(date(2026, 5, 15), 5, 1.0)]}, monkeypatch)
     file = sfc_file(tmp_path, date(2026, 5, 15), [("5", "five", "5"), ("x", "1", "1")])
-    odd = verify(settings, file).attrs["odd"]
+    odd = verify(choice, file).attrs["odd"]
     assert [text.split(":")[0] for text in odd] == [f"{file.name}, line 2", f"{file.name}, line 3"]
 
 
@@ -245,7 +252,7 @@ def test_check_finds_what_does_not_fit_and_nothing_else(tmp_path: Path, monkeypa
         "US.D": [us_row(settled, 10**9, 1, 999.99)],
         "US.E": [us_row(date(2026, 5, 16), 1000, 400, 2.5)],  # a Saturday
     }
-    findings = check(record(tmp_path, rows, monkeypatch), "US")
+    findings = check(record(tmp_path, rows, monkeypatch)._replace(market="US"))
     assert list(zip(findings["symbol"], findings["column"], strict=True)) == [
         ("US.B", "days_to_cover"),
         ("US.E", "date"),

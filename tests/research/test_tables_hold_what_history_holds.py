@@ -117,7 +117,9 @@ def recorded(next_key: str, rows: list[tuple[int, int]], leads_on: bool, after: 
         reply.s2c.hkItemList.add(timestamp=day * DAY, timestampStr=str(day), aggregatedShort=value)
     reply.s2c.nextKey = str(rows[-1][0] * DAY) if leads_on and rows else END
     key = PageKey.check(SHORT_INTEREST, "HK.00700", str(int(next_key) * DAY) if next_key else None, 50)
-    page = Version.reply(key, bytes(reply.SerializeToString()), Event(fetched, fetched), after=after * DAY)
+    page = Version.reply(
+        key.identity, bytes(reply.SerializeToString()), Event(fetched, fetched), after=after * DAY, origin="opend"
+    )
     return page._replace(checked_seq=checked, checked_at=checked)
 
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 import futu_si
+from opend_si.pages.named import call_of
 from opend_si.simulator import Simulator, Universe
-from opend_si.symbols import call_of
 from opend_si_schema.calls import SHORT_INTEREST
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}

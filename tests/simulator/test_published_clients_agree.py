@@ -23,10 +23,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from opend_si.pages.named import call_of
 from opend_si.simulator import Fault, Simulator, Universe, faults
 from opend_si.simulator.server import CursorStyle
 from opend_si.simulator.universe import WITHOUT_ROWS
-from opend_si.symbols import call_of
 from opend_si_schema.calls import CALLS
 from opend_si_schema.definitions import Rate
 from tests.conftest import FACES

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from opend_si.cache.budget import Budget
+from opend_si.errors import InvalidArgument
 from opend_si.history import overview
+from opend_si.pages import PageKey
 from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import CursorStyle
 from opend_si_schema.calls import CALLS, DAILY_SHORT_VOLUME, SHORT_INTEREST
-from opend_si_schema.definitions import Rate
+from opend_si_schema.definitions import Call, Rate
 from tests.processes import Run, at
 
 KIND = "daily_short_volume"
@@ -202,3 +204,14 @@ def test_a_symbol_of_two_kinds_is_one_symbol(client: Any) -> None:
     for kind in ("short_interest", KIND):
         client.history(HK, kind=kind)
     assert overview.info(client._settings.cache).symbols == 1
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("code", [HK, US])
+def test_a_page_is_found_again_under_the_name_that_it_was_recorded_by(call: Call, code: str) -> None:
+    for key in (PageKey.check(call, code, "1777507200", 7), PageKey.longest(call, code)):
+        assert key.identity == (call.proto_id, code, key.next_key, key.num)
+        assert key.owner == key.identity[:2]
+        assert PageKey.of_identity(key.identity) == key
+    with pytest.raises(InvalidArgument, match=rf"^{code}: protocol 1 is not bound"):
+        PageKey.of_identity((1, code, "", 7))

@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import pytest
 
-from opend_si.cache import upkeep
 from opend_si.errors import InvalidArgument, ShortInterestError
-from opend_si.files import new_file, put_in_place, user_path
+from opend_si.history import upkeep
 from opend_si.simulator import Simulator
+from opend_si.system.files import new_file, put_in_place, user_path
 from tests.processes import Run
 
 CONTENT = b"x" * 200_000
@@ -176,7 +176,7 @@ def test_a_tilde_is_the_home_in_every_path(
 WRITE = """
 import sys
 from pathlib import Path
-from opend_si.files import put_in_place
+from opend_si.system.files import put_in_place
 def write(file):
     file.write(b"half")
     file.flush()
@@ -219,7 +219,7 @@ def test_what_a_living_process_writes_stays(tmp_path: Path, writer: Any) -> None
 
 def test_many_that_write_into_one_folder_at_once_do_not_clear_away_each_others_beginnings(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from opend_si.files import put_in_place\n"
+        "import sys; from pathlib import Path; from opend_si.system.files import put_in_place\n"
         "for number in range(100): put_in_place(Path(sys.argv[1], f'{sys.argv[2]}-{number}'), lambda file: file.write(b'x'))"
     )
     writers = [

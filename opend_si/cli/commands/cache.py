@@ -7,21 +7,18 @@ from pathlib import Path
 
 import click
 
-from opend_si.cache import upkeep
-from opend_si.cache.system import shared_with
 from opend_si.cli import exits
 from opend_si.cli.options import Number, cache_option, form_options
 from opend_si.cli.output import Format, note, print_json, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
 from opend_si.errors.texts import one_line
-from opend_si.files import user_path
-from opend_si.history import overview
-from opend_si.history.joining import delete as delete_symbols
+from opend_si.history import overview, upkeep
 from opend_si.history.joining import import_record
-from opend_si.history.prune import prune as prune_superseded
 from opend_si.pages import SIMULATOR
+from opend_si.pages.named import names_of
 from opend_si.settings import Settings
+from opend_si.system.files import user_path
 from opend_si_schema.calls import CALLS
 
 
@@ -59,7 +56,8 @@ def path(file: Path, /) -> None:
 @click.pass_obj
 def info(file: Path, /, as_json: bool, check: bool) -> None:
     """Print how much is in it."""
-    told, group = overview.info(file, check=check), shared_with(file)
+    told = overview.info(file, check=check)
+    group = told.shared_with
     if as_json:
         print_json({**vars(told), "path": str(told.path), "columns": told.columns, "shared_with": group})
         return
@@ -127,15 +125,15 @@ def verify(file: Path, /) -> None:
 
 @cache.command()
 @_named_here
-@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Superseded for so long.")
+@click.option("--older-than", type=Number(0, 36500), required=True, metavar="DAYS", help="Not needed for so long.")
 @click.pass_obj
 def prune(file: Path, /, older_than: float) -> None:
-    """Delete versions of pages that newer ones have superseded.
+    """Delete versions of pages that no answer has needed for DAYS: newer ones replaced them, or others have their rows.
 
-    What is current stays, and so does what alone holds some rows, or shows that others are void.
+    Whatever an answer of now needs stays, and so does what shows that other versions are void.
     """
-    deleted = prune_superseded(file, datetime.now(UTC) - timedelta(days=older_than))
-    click.echo(f"{counted(deleted, 'superseded version')} deleted")
+    deleted = upkeep.prune(file, datetime.now(UTC) - timedelta(days=older_than))
+    click.echo(f"{counted(deleted, 'version')} deleted")
 
 
 @cache.command()
@@ -150,7 +148,7 @@ def export(file: Path, /, target: str, codes: tuple[str, ...], force: bool) -> N
     Whoever gets it replays it with OPEND_SI_CACHE=TARGET and --offline. Others of the machine may read it, as far as
     the umask lets them.
     """
-    written = upkeep.export(file, user_path("TARGET", target), codes, may_replace=force)
+    written = upkeep.export(file, user_path("TARGET", target), names_of(codes), may_replace=force)
     click.echo(f"{counted(written, 'page')} written to {target}")
 
 
@@ -167,7 +165,7 @@ def delete(file: Path, /, codes: tuple[str, ...], kind: str | None) -> None:
     The files of columns beside the page cache go, for they have those rows, too. They are written anew when needed.
     """
     protocols = {call.proto_id for call in CALLS if kind in (None, call.name)}
-    click.echo(f"{counted(delete_symbols(file, list(codes), protocols), 'record')} deleted")
+    click.echo(f"{counted(upkeep.delete(file, names_of(codes), protocols), 'record')} deleted")
 
 
 @cache.command(name="import")

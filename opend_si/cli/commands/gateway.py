@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 
 from opend_si.cli.options import EPILOG, Number, read_max_age
 from opend_si.cli.output import note
-from opend_si.cli.websocket import bridge, websocket_options
+from opend_si.cli.serving import read_port, serve, websocket_options
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE
 from opend_si.gateway import DEFAULT_PORT as DEFAULT_GATEWAY_PORT
@@ -77,7 +76,6 @@ def gateway(
     Prints its address on stdout when it listens, on a second line that of the WebSocket port if there is one, and runs
     until it is interrupted or terminated.
     """
-    from opend_si.gateway import policy
     from opend_si.gateway.server import Gateway
 
     given = {"rsa_key": rsa_key, "cache": cache, "max_age": max_age}
@@ -88,7 +86,7 @@ def gateway(
     settings = Settings.resolve(**_address(opend), mode="offline" if offline else "online", **named)
     if (settings.host, settings.port) == (host, port):
         raise InvalidArgument(f"--port and --opend both are {settings.address}: name another port for the gateway")
-    refuse = policy.websocket_refusal(pass_trade)
+    opened = read_port(**websocket)
     server = Gateway(
         settings,
         host=host,
@@ -96,9 +94,10 @@ def gateway(
         patience=patience,
         most_clients=max_clients,
         pass_trade=pass_trade,
-        websocket=bridge(host, **websocket, rsa_key=settings.rsa_key, refuse=refuse, most_clients=max_clients),
         log=note,
     )
+    if opened is not None:
+        server.add_websocket(opened.number, key=opened.key, tls=opened.tls, rsa_key=settings.rsa_key)
     # With OpenD away every page would say so, at every answer; the gateway says it once.
     warnings.filterwarnings("ignore", ".* is answered from the record of", ShortInterestWarning)
     _run(server, settings)
@@ -122,13 +121,7 @@ def _address(text: str | None) -> dict[str, Any]:
 
 
 def _run(server: Gateway, settings: Settings) -> None:
-    import asyncio
-
-    is_listening = False
-
     def started() -> None:
-        nonlocal is_listening
-        is_listening = True
         click.echo(server.address)
         if server.websocket is not None:
             click.echo(server.websocket.address)
@@ -142,14 +135,4 @@ def _run(server: Gateway, settings: Settings) -> None:
             )
         note("Stop it: Ctrl-C.")
 
-    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        asyncio.run(server.serve(started))
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
-        if is_listening:
-            raise
-        # The WebSocket port's error names its address.
-        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or server.address
-        raise click.ClickException(f"cannot listen on {where}: {told}") from None
+    serve(server.serve, started, server.address)

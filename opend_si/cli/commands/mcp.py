@@ -22,8 +22,8 @@ from opend_si.cli.output import WaitNotice
 from opend_si.client.sync import counted
 from opend_si.dates.calendars import published_by_days
 from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
-from opend_si.pages import OPEND, SIMULATOR
-from opend_si.symbols import Symbol, call_of
+from opend_si.pages import OPEND, SIMULATOR, PageKey
+from opend_si.pages.named import call_of
 from opend_si_schema.calls import SHORT_INTEREST, Kind
 from opend_si_schema.definitions import Call, Table
 
@@ -122,10 +122,9 @@ class Tools:
         rows = _check_rows(rows)
         call = call_of(kind)
         frame = self._client.history(code, start, end, as_of, kind=kind)
-        symbol = Symbol.parse(code)
-        table = next(table for table in call.tables if table.market is symbol.market)
-        shown = _with_publication(frame.reset_index().tail(rows), table)
-        return _written(shown, call, table, f"{call.title} of {symbol}, oldest first", len(frame), "older")
+        key = PageKey.check(call, code)
+        shown = _with_publication(frame.reset_index().tail(rows), key.table)
+        return _written(shown, call, key.table, f"{key}, oldest first", len(frame), "older")
 
     def changes(self, since: str, codes: list[str] | None = None, rows: int = 50, kind: Kind = "short_interest") -> str:
         """What is new in the record since a moment, and what was revised. Nothing is fetched.
@@ -154,7 +153,7 @@ class Tools:
         """
         call = SHORT_INTEREST
         frame = self._client.screen(market, by, _check_rows(top))
-        table = next(table for table in call.tables if table.market.prefix == frame.attrs["market"])
+        table = call.table_of(frame.attrs["market"])
         shown = _with_publication(frame, table)
         return _written(shown, call, table, f"{call.title} of {table.market.prefix} by {by}, highest first", None, "")
 

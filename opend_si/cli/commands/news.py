@@ -19,8 +19,8 @@ from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_optio
 from opend_si.cli.output import Format, WaitNotice, note, note_origin, plain, print_frame
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.errors import ShortInterestError
+from opend_si.pages.named import call_of
 from opend_si.settings import Settings
-from opend_si.symbols import call_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,7 @@ import click
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, Number, opend_options
 from opend_si.cli.output import note, print_json, print_page
-from opend_si.cli.websocket import bridge, websocket_options
+from opend_si.cli.serving import read_port, serve, websocket_options
 from opend_si.client.sync import counted
 from opend_si.errors.texts import one_line
 from opend_si.settings import DEFAULT_PORT, parse_rate
@@ -87,6 +86,7 @@ def simulate(
     """
     from opend_si.simulator import Simulator, Universe
 
+    opened = read_port(**websocket)
     simulator = Simulator(
         Universe(seed),
         host=host,
@@ -95,19 +95,17 @@ def simulate(
         cursor=cursor,
         latency=latency,
         rsa_key=rsa_key,
-        websocket=bridge(host, **websocket, rsa_key=rsa_key),
     )
-
+    if opened is not None:
+        rsa = None if rsa_key is None else Path(rsa_key)
+        simulator.add_websocket(opened.number, key=opened.key, tls=opened.tls, rsa_key=rsa, log=note)
     if chaos is not None:
         from opend_si.simulator.chaos import Chaos
 
         simulator.faults = Chaos(chaos)
-    is_listening = False
 
     def started() -> None:
-        nonlocal is_listening
-        is_listening = True
-        click.echo(f"{simulator.host}:{simulator.port}")
+        click.echo(simulator.address)
         if simulator.websocket is not None:
             click.echo(simulator.websocket.address)
         note(
@@ -120,18 +118,7 @@ def simulate(
         key = f" OPEND_RSA_KEY={rsa_key}" if rsa_key else ""
         note(f"Use it: OPEND_PORT={simulator.port}{key}. Stop it: Ctrl-C.")
 
-    import asyncio
-
-    # A shell that starts it in the background has SIGINT ignored, and asyncio then leaves it so.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        asyncio.run(simulator.serve(started))
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine can be such a text
-        if is_listening:
-            raise
-        told, where = getattr(error, "strerror", None) or error, getattr(error, "filename", None) or f"{host}:{port}"
-        raise click.ClickException(f"cannot listen on {where}: {told}") from None
+    serve(simulator.serve, started, simulator.address)
 
 
 @click.command(epilog=EPILOG, short_help="Fetch documented rows from a simulator.")

@@ -29,9 +29,9 @@ from opend_si.client.sync import counted
 from opend_si.dates import AsOf, day_of, moment
 from opend_si.dates.calendars import published_by
 from opend_si.errors import MissingExtra
-from opend_si.files import put_in_place, user_path
 from opend_si.history.frames import make_history
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
+from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.calls import SHORT_INTEREST
 
 
@@ -106,7 +106,7 @@ def history(
     if target is None:
         print_rows(_oldest_first(found), form or "table", f"{code.strip()}  {call.title}")
     else:
-        put_in_place(target, make_history(found.table, found.rows, found.known_at).to_parquet)
+        put_in_place(target, make_history(call, found.table, found.rows, found.known_at).to_parquet)
         note(f"{counted(len(found.rows), 'row')} written to {parquet}")
     note_origin(found.origin)
     if not found.rows:

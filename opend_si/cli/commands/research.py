@@ -20,7 +20,7 @@ from opend_si.cli.options import (
 )
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, note_origin, print_frame
 from opend_si.cli.tables import units_of
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWEEN, MARKET, PUBLISHED_BY, SYMBOL, Table
 
 # Columns of a screen's table.
@@ -114,7 +114,7 @@ def screen(
             kind=kind,
         )
     call = call_of(kind)
-    table = next(table for table in call.tables if table.market.prefix == frame.attrs[MARKET])
+    table = call.table_of(frame.attrs[MARKET])
     if form is None:
         frame = frame[_for_people(table, by)]
     title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"

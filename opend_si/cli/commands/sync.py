@@ -16,7 +16,7 @@ from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_said
 from opend_si.errors import ConnectionFailed, InvalidArgument
 from opend_si.errors.texts import one_line
 from opend_si.pages import PageKey
-from opend_si.symbols import call_of
+from opend_si.pages.named import call_of
 
 _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 

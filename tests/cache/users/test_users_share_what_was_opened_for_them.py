@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from opend_si.cache import upkeep
-from opend_si.cache.system import make_file
+from opend_si.cache.files import make_file
 from opend_si.client.watch import Place, State
+from opend_si.history import upkeep
 from opend_si.history.joining import import_record
-from opend_si.history.prune import prune
+from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator
 from opend_si_schema.definitions import Rate
 from tests.cache.processes import Process, assert_sound, beside, record_some

@@ -28,7 +28,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from opend_si.errors import CacheError
-from opend_si.files import new_file
+from opend_si.system.files import new_file
 
 if sys.platform != "win32":
     import grp

@@ -1,7 +1,7 @@
-"""Looking after a page cache: whether it is sound, and a smaller one to hand on.
+"""A record read symbol by symbol, and which files of columns lie beside it.
 
-A cache is read symbol by symbol, each in one short transaction: who records meanwhile hardly waits, and memory holds
-one symbol at a time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
+Each symbol is read in one short transaction: who records meanwhile hardly waits, and memory holds one symbol at a
+time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
 """
 
 from __future__ import annotations
@@ -12,19 +12,15 @@ import sqlite3
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from opend_si.cache.database import NothingRecorded
 from opend_si.cache.store import Store
-from opend_si.cache.versions import PastVersion, Seal, Version, Versions
-from opend_si.errors import CacheCorrupt, CacheError, CacheMiss, InvalidArgument, ShortInterestError
-from opend_si.files import new_file
-from opend_si.pages import Content, PageKey
-from opend_si.symbols import Symbol
-from opend_si_schema.calls import CALLS
+from opend_si.cache.versions import PastVersion, Seal, Versions
+from opend_si.errors import CacheCorrupt, CacheError, CacheMiss
 
 # From one symbol to the next: a look-up in the index of the pages' keys, however long the list of symbols is.
 _FIRST_SYMBOL = "SELECT protocol, symbol FROM page ORDER BY protocol, symbol LIMIT 1"
@@ -45,72 +41,6 @@ _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol
 COLUMNS_MARK = b"opend-si columns"
 _COLUMNS = ".columns"
 _T = TypeVar("_T")
-
-
-def verify(path: Path) -> Iterator[str]:
-    """Every fault of a page cache, in words: SQLite's own check, each checksum, each reply, and what is missing.
-
-    Each symbol is checked as of one moment. SQLite's own check comes first and sees the whole file as of one; writers
-    wait for it, which is the time that it takes to read the file once.
-    """
-    with opened(path) as store:
-        check = store.database.read(lambda connection: connection.execute("PRAGMA integrity_check(20)").fetchall())
-        yield from (f"SQLite: {fault}" for (fault,) in check if fault != "ok")
-        missing, damaged = [], False
-        for found in symbols(store):
-            damaged = damaged or bool(found.damaged)
-            yield from (f"{where}: does not match its checksum" for where in found.damaged)
-            faults = [f"{found.symbol}: {found.lost} blocks of its past are lost"] if found.lost else []
-            yield from faults
-            for row in (*found.record.rows, *(version for version, _ in found.past)):
-                try:
-                    Content.read(key_of(row), row.body)
-                except ShortInterestError as error:
-                    yield f"{_where(row.symbol, row.next_key, row.num, row.version)}: {error}"
-            if not found.record.is_whole:
-                missing.append(found.symbol)
-        if not damaged:  # a damaged row is missing where it belongs, and was named
-            yield from (f"{symbol}: something of what was recorded is missing" for symbol in missing)
-
-
-def export(path: Path, target: Path, codes: Sequence[str] = (), *, may_replace: bool = False) -> int:
-    """Write the pages of some symbols (none given: of all), every version, to a new page cache; gives how many.
-
-    The file appears whole or not at all; each symbol in it is as of one moment. Damaged pages are left out. It is made
-    to be handed on: others of the machine may read it, as far as the umask lets them.
-
-    Raises:
-        InvalidArgument: `target` exists and is not to be replaced, or is the page cache itself, or a code is no symbol.
-        CacheMiss: a symbol has no pages, or nothing has.
-        ShortInterestError: `target` cannot be written.
-
-    """
-    wanted = {str(Symbol.parse(code)) for code in codes}
-    written, missing = 0, set(wanted)
-    with opened(path) as store, _cache_to_hand_on(path, target, may_replace) as half:
-        with closing(Store(half)) as copy:
-            # The disk is waited for once, when the file is whole.
-            with _naming(target):
-                copy.database.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
-            for found in symbols(store, wanted):
-                if found.record.rows:
-                    with _naming(target):
-                        past = store.blocks(found.protocol, found.symbol)
-                        copy.add(found.record, of_past=past, clock=store.clock())
-                    written += len(found.record.rows) + len(found.past)
-                    missing.discard(found.symbol)
-        if missing or not written:
-            whose = f"{', '.join(sorted(missing))}: nothing" if missing else "Nothing"
-            raise CacheMiss(f"{whose} is recorded in {path}. Ask for it in mode online first.")
-    return written
-
-
-def key_of(row: Version) -> PageKey:
-    """The key that a row was recorded under."""
-    call = next((call for call in CALLS if call.proto_id == row.protocol), None)
-    if call is None:
-        raise InvalidArgument(f"{row.symbol}: protocol {row.protocol} is not bound in this release")
-    return PageKey(call, Symbol.parse(row.symbol), row.next_key, row.num)
 
 
 @dataclass(frozen=True)
@@ -134,7 +64,7 @@ def symbols(store: Store, wanted: set[str] | None = None) -> Iterator[Found]:
         record = store.symbol(protocol, symbol)
         past, lost = store.past(protocol, symbol, record)
         damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        places = tuple(sorted(_where(*row) for row in damaged))
+        places = tuple(sorted(place_of(*row) for row in damaged))
         return Found(protocol, symbol, record, places, tuple(past), lost)
 
     return (found for found in each_symbol(store, look) if found is not None)
@@ -258,16 +188,8 @@ def _is_behind(following: tuple[object, object], name: tuple[int, str] | None) -
             return False
 
 
-@contextmanager
-def _naming(target: Path) -> Iterator[None]:
-    """Errors that name the target, not the file that it is not yet: that one is gone when they are read."""
-    try:
-        yield
-    except CacheError as error:
-        raise _cannot_write(target, error.__cause__ or error) from error
-
-
-def _where(symbol: str, next_key: str, num: int, version: int) -> str:
+def place_of(symbol: str, next_key: str, num: int, version: int) -> str:
+    """Where a version stands, in words."""
     return f"{symbol}, next_key {next_key!r}, num {num}, version {version}"
 
 
@@ -291,25 +213,3 @@ def file_size(path: Path) -> int:
         raise CacheError(
             f"The page cache {path} cannot be used ({error.strerror}). See its folder and permissions."
         ) from None
-
-
-@contextmanager
-def _cache_to_hand_on(path: Path, target: Path, may_replace: bool) -> Iterator[Path]:
-    with suppress(OSError):  # nothing is there
-        if target.samefile(path):
-            raise InvalidArgument(f"{target} is the page cache itself: name another file")
-    try:
-        with new_file(target, may_replace=may_replace) as half:
-            half.touch()  # with the mode of a user's file: a page cache's own is its owner's alone
-            yield half
-    except FileExistsError:
-        raise InvalidArgument(f"{target} exists already: name a new file, or have it replaced with --force") from None
-    except OSError as error:
-        raise _cannot_write(target, error) from None
-
-
-def _cannot_write(target: Path, error: BaseException) -> ShortInterestError:
-    told = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return ShortInterestError(
-        f"{target} cannot be written ({told}). See its folder, its permissions and the free space on its disk."
-    )
