@@ -5,13 +5,13 @@ from inspect import cleandoc
 
 import click
 
-from opend_si.cli.app import main
+from opend_si.cli.app import commands, main
 
 
 def lines(name: str = "futu-si") -> Iterator[str]:
     """A heading, the help and a table of options for each command."""
     context = click.Context(main, info_name=name)
-    for command in main.commands.values():
+    for command in commands().values():
         yield from _command(command, click.Context(command, parent=context, info_name=command.name))
 
 

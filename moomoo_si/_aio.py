@@ -9,7 +9,6 @@ from opend_si.client.aio import AsyncioClient
 from opend_si.client.doctor import Status
 from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import AsOf, PointInTime, Since, When
-from opend_si.history.joining import ImportReport
 from opend_si.pages import Page
 from opend_si.pages.named import call_of
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
+
+    from opend_si.history.joining import ImportReport
 
 
 class AsyncClient(AsyncioClient):
@@ -380,7 +381,7 @@ class AsyncClient(AsyncioClient):
         """
         return await self._run(self._ask.delete, codes, kind)
 
-    async def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+    async def import_record(self, file: str | os.PathLike[str]) -> "ImportReport":
         """Join another record, such as a colleague's, into this one. Nothing that is here is lost, and no old value comes back.
 
         Versions and the moments at which they came are kept. A symbol that is not recorded here is taken, and so is one of which

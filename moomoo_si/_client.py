@@ -9,7 +9,6 @@ from opend_si.client.blocking import BlockingClient, Default
 from opend_si.client.doctor import Status
 from opend_si.client.sync import Progress, SyncReport
 from opend_si.dates import AsOf, PointInTime, Since, When
-from opend_si.history.joining import ImportReport
 from opend_si.pages import Page
 from opend_si.pages.named import call_of
 from opend_si.settings import NOT_GIVEN, KeyFile, MaxAge, ModeName, NotGiven, Settings, WaitCallback
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from matplotlib.figure import Figure
+
+    from opend_si.history.joining import ImportReport
 
 
 class Client(BlockingClient):
@@ -377,7 +378,7 @@ class Client(BlockingClient):
         """
         return self._run(self._ask.delete, codes, kind)
 
-    def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+    def import_record(self, file: str | os.PathLike[str]) -> "ImportReport":
         """Join another record, such as a colleague's, into this one. Nothing that is here is lost, and no old value comes back.
 
         Versions and the moments at which they came are kept. A symbol that is not recorded here is taken, and so is one of which
@@ -712,7 +713,7 @@ def delete(codes: Iterable[str], *, kind: Kind | None = None) -> int:
     return DEFAULT.get().delete(codes, kind=kind)
 
 
-def import_record(file: str | os.PathLike[str]) -> ImportReport:
+def import_record(file: str | os.PathLike[str]) -> "ImportReport":
     """Join another record into one's own: `Client.import_record` of the client that `configure` sets up."""
     return DEFAULT.get().import_record(file)
 

@@ -133,7 +133,8 @@ def _names(table: Table, more: tuple[str, ...]) -> pd.Index[str]:
 
 @cache
 def _empty_frame(table: Table) -> pd.DataFrame:
-    return build_frame(table, tuple([] for _ in table.columns))
+    # In a copy, columns of one dtype stand together: copying that is faster.
+    return build_frame(table, tuple([] for _ in table.columns)).copy()
 
 
 def describe(call: Call, table: Table) -> dict[str, Any]:
@@ -141,6 +142,12 @@ def describe(call: Call, table: Table) -> dict[str, Any]:
 
     All of `attrs` is what JSON has: pandas and pyarrow write it into files.
     """
+    said = _description(call, table)
+    return {**said, "units": dict(said["units"])}
+
+
+@cache
+def _description(call: Call, table: Table) -> dict[str, Any]:
     columns = (*table.columns, *table.attrs)
     return {
         "market": table.market.prefix,

@@ -19,7 +19,7 @@ CHANGE_PERCENT = "change_percent"
 ADDED = (SYMBOL, DATE, KNOWN_AT, PUBLISHED_BY, MARKET, DAYS_BETWEEN, CHANGE, CHANGE_PERCENT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one object each: compared and hashed by identity
 class Market:
     """A market whose securities can be asked for.
 

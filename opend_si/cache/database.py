@@ -14,7 +14,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -293,11 +293,11 @@ class Database:
             self._close()  # the file was removed, or another took its place
         if self._connection is None:
             check_sqlite()
-            if self._may_write:
+            if self._identity() is None:
+                if not self._may_write:
+                    self._refuse_dangling()
+                    raise self._absent()
                 self._create()
-            elif self._identity() is None:
-                self._refuse_dangling()
-                raise self._absent()
             self._file = self._identity()
             self._refuse_others()
             connection = self._connect(patience)
@@ -402,9 +402,10 @@ class Database:
         The file itself is never opened but by SQLite: closing a descriptor of ours would drop the locks that this
         process's other connections hold (https://sqlite.org/howtocorrupt.html, 2.2).
         """
-        wal = Path(f"{os.path.realpath(self.path)}-wal")  # SQLite looks beside the file, not beside a link to it
-        if wal.exists() and wal.stat().st_size:  # no file of ours has one
-            raise self._foreign()
+        with suppress(FileNotFoundError):
+            # SQLite looks beside the file, not beside a link to it. No file of ours has one.
+            if Path(f"{os.path.realpath(self.path)}-wal").stat().st_size:
+                raise self._foreign()
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """The file's version, 0 for an empty one. Refuses files that are not ours, and tells damaged ones."""

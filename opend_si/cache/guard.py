@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from opend_si.cache.store import Judge, Kept, Store
+from opend_si.cache.store import Judge, Kept, Look, Store
 from opend_si.cache.versions import Clock, PastVersion, Seal, Version, Versions
 from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch, warn
 
@@ -58,9 +58,9 @@ class GuardedStore:
         """The newest version of a page and its symbol's seal; None where its pages have to be read."""
         return self._guarded(lambda: self._store.glance(identity), None)
 
-    def clock(self) -> Clock:
-        """How the clock ran while the record was written."""
-        return self._guarded(self._store.clock, Clock())
+    def look(self, owner: tuple[int, str] | None, known: Hashable) -> Look:
+        """The file's stamp; how the clock ran, and a symbol's seal, where the stamp is not the one that is known."""
+        return self._guarded(lambda: self._store.look(owner, known), Look(None, Clock()))
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does; None where that cannot be told."""

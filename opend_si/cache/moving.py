@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from opend_si.cache import blocks, store
+from opend_si.cache.sequence import read_clock, write_clock
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Event, PastVersion, Seal, Version
 from opend_si.dates import now
@@ -42,7 +43,7 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
     def write(connection: sqlite3.Connection) -> bool:
         if store._select_seal(connection, protocol, symbol) != seal:
             return False
-        clock = store._read_clock(connection)
+        clock = read_clock(connection)
         whole = moved(clock.last.seq)
         _forget(connection, protocol, symbol)
         connection.executemany(store._INSERT, (row.signed() for row in whole.rows))
@@ -51,7 +52,7 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
         store._seal(connection, protocol, symbol, whole.seal._replace(past=digest))
         # The clock of this machine showed its own moments only: those of another are no steps of it.
         at = max(clock.last.at, 0) if clock.last.seq else now()
-        store._write_clock(connection, Event(whole.seal.seq, at))
+        write_clock(connection, Event(whole.seal.seq, at))
         return True
 
     return records.database.write(write)

@@ -12,7 +12,6 @@ by the judge that `record` is given, under the write lock.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import time
@@ -25,10 +24,9 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
+from opend_si.cache.sequence import clock_of, read_clock, write_clock
 from opend_si.cache.versions import (
     CHECKSUM,
-    DIGEST_BYTES,
-    NEVER,
     SYMBOL,
     UNSEALED,
     Clock,
@@ -95,11 +93,14 @@ _SELECT_WHOLE_BLOCKS = """
 """
 _DELETE_BLOCKS = "DELETE FROM past WHERE protocol = ? AND symbol = ?"
 _SELECT_PASTS = "SELECT DISTINCT protocol, symbol FROM past ORDER BY protocol, symbol"
-_SELECT_SEQUENCE = "SELECT seq, at, checksum FROM sequence WHERE id = 1"
-_SELECT_STEPS = "SELECT seq, at FROM step ORDER BY seq"
-_COUNT_AGAIN = (
-    "SELECT MAX(first_seq, checked_seq, superseded_seq, void_seq), fetched_at FROM page ORDER BY 1 DESC LIMIT 1"
-)
+_SELECT_LOOK = """
+    SELECT sequence.seq, sequence.at, sequence.checksum,
+        (SELECT json_group_array(json_array(seq, at)) FROM (SELECT seq, at FROM step ORDER BY seq)),
+        seal.seq, seal.at, floor, is_judged, past, summary, digest
+    FROM (SELECT ? AS protocol, ? AS symbol) AS asked
+        LEFT JOIN sequence ON id = 1
+        LEFT JOIN seal ON seal.protocol = asked.protocol AND seal.symbol = asked.symbol
+"""
 _T = TypeVar("_T")
 
 # How many recorded pages a miss names.
@@ -140,6 +141,21 @@ class Kept:
     seal: Seal
 
 
+class Look(NamedTuple):
+    """What a question finds when it looks at the file.
+
+    Attributes:
+        stamp: Changes whenever the file does.
+        clock: How the clock ran while the record was written; None where the file is as it was known.
+        seal: The seal of the symbol that is asked for, as it stands there; None where that was not read.
+
+    """
+
+    stamp: Hashable
+    clock: Clock | None = None
+    seal: Seal | None = None
+
+
 class Store:
     """The pages of one file.
 
@@ -165,7 +181,7 @@ class Store:
         def read(connection: sqlite3.Connection) -> tuple[Versions, tuple[PastVersion, ...], Clock]:
             present = _read_symbol(connection, protocol, symbol)
             found, _ = blocks.read_past(connection, present, protocol, symbol)
-            return present, tuple(found), _read_clock(connection)
+            return present, tuple(found), read_clock(connection)
 
         nothing: tuple[Versions, tuple[PastVersion, ...], Clock] = (Versions(), (), Clock())
         return self._read_at_once(read, nothing)
@@ -211,7 +227,24 @@ class Store:
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""
-        return self._read_at_once(_read_clock, Clock())
+        return self._read_at_once(read_clock, Clock())
+
+    def look(self, owner: tuple[int, str] | None, known: Hashable) -> Look:
+        """The file's stamp, and what is asked first where that is not the one that is known.
+
+        The stamp is read first: what is remembered under it is never older than it says.
+        """
+
+        def read(connection: sqlite3.Connection) -> Look:
+            stamp = (self.database.openings, *_changes(connection))
+            if stamp == known:
+                return Look(stamp)
+            # One statement, which sees one state of the file: a transaction takes as long again.
+            seq, at, checksum, steps, *seal = connection.execute(_SELECT_LOOK, owner or (0, "")).fetchone()
+            clock = clock_of(connection, seq, at, checksum, map(Event._make, json.loads(steps)))
+            return Look(stamp, clock, UNSEALED if seal[0] is None else Seal(*seal))
+
+        return self._read(read, Look(None, Clock()))
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
@@ -299,8 +332,8 @@ class Store:
                 _seal(
                     connection, protocol, symbol, seal._replace(past=blocks.past_digest(connection, protocol, symbol))
                 )
-                known = _read_clock(connection)
-                _write_clock(connection, max(known.last, clock.last if clock is not None else last))
+                known = read_clock(connection)
+                write_clock(connection, max(known.last, clock.last if clock is not None else last))
             for step in clock.steps if clock is not None else ():
                 connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", step)
 
@@ -331,7 +364,7 @@ class Store:
             versions, faults = blocks.read_past(connection, present, *owner)
             if not present.is_whole or faults:
                 return 0
-            clock = _read_clock(connection)
+            clock = read_clock(connection)
             left = [version for version in versions if not goes(version.left, clock)]
             if len(left) < len(versions):
                 connection.execute(_DELETE_BLOCKS, owner)
@@ -442,32 +475,14 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
 # The sequence ---------------------------------------------------------------------------------------------------------
 
 
-def _read_clock(connection: sqlite3.Connection) -> Clock:
-    last = connection.execute(_SELECT_SEQUENCE).fetchone()
-    steps = tuple(Event(*step) for step in connection.execute(_SELECT_STEPS).fetchall())
-    if last is not None and last[2] == _sequence_checksum(Event(*last[:2])):
-        return Clock(Event(*last[:2]), steps)
-    found = connection.execute(_COUNT_AGAIN).fetchone()  # it is damaged: the numbers that were given are in the rows
-    return Clock(Event(*found) if found else NEVER, steps)
-
-
-def _write_clock(connection: sqlite3.Connection, last: Event) -> None:
-    checked = (*last, _sequence_checksum(last))
-    connection.execute("INSERT OR REPLACE INTO sequence (id, seq, at, checksum) VALUES (1, ?, ?, ?)", checked)
-
-
-def _sequence_checksum(last: Event) -> bytes:
-    return hashlib.blake2b(repr(tuple(last)).encode(), digest_size=DIGEST_BYTES).digest()
-
-
 def _next_event(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Event, Seal, bool]:
     """What is recorded now, as an event; the symbol's seal before it, and whether that fits."""
     seal, is_sealed = _read_seal(connection, protocol, symbol)
-    last = _read_clock(connection).last
+    last = read_clock(connection).last
     event = Event(max(last.seq, seal.seq if is_sealed else 0) + 1, now())
     if event.at < last.at:
         connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", event)
-    _write_clock(connection, event)
+    write_clock(connection, event)
     return event, seal, is_sealed
 
 

@@ -8,21 +8,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, TextIO
 
 import click
 
 from opend_si import __version__
 from opend_si.cli import exits
-from opend_si.cli.commands.cache import cache
-from opend_si.cli.commands.gateway import gateway
-from opend_si.cli.commands.mcp import mcp
-from opend_si.cli.commands.news import changes, watch
-from opend_si.cli.commands.opend import demo, doctor, simulate
-from opend_si.cli.commands.pages import get, history, revisions
-from opend_si.cli.commands.research import export, plot, screen
-from opend_si.cli.commands.sync import sync
-from opend_si.cli.commands.verify import check, verify
 from opend_si.cli.log import listen_as_told, verbose
 from opend_si.cli.options import EPILOG, Brand
 from opend_si.cli.output import note, note_doctor
@@ -81,30 +73,56 @@ def _abandon(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# The file of each command in `opend_si/cli/commands`.
+_FILES = {
+    "get": "pages",
+    "history": "pages",
+    "revisions": "pages",
+    "sync": "sync",
+    "changes": "news",
+    "watch": "news",
+    "mcp": "mcp",
+    "plot": "research",
+    "screen": "research",
+    "export": "research",
+    "verify": "verify",
+    "check": "verify",
+    "cache": "cache",
+    "doctor": "opend",
+    "gateway": "gateway",
+    "simulate": "opend",
+    "demo": "opend",
+}
+
+
+class _Commands(click.Group):
+    """The commands. Each is imported when it is asked for: what all of them need takes as long as a page."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(_FILES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name in _FILES and cmd_name not in self.commands:
+            file = import_module(f".commands.{_FILES[cmd_name]}", __package__)
+            self.add_command(verbose(getattr(file, cmd_name)))
+        return self.commands.get(cmd_name)
+
+
+@click.group(
+    cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 def main() -> None:
     """Short interest from OpenD. Data goes to stdout, everything else to stderr."""
 
 
-for command in (
-    get,
-    history,
-    revisions,
-    sync,
-    changes,
-    watch,
-    mcp,
-    plot,
-    screen,
-    export,
-    verify,
-    check,
-    cache,
-    doctor,
-    gateway,
-    simulate,
-    demo,
-):
-    main.add_command(command)
 verbose(main)
+
+
+def commands() -> dict[str, click.Command]:
+    """All commands, by their names."""
+    context = click.Context(main)
+    found = ((name, main.get_command(context, name)) for name in _FILES)
+    return {name: command for name, command in found if command is not None}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -46,6 +46,8 @@ _T = TypeVar("_T")
 
 # Rows of a history that is long: that most of so many are revised is worth a warning.
 _LONG = 20
+# What is recorded where nothing is.
+_NOTHING = SymbolRecord({}, Ledger(), None, is_whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ class Answers:
 
     def page(self, key: PageKey) -> Steps[Page]:
         """One page: as recorded, cut from recorded ones, or fetched."""
-        asked = self.asked()
-        return (yield from self.page_after(key, asked, self._fresh(key, asked), 0))
+        asked = self.asked(key)
+        return (yield from self.page_after(key, asked, self._fresh(key, asked), 0, asked.stamp))
 
     def meet_for_walk(self, key: PageKey) -> Steps[None]:
         """Learn who is asked, where a walk of pages may have to ask: its first page has to be of the same origin."""
@@ -114,12 +116,17 @@ class Answers:
         """Who sent what answers for a symbol."""
         return None if self._record is None else self._peer.standing(key, self._record).origin
 
-    def asked(self) -> Asked:
-        """Now, as a question's beginning."""
-        return Asked(0, now(), time.monotonic_ns()) if self._record is None else self._record.asked()
+    def asked(self, key: PageKey | None = None) -> Asked:
+        """Now, as the beginning of a question, which may be about the symbol of `key`."""
+        return Asked(0, now(), time.monotonic_ns()) if self._record is None else self._record.asked(key)
 
-    def page_after(self, key: PageKey, asked: Asked, fresh: Freshness, after: int) -> Steps[Page]:
-        """A page that is fresh. `after`: in a walk, the timestamp of the row before it, else 0."""
+    def page_after(
+        self, key: PageKey, asked: Asked, fresh: Freshness, after: int, stamp: Hashable = None
+    ) -> Steps[Page]:
+        """A page that is fresh. `after`: in a walk, the timestamp of the row before it, else 0.
+
+        `stamp` is that of the record's file, where it has just been looked at.
+        """
         record = self._record
         if record is None:
             return (yield from self._unrecorded(key, asked)).page()
@@ -128,7 +135,7 @@ class Answers:
             yield from self._peer.meet(key, origin)
             if self._peer.takes(origin):
                 return found
-        held = record.symbol(key)
+        held = record.symbol(key, stamp)
         yield from self._peer.meet(key, held.origin)
         recorded = self._peer.seen(held)
         if (page := recorded.page(key, fresh, after)) is not None:
@@ -185,7 +192,7 @@ class Answers:
         sent = _Sent(self.asked)
         body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
         version = Version.reply(key.identity, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
-        return Reply(key, content, version, "opend", SymbolRecord({}, Ledger(), None, is_whole=True), is_kept=False)
+        return Reply(key, content, version, "opend", _NOTHING, is_kept=False)
 
     def _once(
         self, key: PageKey, record: Record, asked: Asked, after: int, look: Callable[[], _T | None]
@@ -224,14 +231,14 @@ class Answers:
 
         `look`: what answers already, where nothing has to be asked for. With OpenD gone the record answers.
         """
-        asked, record = self.asked(), self._record
+        asked, record = self.asked(key), self._record
         if record is None:
             if as_of is not None:
                 raise InvalidArgument("as_of looks back on what is recorded: mode bypass has no record")
             return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
         if as_of is not None:
             return self._history_as_of(key, record, down_to, as_of)
-        held = record.symbol(key)
+        held = record.symbol(key, asked.stamp)
         yield from self._peer.meet(key, held.origin)
         recorded = self._peer.seen(held)
         ground = Ground(recorded, asked.clock.steps, asked.at)
@@ -319,7 +326,8 @@ class Answers:
         """Warn where most of a long history is other than it was: that is no correction of a value."""
         known = before.known() if found.is_asked else {}
         old = [(known[row.at], row) for row in found.rows if row.at in known]
-        revised = sum(one.values != row.values for one, row in old)
+        # Most are the very same: looking at their values would take longer than all the rest.
+        revised = sum(one is not row and one.values != row.values for one, row in old)
         if len(old) >= _LONG and 2 * revised > len(old):
             warn(
                 f"{key}: {revised:,} of {len(old):,} recorded rows are other than OpenD sent them before. Was another server "

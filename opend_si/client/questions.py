@@ -25,9 +25,7 @@ from opend_si.dates import AsOf, Since, When, day_of, moment, moment_text, read_
 from opend_si.dates.calendars import published_by
 from opend_si.errors import InvalidArgument
 from opend_si.history.frames import make_history, make_recorded, make_revisions
-from opend_si.history.joining import ImportReport, import_record
 from opend_si.history.kept import Frames
-from opend_si.history.overview import overview
 from opend_si.history.record import Record
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from opend_si.history.joining import ImportReport
     from opend_si.research.panel import Choice
 
 
@@ -228,6 +227,8 @@ class Questions:
         return make_revisions(key.table, self._answers.revisions(key))
 
     def recorded(self, kind: str | None) -> pd.DataFrame:
+        from opend_si.history.overview import overview
+
         return make_recorded(overview(self._record(), None if kind is None else call_of(kind).name))
 
     def delete(self, codes: Iterable[str], kind: str | None) -> int:
@@ -237,6 +238,8 @@ class Questions:
         return delete(self._record(), names_of(codes), {call.proto_id for call in calls})
 
     def import_record(self, file: str | os.PathLike[str]) -> ImportReport:
+        from opend_si.history.joining import import_record
+
         return import_record(self._record(), user_path("file", file))
 
     def _record(self) -> Path:

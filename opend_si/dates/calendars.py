@@ -224,8 +224,8 @@ def published_by_days(table: Table, days: Days) -> Days:
     if known.lacking.size:
         is_lacking = np.isin(asked.astype("datetime64[Y]"), known.lacking)
         is_lacking |= np.isin(public.astype("datetime64[Y]"), known.lacking)
-        late = np.busday_offset(asked, delay + _MOST_HOLIDAYS, roll="backward", busdaycal=known.calendar)
-        public = np.where(is_lacking, late, public)
+        late = delay + _MOST_HOLIDAYS
+        public[is_lacking] = np.busday_offset(asked[is_lacking], late, roll="backward", busdaycal=known.calendar)
     return _of_pythons_calendar(public)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from opend_si.dates import milliseconds as to_milliseconds
 from opend_si.dates.calendars import published_by_days
-from opend_si.history.overview import Recorded
 from opend_si.history.statements import Change
 from opend_si.pages import Row
 from opend_si.tables import Columns, build_frame, default_unit, describe, text_dtype
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from opend_si.dates.calendars import Days
+    from opend_si.history.overview import Recorded
 
 # A moment that is not known, as NumPy writes it.
 _NOT_KNOWN = -(2**63)

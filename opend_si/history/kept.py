@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What frames may take in memory, in bytes: some hundred histories of weekly rows.
 MAX_BYTES = 32_000_000
+# Questions of which it is remembered that they were asked once.
+MAX_QUESTIONS = 4096
 
 
 class Ground(NamedTuple):
@@ -46,10 +48,14 @@ class _Kept(NamedTuple):
 
 
 class Frames:
-    """The frames that were given last, by what was asked for. Threads share it."""
+    """The frames that were given last, by what was asked for. Threads share it.
+
+    A frame is kept when it is asked for the second time: most are asked for once, and keeping one is a copy.
+    """
 
     def __init__(self) -> None:
         self._kept: Memory[Hashable, _Kept] = Memory(MAX_BYTES)
+        self._asked: Memory[Hashable, bool] = Memory(MAX_QUESTIONS)
 
     def get(self, asked: Hashable, ground: Ground) -> pd.DataFrame | None:
         """A new frame, the caller's to change; None where none was kept that is still right."""
@@ -60,6 +66,9 @@ class Frames:
 
     def keep(self, asked: Hashable, ground: Ground, known_at: Sequence[int | None], frame: pd.DataFrame) -> None:
         """Keep a frame that is given now. One with moments that are not known is not kept: they may be known later."""
+        if not self._asked.get(asked):
+            self._asked.keep(asked, True)
+            return
         moments = [moment for moment in known_at if moment is not None]
         if len(moments) == len(known_at):
             kept = _Kept(weakref.ref(ground.record), ground.steps, max(moments, default=0), copy_apart(frame))

@@ -33,6 +33,7 @@ class Asked(NamedTuple):
         at: What the clock showed, in milliseconds.
         mono: What the monotonic clock showed, in nanoseconds.
         clock: How the clock had run until then.
+        stamp: The record's file as it was then. Who has waited since looks at it again.
 
     """
 
@@ -40,6 +41,7 @@ class Asked(NamedTuple):
     at: int
     mono: int
     clock: Clock = Clock()
+    stamp: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +62,34 @@ class Record:
         self._glanced: Memory[tuple[int, str], bool] = Memory(MAX_GLANCES)
         self._clock: tuple[Hashable, Clock] = (None, Clock())
 
-    def asked(self) -> Asked:
-        """Now, as the record orders it."""
-        clock = self.clock()
-        return Asked(clock.last.seq, now(), time.monotonic_ns(), clock)
+    def asked(self, key: PageKey | None = None) -> Asked:
+        """Now, as the record orders it. Of the symbol of `key` it is seen at once whether what is remembered holds."""
+        stamp, clock = self._look(key)
+        return Asked(clock.last.seq, now(), time.monotonic_ns(), clock, stamp)
 
     def clock(self) -> Clock:
         """How the clock ran while the record was written."""
-        stamp = self.store.stamp()
-        if stamp is None or self._clock[0] != stamp:
-            self._clock = stamp, self.store.clock()
-        return self._clock[1]
+        return self._look(None)[1]
 
-    def symbol(self, key: PageKey) -> SymbolRecord:
-        """What is recorded of a symbol, read again only when it has changed."""
-        name, stamp = key.owner, self.store.stamp()
+    def _look(self, key: PageKey | None) -> tuple[Hashable, Clock]:
+        """The stamp of the file, and the clock, read again only when the file has changed."""
+        known, clock = self._clock
+        name = None if key is None else key.owner
+        found = self.store.look(name, known)
+        if found.clock is None:
+            return found.stamp, clock
+        self._clock = found.stamp, found.clock
+        kept = None if name is None else self._kept.get(name)
+        if name is not None and kept is not None and kept.record.is_whole and kept.record.seal == found.seal:
+            self._remember(name, kept.record, found.stamp)
+        return self._clock
+
+    def symbol(self, key: PageKey, stamp: Hashable = None) -> SymbolRecord:
+        """What is recorded of a symbol, read again only when it has changed.
+
+        `stamp` is the file's, where it has just been looked at.
+        """
+        name, stamp = key.owner, self.store.stamp() if stamp is None else stamp
         kept = self._kept.get(name)
         if kept is not None and stamp is not None:
             if kept.stamp == stamp:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from operator import index
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -234,23 +235,28 @@ class Content:
             raise ProtocolError("a row has no timestamp: it cannot be placed in a history")
         return tuple(map(Row, times, zip(*columns, strict=True)))
 
-    def frame(self, market: str) -> pd.DataFrame:
-        """The rows of one market, a new frame each time.
+    def frame(self, market: str, said: Mapping[str, Any] = MappingProxyType({})) -> pd.DataFrame:
+        """The rows of one market, a new frame each time, with what its `attrs` are to say besides.
 
-        The first is built and given away, the second kept and copied.
+        The first is built and given away, the second kept and copied. Copies are made of a frame without `attrs`, which
+        pandas would copy one by one.
         """
         frame = self._frames.get(market)
         if frame is not None:
-            return copy_apart(frame)
-        frame = make_frame(*next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ())))
-        frame.attrs["next_key"] = self.next or END
+            frame = copy_apart(frame)
+        else:
+            table, columns = next((entry for entry in self._tables if entry[0].market.prefix == market), (None, ()))
+            frame = make_frame(table, columns)
+            if market in self._frames:
+                self._frames[market] = copy_apart(frame)
+            elif columns and columns[0]:  # an empty frame is one of its table
+                self._frames[market] = None  # a page that came from OpenD is mostly asked once: its frame is not copied
+        attrs = frame.attrs
+        attrs["next_key"] = self.next or END
         for table, values in self._attrs.items():
-            if table.market.prefix == market:
-                frame.attrs.update(zip((column.name for column in table.attrs), values, strict=True))
-        if market not in self._frames:
-            self._frames[market] = None  # a page that came from OpenD is mostly asked once: its frame is not copied
-            return frame
-        self._frames[market] = copy_apart(frame)
+            if table.attrs and table.market.prefix == market:
+                attrs.update(zip((column.name for column in table.attrs), values, strict=True))
+        attrs.update(said)
         return frame
 
     def __len__(self) -> int:
@@ -332,12 +338,10 @@ class Page(Generic[RecordT]):
         return self._frame("HK")
 
     def _frame(self, market: str) -> pd.DataFrame:
-        frame = self.content.frame(market)
         table = next((table for table in self._call.tables if table.market.prefix == market), None)
         said = {} if table is None else describe(self._call, table)
-        checked_at = moment_text(self.checked_at)
-        frame.attrs.update(said, symbol=self.symbol, source=self.source, origin=self.origin, checked_at=checked_at)
-        return frame
+        said.update(symbol=self.symbol, source=self.source, origin=self.origin, checked_at=moment_text(self.checked_at))
+        return self.content.frame(market, said)
 
     @property
     def records(self) -> tuple[RecordT, ...]:

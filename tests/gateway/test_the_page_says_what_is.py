@@ -9,7 +9,7 @@ import click
 import pytest
 from markdown_it import MarkdownIt
 
-from opend_si.cli.app import main
+from opend_si.cli.app import commands
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE, DEFAULT_PORT
 from opend_si.gateway.policy import TRADE
 from opend_si.simulator import Simulator
@@ -21,7 +21,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = [(token.info, token.content) for token in MarkdownIt().parse(TEXT) if token.type == "fence"]
 
 
-command = main.commands["gateway"]  # as the console has it, with the options that all commands have
+command = commands()["gateway"]  # as the console has it, with the options that all commands have
 
 
 def options() -> set[str]:

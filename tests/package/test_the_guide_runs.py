@@ -19,7 +19,7 @@ import pytest
 from docs import console
 from docs.examples import FOLDER, GUIDE, MOMENT, NOTEBOOK, read_page
 from opend_si import errors
-from opend_si.cli.app import main
+from opend_si.cli.app import commands
 from opend_si.cli.exits import MEANINGS, exit_code
 from tests.processes import ROOT
 
@@ -123,7 +123,7 @@ def cli_help() -> str:
 
 def test_the_console_page_has_every_command_and_option() -> None:
     shown = cli_help()
-    for name, command in main.commands.items():
+    for name, command in commands().items():
         assert f"\n### {name}\n" in f"\n{shown}"
         inner = command.commands.values() if isinstance(command, click.Group) else [command]
         for each in inner:
