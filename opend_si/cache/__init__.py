@@ -11,6 +11,6 @@ blocks      the past in the record's file
 claims      which pages are being fetched now
 guard       the store with its failure policy: online it degrades with a warning, offline it raises
 budget      one rate budget for all processes that share a folder
-reading     a record symbol by symbol; which files of columns lie beside it
+reading     a record symbol by symbol: read, taken out, put in; which files of columns lie beside it
 files       what systems do differently with these files, and who may use what is made beside a record
 """

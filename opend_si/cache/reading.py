@@ -1,4 +1,4 @@
-"""A record read symbol by symbol, and which files of columns lie beside it.
+"""A record symbol by symbol: read, taken out and put in; which files of columns lie beside it.
 
 Each symbol is read in one short transaction: who records meanwhile hardly waits, and memory holds one symbol at a
 time. So each symbol is seen as of one moment, and two symbols may be seen as of different ones.
@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from opend_si.cache import blocks
 from opend_si.cache.database import NothingRecorded
-from opend_si.cache.store import Store
-from opend_si.cache.versions import PastVersion, Seal, Versions
+from opend_si.cache.sequence import read_clock, write_clock
+from opend_si.cache.store import INSERT, Store, select_seal, write_seal
+from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
+from opend_si.dates import now
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss
 
 # From one symbol to the next: a look-up in the index of the pages' keys, however long the list of symbols is.
@@ -37,6 +40,11 @@ _SELECT_CHECKSUMS = """
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
 """
 _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
+_DELETES = (
+    "DELETE FROM page WHERE protocol = ? AND symbol = ?",
+    "DELETE FROM past WHERE protocol = ? AND symbol = ?",
+    "DELETE FROM seal WHERE protocol = ? AND symbol = ?",
+)
 # What a file of columns beside the record begins and ends with: such a file is ours.
 COLUMNS_MARK = b"opend-si columns"
 _COLUMNS = ".columns"
@@ -218,3 +226,50 @@ def file_size(path: Path) -> int:
         raise CacheError(
             f"The page cache {path} cannot be used ({error.strerror}). See its folder and permissions."
         ) from None
+
+
+# Taking a symbol out, and putting one in that another record has: each is one transaction -----------------------------
+
+
+class Whole(NamedTuple):
+    """All that is recorded of a symbol: its present, its past, and its seal."""
+
+    rows: tuple[Version, ...]
+    past: tuple[PastVersion, ...]
+    seal: Seal
+
+
+def forget(records: Store, protocol: int, symbol: str) -> None:
+    """Delete all that is recorded of a symbol, and nothing else."""
+    records.database.write(lambda connection: _forget(connection, protocol, symbol))
+
+
+def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Callable[[int], Whole]) -> bool:
+    """Put a symbol in the place of what is recorded of it; False where that has another seal than this one.
+
+    Then nothing is done.
+
+    `moved` gives it with its events numbered from behind an event of this record on.
+    """
+
+    def write(connection: sqlite3.Connection) -> bool:
+        if select_seal(connection, protocol, symbol) != seal:
+            return False
+        clock = read_clock(connection)
+        whole = moved(clock.last.seq)
+        _forget(connection, protocol, symbol)
+        connection.executemany(INSERT, (row.signed() for row in whole.rows))
+        blocks.write_blocks(connection, (protocol, symbol), 0, whole.past)
+        digest = blocks.past_digest(connection, protocol, symbol)
+        write_seal(connection, protocol, symbol, whole.seal._replace(past=digest))
+        # The clock of this machine showed its own moments only: those of another are no steps of it.
+        at = max(clock.last.at, 0) if clock.last.seq else now()
+        write_clock(connection, Event(whole.seal.seq, at))
+        return True
+
+    return records.database.write(write)
+
+
+def _forget(connection: sqlite3.Connection, protocol: int, symbol: str) -> None:
+    for statement in _DELETES:
+        connection.execute(statement, (protocol, symbol))

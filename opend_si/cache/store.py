@@ -59,7 +59,7 @@ _SELECT_KEYS = """
 """
 _SELECT_NAMES = "SELECT DISTINCT symbol FROM page WHERE protocol = ? AND symbol > ? AND symbol < ? ORDER BY symbol"
 _COUNT_NAMES = "SELECT count(*) FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
-_INSERT = """
+INSERT = """
     INSERT INTO page
     (protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
         superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body)
@@ -204,7 +204,7 @@ class Store:
 
     def seal(self, protocol: int, symbol: str) -> Seal:
         """The seal of a symbol, as it stands there."""
-        return self._read(lambda connection: _select_seal(connection, protocol, symbol), UNSEALED)
+        return self._read(lambda connection: select_seal(connection, protocol, symbol), UNSEALED)
 
     def summary(self, protocol: int, symbol: str) -> str:
         """What is noted of a symbol, if its seal fits what is there; else nothing."""
@@ -304,11 +304,11 @@ class Store:
             for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
                 _update(connection, row.signed())
             if ruling.is_new:
-                connection.execute(_INSERT, kept)
+                connection.execute(INSERT, kept)
             if ruling.leaving:
                 blocks.leave(connection, ruling.leaving, event)
             gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
-            after = _seal(connection, *owner, Seal(*event, seal.floor, 1, gone, ruling.summary))
+            after = write_seal(connection, *owner, Seal(*event, seal.floor, 1, gone, ruling.summary))
             return Kept(ruling._replace(version=kept), after)
 
         return self.database.write(decide)
@@ -320,7 +320,7 @@ class Store:
 
         def take_over(connection: sqlite3.Connection) -> None:
             rows = record.rows
-            connection.executemany(_INSERT, rows)
+            connection.executemany(INSERT, rows)
             for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
                 for block in of_past:
                     connection.execute(blocks.WRITE_BLOCK, (protocol, symbol, *block))
@@ -329,7 +329,7 @@ class Store:
                 seal = record.seal if record.seal.seq else Seal(*last, 0, 0, b"", "")
                 if not record.is_whole:
                     seal = seal._replace(floor=max(seal.seq, last.seq), summary="")
-                _seal(
+                write_seal(
                     connection, protocol, symbol, seal._replace(past=blocks.past_digest(connection, protocol, symbol))
                 )
                 known = read_clock(connection)
@@ -369,7 +369,7 @@ class Store:
             if len(left) < len(versions):
                 connection.execute(_DELETE_BLOCKS, owner)
                 blocks.write_blocks(connection, owner, 0, left)
-                _seal(connection, *owner, present.seal._replace(past=blocks.past_digest(connection, *owner)))
+                write_seal(connection, *owner, present.seal._replace(past=blocks.past_digest(connection, *owner)))
             return len(versions) - len(left)
 
         owners = self.database.read(lambda connection: connection.execute(_SELECT_PASTS).fetchall())
@@ -435,7 +435,7 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
     found = [row[1:] for row in connection.execute(_SELECT_SYMBOL, owner).fetchall()]
-    return _symbol_record(connection, owner, found, _select_seal(connection, *owner))
+    return _symbol_record(connection, owner, found, select_seal(connection, *owner))
 
 
 def _symbol_record(
@@ -449,18 +449,19 @@ def _symbol_record(
     return Versions(sound, damaged, seal, is_whole)
 
 
-def _select_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> Seal:
+def select_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> Seal:
+    """The seal of a symbol, as it stands there."""
     row = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone()
     return Seal(*row) if row else UNSEALED
 
 
 def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Seal, bool]:
     """The seal of a symbol, and whether the rows' checksums are those that were there at the last writing."""
-    seal = _select_seal(connection, protocol, symbol)
+    seal = select_seal(connection, protocol, symbol)
     return seal, seal == seal.over(_checksums(connection, protocol, symbol))
 
 
-def _seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal: Seal) -> Seal:
+def write_seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal: Seal) -> Seal:
     """Note what is there now, so that a row that is lost later is missed."""
     sealed = seal.over(_checksums(connection, protocol, symbol))
     connection.execute(_SEAL, (protocol, symbol, *sealed))

@@ -23,8 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from opend_si.cache.moving import Whole, put
-from opend_si.cache.reading import Found, opened, symbols
+from opend_si.cache.reading import Found, Whole, opened, put, symbols
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
 from opend_si.dates import now

@@ -26,7 +26,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
-from opend_si.cache.moving import Whole
+from opend_si.cache.reading import Whole
 from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
 from opend_si.errors import ProtocolError
 from opend_si.history.ledger import Judgement, Ledger

@@ -11,8 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from opend_si.cache.moving import forget
-from opend_si.cache.reading import drop_columns, opened, place_of, symbols
+from opend_si.cache.reading import drop_columns, forget, opened, place_of, symbols
 from opend_si.cache.store import Store
 from opend_si.dates import milliseconds
 from opend_si.errors import CacheError, CacheMiss, InvalidArgument, ShortInterestError
