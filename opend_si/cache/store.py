@@ -135,10 +135,12 @@ Judge: TypeAlias = Callable[[Versions | None, Event, int], Ruling]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A reply that was recorded, and the symbol's seal after it."""
+    """A reply that was recorded, and after it the symbol's seal, how the clock ran, and the file's stamp."""
 
     ruling: Ruling
     seal: Seal
+    clock: Clock
+    stamp: Hashable
 
 
 class Look(NamedTuple):
@@ -236,7 +238,7 @@ class Store:
         """
 
         def read(connection: sqlite3.Connection) -> Look:
-            stamp = (self.database.openings, *_changes(connection))
+            stamp = self._stamp(connection)
             if stamp == known:
                 return Look(stamp)
             # One statement, which sees one state of the file: a transaction takes as long again.
@@ -248,7 +250,7 @@ class Store:
 
     def stamp(self) -> Hashable:
         """Changes whenever the file does."""
-        return self._read(lambda connection: (self.database.openings, *_changes(connection)), None)
+        return self._read(self._stamp, None)
 
     def miss(self, identity: tuple[int, str, str, int], what: str) -> CacheMiss:
         """The error for a page, of what is called `what`, that is not recorded: it says what is."""
@@ -286,7 +288,8 @@ class Store:
         owner = identity[:2]
 
         def decide(connection: sqlite3.Connection) -> Kept:
-            event, seal, is_sealed = _next_event(connection, *owner)
+            clock, seal, is_sealed = _next_event(connection, *owner)
+            event = clock.last
             newest = blocks.current(connection, identity)
             known: Versions | None = None
             if not is_sealed or seal != expected or (newest is not None and not newest.is_sound):
@@ -309,7 +312,7 @@ class Store:
                 blocks.leave(connection, ruling.leaving, event)
             gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
             after = write_seal(connection, *owner, Seal(*event, seal.floor, 1, gone, ruling.summary))
-            return Kept(ruling._replace(version=kept), after)
+            return Kept(ruling._replace(version=kept), after, clock, self._stamp(connection))
 
         return self.database.write(decide)
 
@@ -379,6 +382,12 @@ class Store:
 
     def close(self) -> None:
         self.database.close()
+
+    def _stamp(self, connection: sqlite3.Connection) -> Hashable:
+        # What other connections, and what this one, have written since it was opened. A connection's own commit is in
+        # the second: it is the same right before the commit and after it.
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        return self.database.openings, version, connection.total_changes
 
     def _written_at(self) -> int:
         """When the file was last written; 0 where that is not known."""
@@ -476,17 +485,14 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
 # The sequence ---------------------------------------------------------------------------------------------------------
 
 
-def _next_event(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Event, Seal, bool]:
-    """What is recorded now, as an event; the symbol's seal before it, and whether that fits."""
+def _next_event(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Clock, Seal, bool]:
+    """The clock with what is recorded now as its last event; the symbol's seal before it, and whether that fits."""
     seal, is_sealed = _read_seal(connection, protocol, symbol)
-    last = read_clock(connection).last
+    before = read_clock(connection)
+    last, steps = before.last, before.steps
     event = Event(max(last.seq, seal.seq if is_sealed else 0) + 1, now())
     if event.at < last.at:
         connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", event)
+        steps = (*(step for step in steps if step.seq != event.seq), event)
     write_clock(connection, event)
-    return event, seal, is_sealed
-
-
-def _changes(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Counts what other connections, and what this one, have written since it was opened."""
-    return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
+    return Clock(event, steps), seal, is_sealed

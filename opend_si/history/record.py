@@ -163,8 +163,8 @@ class Record:
             ruling = before.ruling(key, reply, content, asked.seq, sent.seq)
             return Reply(key, content, ruling.version, "opend", before.grown(key, ruling, content, None), is_kept=False)
         grown = stood[-1].grown(key, result.ruling, content, result.seal)
-        # The stamp of the file is not known any more; the seal says whether this still holds.
-        self._remember(name, grown, None)
+        self._clock = result.stamp, result.clock
+        self._remember(name, grown, result.stamp)
         return Reply(key, content, result.ruling.version, "opend", grown)
 
     def _remember(self, name: tuple[int, str], record: SymbolRecord, stamp: Hashable) -> None:
