@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import click
 
 from opend_si.cli.tables import Rows, lay_out
-from opend_si.dates import moment_text
+from opend_si.dates import moment_text, span_text
 from opend_si.errors.texts import csv_text, one_line
 from opend_si.pages import SIMULATOR, Page
 from opend_si.pages.named import call_of
@@ -36,8 +36,6 @@ _OBEYED = re.compile(r"[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u
 
 # Seconds in which nobody minds that an answer is not from now.
 _MOMENT = 60.0
-# From how many seconds on an age is told in a unit, and the seconds of that unit.
-_AGES = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "h"), (0, 60, "min"))
 
 
 def print_page(page: Page, form: Format) -> None:
@@ -143,12 +141,9 @@ def note_age(checked_at: datetime, origin: str | None) -> None:
     """Say that an answer was not asked for now. One that was given a moment ago is as good as now's."""
     seconds, who = (datetime.now(UTC) - checked_at).total_seconds(), "a simulator" if origin == SIMULATOR else "OpenD"
     if seconds >= _MOMENT:
-        note(f"from the record: {who} sent this {_age(seconds)} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now")
-
-
-def _age(seconds: float) -> str:
-    size, unit = next((size, unit) for least, size, unit in _AGES if seconds >= least)
-    return f"{seconds // size:.0f} {unit}"
+        note(
+            f"from the record: {who} sent this {span_text(int(seconds))} ago ({checked_at:%Y-%m-%d %H:%MZ}); --refresh asks now"
+        )
 
 
 def note_no_rows(code: str, start: str | None, end: str | None, as_of: str | None) -> None:

@@ -19,7 +19,7 @@ from opend_si.client.doctor import Status, recorded_symbols
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
 from opend_si.client.steps import Account, Steps
-from opend_si.dates import day_of, may_have_news, milliseconds, now
+from opend_si.dates import day_of, may_have_news, milliseconds, now, span_text
 from opend_si.dates import moment as dates_moment
 from opend_si.errors import (
     CacheError,
@@ -463,7 +463,7 @@ class Answers:
         return Freshness(self._settings.mode, asked, None, clock)
 
     def _tell_age(self, key: PageKey, checked_at: int, error: Exception) -> None:
-        age = _age(now() - checked_at)
+        age = span_text((now() - checked_at) // 1000)
         warn(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
 
 
@@ -490,14 +490,3 @@ def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:
         chunk = recorded.ledger.chunk(after)
         return recorded.made(key, chunk, "cache") if chunk is not None else None
     return page or recorded.newest(key)
-
-
-def _age(milliseconds: int) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`, `9 days`."""
-    minutes, seconds = divmod(milliseconds // 1000, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} days"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{seconds} s"

@@ -145,6 +145,17 @@ def read_span(value: object) -> timedelta | None:
         return timedelta.max
 
 
+def span_text(seconds: int) -> str:
+    """A length of time as people say it: `45 s`, `12 min`, `3 h 20 min`, `9 days`."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
+
+
 def read_since(name: str, value: object) -> int:
     """The moment from which on something is wanted, as the record keeps it.
 
