@@ -248,10 +248,12 @@ class Questions:
             raise InvalidArgument("mode bypass has no record to look at")
         return self._settings.cache
 
-    def _choice(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Choice:
-        """Which rows of the record a table is made of."""
+    def _choice(self, who: str, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Choice:
+        """Which rows of the record the question `who` makes a table of; it needs the extra."""
+        from opend_si.research.arrow import need_arrow
         from opend_si.research.panel import Choice
 
+        need_arrow(who)
         may_write = self._settings.mode in (Mode.ONLINE, Mode.REFRESH)
         return Choice(self._record(), may_write, call, codes, market, as_of)
 
@@ -263,22 +265,22 @@ class Questions:
     def verify(self, files: Files) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.verify(self._choice(SHORT_INTEREST, None, None, AsOf()), files)
+        return verify.verify(self._choice("verify", SHORT_INTEREST, None, None, AsOf()), files)
 
     def check(self, market: str | None) -> pd.DataFrame:
         from opend_si.research import verify
 
-        return verify.check(self._choice(SHORT_INTEREST, None, market, AsOf()))
+        return verify.check(self._choice("check", SHORT_INTEREST, None, market, AsOf()))
 
     def arrow_table(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> Any:
         from opend_si.research import panel
 
-        return panel.arrow_table(self._choice(call, codes, market, as_of))
+        return panel.arrow_table(self._choice("arrow_table", call, codes, market, as_of))
 
     def panel(self, call: Call, codes: Iterable[str] | None, market: str | None, as_of: AsOf) -> pd.DataFrame:
         from opend_si.research import panel
 
-        return panel.panel(self._choice(call, codes, market, as_of))
+        return panel.panel(self._choice("panel", call, codes, market, as_of))
 
     def export(
         self,
@@ -291,7 +293,7 @@ class Questions:
     ) -> list[str]:
         from opend_si.research import export
 
-        return export.export(self._choice(call, codes, market, as_of), path, form)
+        return export.export(self._choice("export", call, codes, market, as_of), path, form)
 
     def screen(
         self,
@@ -306,4 +308,4 @@ class Questions:
     ) -> pd.DataFrame:
         from opend_si.research import screen
 
-        return screen.screen(self._choice(call, codes, market, as_of), by, top, ascending, since)
+        return screen.screen(self._choice("screen", call, codes, market, as_of), by, top, ascending, since)

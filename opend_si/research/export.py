@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opend_si.errors import CacheMiss, InvalidArgument, MissingExtra, warn
 from opend_si.errors.texts import RUNS_IN_SPREADSHEETS, csv_text
-from opend_si.research.arrow import need_arrow, nullable_dtypes
+from opend_si.research.arrow import nullable_dtypes
 from opend_si.research.panel import Choice, arrow_table, recorded_markets
 from opend_si.system.files import put_in_place, user_path
 from opend_si_schema.definitions import MARKET, Call
@@ -44,7 +44,6 @@ def check_format(value: object) -> Format:
 
 def export(choice: Choice, to: str | os.PathLike[str], kind: object) -> list[str]:
     """Write what is recorded into the data set at `to`, each market in its own file; gives the files' paths."""
-    need_arrow("export")
     form, put = check_format(kind), _open_data_set(to)  # before anything is read
     if choice.codes is None and choice.market is None:
         markets: Sequence[str | None] = recorded_markets(choice.record, choice.call) or [None]

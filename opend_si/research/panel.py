@@ -19,7 +19,7 @@ from opend_si.errors.texts import some
 from opend_si.pages import PageKey
 from opend_si.pages.named import listed
 from opend_si.research import columns
-from opend_si.research.arrow import build_table, need_arrow, nullable_dtypes
+from opend_si.research.arrow import build_table, nullable_dtypes
 from opend_si.tables import describe
 from opend_si_schema.definitions import MARKET, PUBLISHED_BY, Call, Table
 
@@ -52,13 +52,11 @@ class Choice(NamedTuple):
 
 def arrow_table(choice: Choice) -> ArrowTable:
     """All rows of the symbols, by symbol and date."""
-    need_arrow("arrow_table")
     return _table(choice, is_frame=False)
 
 
 def panel(choice: Choice) -> pd.DataFrame:
     """The same as a DataFrame; its `attrs` say what it is."""
-    need_arrow("panel")
     frame = _to_frame(_table(choice, is_frame=True))
     frame.attrs.update(describe(choice.call, choice.call.table_of(frame.attrs[MARKET])))
     return frame

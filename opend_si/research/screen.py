@@ -17,7 +17,6 @@ from opend_si.errors.texts import some
 from opend_si.history.frames import make_rows
 from opend_si.history.overview import first_pages
 from opend_si.history.statements import unpack_runs
-from opend_si.research.arrow import need_arrow
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import Choice, choose, panel
 from opend_si.tables import MOST_DAYS, describe, read_columns
@@ -72,7 +71,6 @@ def _newest_rows(choice: Choice) -> pd.DataFrame | None:
     which day its newest row is. Where that page bears it out, its first rows are those of the history. `known_at` is
     that of the last row.
     """
-    need_arrow("panel")
     if choice.as_of.when is not None:
         return None
     call = choice.call
