@@ -12,6 +12,11 @@ from opend_si.cache.versions import Event, PastVersion, Seal, Version
 from opend_si.dates import now
 
 _DELETES = (
+    # Where a name of a body is damaged it may be another symbol's.
+    """
+    DELETE FROM body WHERE id IN (SELECT body FROM page WHERE protocol = ?1 AND symbol = ?2)
+        AND id NOT IN (SELECT body FROM page WHERE protocol != ?1 OR symbol != ?2)
+    """,
     "DELETE FROM page WHERE protocol = ? AND symbol = ?",
     "DELETE FROM past WHERE protocol = ? AND symbol = ?",
     "DELETE FROM seal WHERE protocol = ? AND symbol = ?",
@@ -45,7 +50,8 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
         clock = store._read_clock(connection)
         whole = moved(clock.last.seq)
         _forget(connection, protocol, symbol)
-        connection.executemany(store._INSERT, (row.signed() for row in whole.rows))
+        for row in whole.rows:
+            store.insert(connection, row.signed())
         blocks.write_blocks(connection, (protocol, symbol), 0, whole.past)
         digest = blocks.past_digest(connection, protocol, symbol)
         store._seal(connection, protocol, symbol, whole.seal._replace(past=digest))

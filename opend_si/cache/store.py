@@ -25,7 +25,9 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
+from opend_si.cache.past import Name, name_of
 from opend_si.cache.versions import (
+    BODY,
     CHECKSUM,
     DIGEST_BYTES,
     NEVER,
@@ -48,13 +50,14 @@ from opend_si.pages import PageKey
 # Many symbols at once, as a JSON array: a statement for each takes a third longer.
 _SELECT_SYMBOLS = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 _SELECT_SYMBOL = """
-    SELECT id, protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body
-    FROM page WHERE protocol = ? AND symbol = ?
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body WHERE protocol = ? AND symbol = ?
 """
 _SELECT_KEYS = """
     SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_seq = 0
@@ -62,23 +65,21 @@ _SELECT_KEYS = """
 """
 _SELECT_NAMES = "SELECT DISTINCT symbol FROM page WHERE protocol = ? AND symbol > ? AND symbol < ? ORDER BY symbol"
 _COUNT_NAMES = "SELECT count(*) FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
+_INSERT_BODY = "INSERT INTO body (bytes) VALUES (?)"
 _INSERT = """
     INSERT INTO page
     (protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, size, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
     UPDATE page SET behind = ?, checked_seq = ?, checked_at = ?, superseded_seq = ?, superseded_at = ?, void_seq = ?,
         void_at = ?, sent = ?, checksum = ?
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
-_DELETE = "DELETE FROM page WHERE id = ?"
-_DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 _NEWEST_VERSION = """
     SELECT COALESCE(MAX(version), 0) FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
-# Checksums stand before the bodies: the bodies' own pages of the file are not read for them.
 _SELECT_CHECKSUMS = "SELECT checksum FROM page WHERE protocol = ? AND symbol = ?"
 _SELECT_SEAL = """
     SELECT seq, at, floor, is_judged, past, summary, digest FROM seal WHERE protocol = ? AND symbol = ?
@@ -261,7 +262,8 @@ class Store:
                 seal = known.seal
                 if not known.is_whole:
                     # What was lost may have taken back what is left: nothing of before this event is joined any more.
-                    connection.executemany(_DELETE, ((damaged,) for damaged in known.damaged))
+                    for name in known.damaged:
+                        blocks.delete_damaged(connection, (*owner, *name))
                     seal = seal._replace(floor=event.seq - 1)
                     known = replace(known, damaged=(), seal=seal, is_whole=True)
                     newest = next((row for row in known.rows if row.identity == identity and row.is_current), None)
@@ -271,7 +273,7 @@ class Store:
             for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
                 _update(connection, row.signed())
             if ruling.is_new:
-                connection.execute(_INSERT, kept)
+                insert(connection, kept)
             if ruling.leaving:
                 blocks.leave(connection, ruling.leaving, event)
             gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
@@ -287,7 +289,8 @@ class Store:
 
         def take_over(connection: sqlite3.Connection) -> None:
             rows = record.rows
-            connection.executemany(_INSERT, rows)
+            for row in rows:
+                insert(connection, row)
             for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
                 for block in of_past:
                     connection.execute(blocks.WRITE_BLOCK, (protocol, symbol, *block))
@@ -378,6 +381,12 @@ def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, 
     return max(newest, blocks.newest_number(connection, identity)) + 1
 
 
+def insert(connection: sqlite3.Connection, row: Version) -> None:
+    """Write a version that is not there."""
+    body = connection.execute(_INSERT_BODY, (row.body,)).lastrowid
+    connection.execute(_INSERT, (*row[:BODY], len(row.body), body))
+
+
 def _update(connection: sqlite3.Connection, row: Version) -> None:
     changed = (row.behind, row.checked_seq, row.checked_at, row.superseded_seq, row.superseded_at, row.void_seq)
     connection.execute(_UPDATE, (*changed, row.void_at, row.sent, row.checksum, *row.identity, row.version))
@@ -401,17 +410,18 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
-    found = [row[1:] for row in connection.execute(_SELECT_SYMBOL, owner).fetchall()]
+    found = connection.execute(_SELECT_SYMBOL, owner).fetchall()
     return _symbol_record(connection, owner, found, _select_seal(connection, *owner))
 
 
 def _symbol_record(
     connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], seal: Seal
 ) -> Versions:
-    sound, damaged = tuple(filter(is_sound, found)), ()
+    sound = tuple(filter(is_sound, found))
+    damaged: tuple[Name, ...] = ()
     if len(sound) < len(found):
         again = connection.execute(_SELECT_SYMBOL, owner).fetchall()
-        damaged = tuple(row[0] for row in again if not is_sound(row[1:]))
+        damaged = tuple(name_of(Version._make(row)) for row in again if not is_sound(row))
     is_whole = not damaged and seal == seal.over(row[CHECKSUM] for row in sound)
     return Versions(sound, damaged, seal, is_whole)
 
@@ -445,6 +455,10 @@ def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> li
 def _read_clock(connection: sqlite3.Connection) -> Clock:
     last = connection.execute(_SELECT_SEQUENCE).fetchone()
     steps = tuple(Event(*step) for step in connection.execute(_SELECT_STEPS).fetchall())
+    if not all(isinstance(step.at, int) for step in steps):  # another page of the file stands in their place
+        error = sqlite3.DatabaseError("a step of the clock is no moment")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
     if last is not None and last[2] == _sequence_checksum(Event(*last[:2])):
         return Clock(Event(*last[:2]), steps)
     found = connection.execute(_COUNT_AGAIN).fetchone()  # it is damaged: the numbers that were given are in the rows

@@ -30,7 +30,6 @@ _FIRST_SYMBOL = "SELECT protocol, symbol FROM page ORDER BY protocol, symbol LIM
 _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
-_SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
 # Many symbols at once, as a JSON array.
 _SELECT_SEALS = """
     SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
@@ -128,13 +127,12 @@ class Found:
 def symbols(store: Store, wanted: set[str] | None = None) -> Iterator[Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
 
-    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
+    def look(_: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
         if wanted and symbol not in wanted:
             return None
         record = store.symbol(protocol, symbol)
         past, lost = store.past(protocol, symbol, record)
-        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        places = tuple(sorted(_where(*row) for row in damaged))
+        places = tuple(sorted(_where(symbol, *name) for name in record.damaged))
         return Found(protocol, symbol, record, places, tuple(past), lost)
 
     return (found for found in each_symbol(store, look) if found is not None)
