@@ -20,22 +20,29 @@ WRITE_BLOCK = """
     INSERT OR REPLACE INTO past (protocol, symbol, block, entries, checksum, body) VALUES (?, ?, ?, ?, ?, ?)
 """
 _SELECT_BODY = """
-    SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
+    SELECT bytes FROM page JOIN body ON id = body
+    WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
 _SELECT_PAGES = "SELECT DISTINCT next_key, num FROM page WHERE protocol = ? AND symbol = ?"
 _SELECT_CURRENT = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
 _SELECT_SUPERSEDED = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version < ? AND superseded_seq != 0
     ORDER BY version DESC LIMIT ?
 """
 # How many of them the versions of a block are made from.
 _OLDER = 3
+_DELETE_BODY = """
+    DELETE FROM body WHERE id =
+        (SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?)
+"""
+_SELECT_NAMED = "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
+_DELETE_UNNAMED = "DELETE FROM body WHERE id = ? AND id NOT IN (SELECT body FROM page)"
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 
 
@@ -94,7 +101,7 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
         row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
         bodies.update({name: row[0]} if row else {})
     for version in leaving:
-        connection.execute(_DELETE_VERSION, (*version.identity, version.version))
+        delete(connection, (*version.identity, version.version))
     if bases:
         alike = _alike(connection, owner, newest)
         with suppress(past.Unreadable):
@@ -102,6 +109,19 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
             _write_block(connection, owner, last[0], len(past.read_names(last[2])) + len(versions), body)
             return
     write_blocks(connection, owner, 0 if last is None else last[0] + 1, versions)
+
+
+def delete(connection: sqlite3.Connection, version: tuple[int, str, str, int, int]) -> None:
+    """Delete a sound version of the present."""
+    connection.execute(_DELETE_BODY, version)
+    connection.execute(_DELETE_VERSION, version)
+
+
+def delete_damaged(connection: sqlite3.Connection, version: tuple[int, str, str, int, int]) -> None:
+    """Delete a damaged version of the present; a body that it names may be another one's."""
+    named = connection.execute(_SELECT_NAMED, version).fetchone()
+    connection.execute(_DELETE_VERSION, version)
+    connection.execute(_DELETE_UNNAMED, named or (None,))
 
 
 def write_blocks(

@@ -99,6 +99,24 @@ _VERSION_2 = """
     CREATE TABLE sequence (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL, checksum BLOB NOT NULL) STRICT;
     CREATE TABLE step (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT
 """
+# The bodies apart from what is known of them: who needs that alone reads one page of the file a symbol, not six.
+_VERSION_3 = """
+    ALTER TABLE page RENAME TO page_2;
+    CREATE TABLE body (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+    CREATE TABLE page (
+      protocol INTEGER NOT NULL, symbol TEXT NOT NULL, next_key TEXT NOT NULL, num INTEGER NOT NULL,
+      version INTEGER NOT NULL, origin TEXT NOT NULL, behind INTEGER NOT NULL,
+      first_seq INTEGER NOT NULL, fetched_at INTEGER NOT NULL, checked_seq INTEGER NOT NULL, checked_at INTEGER NOT NULL,
+      superseded_seq INTEGER NOT NULL, superseded_at INTEGER NOT NULL, void_seq INTEGER NOT NULL, void_at INTEGER NOT NULL,
+      sent INTEGER NOT NULL, seen BLOB NOT NULL, checksum BLOB NOT NULL, size INTEGER NOT NULL, body INTEGER NOT NULL,
+      PRIMARY KEY (protocol, symbol, next_key, num, version)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO body SELECT id, body FROM page_2;
+    INSERT OR IGNORE INTO page SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at,
+      checked_seq, checked_at, superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, length(body), id
+      FROM page_2;
+    DROP TABLE page_2
+"""
 # Who sent the pages of version 1: nobody else was told apart then. A step is history, and follows no later name.
 _SENDER = "opend"
 _SELECT_OLD = """
@@ -177,5 +195,9 @@ def _old_seal(floor: int, checksums: Sequence[bytes]) -> bytes:
 
 # "OPSI": marks the file as ours.
 LAYOUT = Layout(
-    "page cache", PAGES_FILE, 0x4F505349, (_VERSION_1, _migrate_1), named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME")
+    "page cache",
+    PAGES_FILE,
+    0x4F505349,
+    (_VERSION_1, _migrate_1, _VERSION_3),
+    named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME"),
 )

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from opend_si.cache import blocks
 from opend_si.cache.database import NothingRecorded
 from opend_si.cache.sequence import read_clock, write_clock
-from opend_si.cache.store import INSERT, Store, select_seal, write_seal
+from opend_si.cache.store import Store, insert, select_seal, write_seal
 from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
 from opend_si.dates import now
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss
@@ -29,7 +29,6 @@ _FIRST_SYMBOL = "SELECT protocol, symbol FROM page ORDER BY protocol, symbol LIM
 _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
-_SELECT_DAMAGED = "SELECT symbol, next_key, num, version FROM page WHERE id = ?"
 # Many symbols at once, as a JSON array.
 _SELECT_SEALS = """
     SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
@@ -41,6 +40,11 @@ _SELECT_CHECKSUMS = """
 """
 _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
 _DELETES = (
+    # Where a name of a body is damaged it may be another symbol's.
+    """
+    DELETE FROM body WHERE id IN (SELECT body FROM page WHERE protocol = ?1 AND symbol = ?2)
+        AND id NOT IN (SELECT body FROM page WHERE protocol != ?1 OR symbol != ?2)
+    """,
     "DELETE FROM page WHERE protocol = ? AND symbol = ?",
     "DELETE FROM past WHERE protocol = ? AND symbol = ?",
     "DELETE FROM seal WHERE protocol = ? AND symbol = ?",
@@ -66,13 +70,12 @@ class Found:
 def symbols(store: Store, wanted: set[str] | None = None) -> Iterator[Found]:
     """Symbol by symbol, or only those that are wanted (none: all)."""
 
-    def look(connection: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
+    def look(_: sqlite3.Connection, protocol: int, symbol: str) -> Found | None:
         if wanted and symbol not in wanted:
             return None
         record = store.symbol(protocol, symbol)
         past, lost = store.past(protocol, symbol, record)
-        damaged = [connection.execute(_SELECT_DAMAGED, (number,)).fetchone() for number in record.damaged]
-        places = tuple(sorted(place_of(*row) for row in damaged))
+        places = tuple(sorted(place_of(symbol, *name) for name in record.damaged))
         return Found(protocol, symbol, record, places, tuple(past), lost)
 
     return (found for found in each_symbol(store, look) if found is not None)
@@ -258,7 +261,8 @@ def put(records: Store, protocol: int, symbol: str, seal: Seal | None, moved: Ca
         clock = read_clock(connection)
         whole = moved(clock.last.seq)
         _forget(connection, protocol, symbol)
-        connection.executemany(INSERT, (row.signed() for row in whole.rows))
+        for row in whole.rows:
+            insert(connection, row.signed())
         blocks.write_blocks(connection, (protocol, symbol), 0, whole.past)
         digest = blocks.past_digest(connection, protocol, symbol)
         write_seal(connection, protocol, symbol, whole.seal._replace(past=digest))

@@ -25,12 +25,17 @@ def clock_of(
     connection: sqlite3.Connection, seq: int, at: int, checksum: bytes | None, steps: Iterable[Event]
 ) -> Clock:
     """The clock of what stands there; of a damaged last event, of the rows."""
+    steps = tuple(steps)
+    if not all(isinstance(step.at, int) for step in steps):  # another page of the file stands in their place
+        error = sqlite3.DatabaseError("a step of the clock is no moment")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
     last = Event(seq, at)
     if checksum != _checksum(last):
         # It is damaged: the numbers that were given are in the rows.
         found = connection.execute(_COUNT_AGAIN).fetchone()
         last = Event(*found) if found else NEVER
-    return Clock(last, tuple(steps))
+    return Clock(last, steps)
 
 
 def write_clock(connection: sqlite3.Connection, last: Event) -> None:

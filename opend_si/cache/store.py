@@ -24,8 +24,10 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
+from opend_si.cache.past import Name, name_of
 from opend_si.cache.sequence import clock_of, read_clock, write_clock
 from opend_si.cache.versions import (
+    BODY,
     CHECKSUM,
     SYMBOL,
     UNSEALED,
@@ -45,13 +47,14 @@ from opend_si.errors import CacheBusy, CacheMiss
 # Many symbols at once, as a JSON array: a statement for each takes a third longer.
 _SELECT_SYMBOLS = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 _SELECT_SYMBOL = """
-    SELECT id, protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body
-    FROM page WHERE protocol = ? AND symbol = ?
+    SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body WHERE protocol = ? AND symbol = ?
 """
 _SELECT_KEYS = """
     SELECT next_key, num FROM page WHERE protocol = ? AND symbol = ? AND superseded_seq = 0
@@ -59,23 +62,21 @@ _SELECT_KEYS = """
 """
 _SELECT_NAMES = "SELECT DISTINCT symbol FROM page WHERE protocol = ? AND symbol > ? AND symbol < ? ORDER BY symbol"
 _COUNT_NAMES = "SELECT count(*) FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
-INSERT = """
+_INSERT_BODY = "INSERT INTO body (bytes) VALUES (?)"
+_INSERT = """
     INSERT INTO page
     (protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, size, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE = """
     UPDATE page SET behind = ?, checked_seq = ?, checked_at = ?, superseded_seq = ?, superseded_at = ?, void_seq = ?,
         void_at = ?, sent = ?, checksum = ?
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
 """
-_DELETE = "DELETE FROM page WHERE id = ?"
-_DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 _NEWEST_VERSION = """
     SELECT COALESCE(MAX(version), 0) FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?
 """
-# Checksums stand before the bodies: the bodies' own pages of the file are not read for them.
 _SELECT_CHECKSUMS = "SELECT checksum FROM page WHERE protocol = ? AND symbol = ?"
 _SELECT_SEAL = """
     SELECT seq, at, floor, is_judged, past, summary, digest FROM seal WHERE protocol = ? AND symbol = ?
@@ -297,7 +298,8 @@ class Store:
                 seal = known.seal
                 if not known.is_whole:
                     # What was lost may have taken back what is left: nothing of before this event is joined any more.
-                    connection.executemany(_DELETE, ((damaged,) for damaged in known.damaged))
+                    for name in known.damaged:
+                        blocks.delete_damaged(connection, (*owner, *name))
                     seal = seal._replace(floor=event.seq - 1)
                     known = replace(known, damaged=(), seal=seal, is_whole=True)
                     newest = next((row for row in known.rows if row.identity == identity and row.is_current), None)
@@ -307,7 +309,7 @@ class Store:
             for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
                 _update(connection, row.signed())
             if ruling.is_new:
-                connection.execute(INSERT, kept)
+                insert(connection, kept)
             if ruling.leaving:
                 blocks.leave(connection, ruling.leaving, event)
             gone = seal.past if not ruling.leaving else blocks.past_digest(connection, *owner)
@@ -323,7 +325,8 @@ class Store:
 
         def take_over(connection: sqlite3.Connection) -> None:
             rows = record.rows
-            connection.executemany(INSERT, rows)
+            for row in rows:
+                insert(connection, row)
             for protocol, symbol in {(row.protocol, row.symbol) for row in rows}:
                 for block in of_past:
                     connection.execute(blocks.WRITE_BLOCK, (protocol, symbol, *block))
@@ -420,6 +423,12 @@ def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, 
     return max(newest, blocks.newest_number(connection, identity)) + 1
 
 
+def insert(connection: sqlite3.Connection, row: Version) -> None:
+    """Write a version that is not there."""
+    body = connection.execute(_INSERT_BODY, (row.body,)).lastrowid
+    connection.execute(_INSERT, (*row[:BODY], len(row.body), body))
+
+
 def _update(connection: sqlite3.Connection, row: Version) -> None:
     changed = (row.behind, row.checked_seq, row.checked_at, row.superseded_seq, row.superseded_at, row.void_seq)
     connection.execute(_UPDATE, (*changed, row.void_at, row.sent, row.checksum, *row.identity, row.version))
@@ -443,17 +452,18 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
-    found = [row[1:] for row in connection.execute(_SELECT_SYMBOL, owner).fetchall()]
+    found = connection.execute(_SELECT_SYMBOL, owner).fetchall()
     return _symbol_record(connection, owner, found, select_seal(connection, *owner))
 
 
 def _symbol_record(
     connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], seal: Seal
 ) -> Versions:
-    sound, damaged = tuple(filter(is_sound, found)), ()
+    sound = tuple(filter(is_sound, found))
+    damaged: tuple[Name, ...] = ()
     if len(sound) < len(found):
         again = connection.execute(_SELECT_SYMBOL, owner).fetchall()
-        damaged = tuple(row[0] for row in again if not is_sound(row[1:]))
+        damaged = tuple(name_of(Version._make(row)) for row in again if not is_sound(row))
     is_whole = not damaged and seal == seal.over(row[CHECKSUM] for row in sound)
     return Versions(sound, damaged, seal, is_whole)
 

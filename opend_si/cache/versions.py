@@ -161,14 +161,14 @@ class Versions:
         sound: Its sound versions, as the file has them. Plain tuples, for there can be very many: the garbage
         collector soon
             leaves them alone, named ones never.
-        damaged: Row ids of those that are not what was written.
+        damaged: Those that are not what was written: cursor, size and number of each.
         seal: The symbol's seal.
         is_whole: Whether nothing has been lost since the seal's `floor`: the seal fits.
 
     """
 
     sound: tuple[RawVersion, ...] = ()
-    damaged: tuple[int, ...] = ()
+    damaged: tuple[tuple[str, int, int], ...] = ()
     seal: Seal = UNSEALED
     is_whole: bool = True
 

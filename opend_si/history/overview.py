@@ -40,7 +40,7 @@ from opend_si.pages.named import BY_PROTOCOL, call_of_protocol
 _LOT, _LOT_OF_FIRST_PAGES = 100, 500
 # A look-up in the index of the pages' keys, however long the list of symbols is.
 _SELECT_SUMS = """
-    SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(length(body)), min(fetched_at), max(fetched_at),
+    SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(size), min(fetched_at), max(fetched_at),
         max(origin = 'simulator'), max(next_key = '' AND superseded_seq = 0 AND void_seq != 0),
         group_concat(hex(checksum))
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
@@ -56,7 +56,7 @@ _SELECT_BLOCKS = """
 # Of some symbols, as a JSON array.
 _SELECT_FIRST_PAGES = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, body FROM page
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) AND next_key = '' AND superseded_seq = 0
 """
 # Before every name: protocols are whole numbers.

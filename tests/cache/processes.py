@@ -134,10 +134,17 @@ def beside(cache: Path) -> list[str]:
 
 
 def content(cache: Path) -> list[tuple[object, ...]]:
-    """Every row of the page table, read with nothing of ours."""
+    """Every row of the page table and the bytes of its reply, read with nothing of ours."""
     with closing(sqlite3.connect(cache)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        return connection.execute("SELECT * FROM page ORDER BY id").fetchall()
+        return connection.execute("SELECT page.*, bytes FROM page LEFT JOIN body ON id = body ORDER BY body").fetchall()
+
+
+def changed(change: str, where: str = "TRUE") -> str:
+    """A statement that changes rows of the page table, or the bytes of their replies, with nothing of ours."""
+    if change.startswith("bytes"):
+        return f"UPDATE body SET {change} WHERE id IN (SELECT body FROM page WHERE {where})"
+    return f"UPDATE page SET {change} WHERE {where}"
 
 
 def write_half(link: Any, cache: Path) -> None:
@@ -145,7 +152,8 @@ def write_half(link: Any, cache: Path) -> None:
 
     def write(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA cache_size = 1")
-        connection.execute("UPDATE page SET body = x'00', superseded_at = 1 - (superseded_at != 0)")
+        connection.execute("UPDATE page SET superseded_at = 1 - (superseded_at != 0)")
+        connection.execute("UPDATE body SET bytes = x'00'")
         connection.execute("CREATE TABLE half (body BLOB)")
         connection.executemany("INSERT INTO half VALUES (zeroblob(30000))", [()] * 30)
         link.send("half written")

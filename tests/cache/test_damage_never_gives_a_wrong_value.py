@@ -27,7 +27,18 @@ from opend_si.history.upkeep import prune
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import SHORT_INTEREST
-from tests.cache.processes import OpenClient, Process, ask, assert_sound, beside, content, record_some, told, truth
+from tests.cache.processes import (
+    OpenClient,
+    Process,
+    ask,
+    assert_sound,
+    beside,
+    changed,
+    content,
+    record_some,
+    told,
+    truth,
+)
 from tests.stress import damage
 
 # The simulator's thread does nothing in the children.
@@ -109,7 +120,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a table's definition": lambda data: data.replace(b"CREATE TABLE page", b"CREATE TABLE pagf"),
     "a table's name is no text": lambda data: data.replace(b"TABLE page", b"TABLE \xff\xfe\xff\xfe"),
     "a table's definition is no text": lambda data: data.replace(b"STRICT", b"STR\xccCT"),
-    "a column's name": lambda data: data.replace(b"superseded_at  INTEGER", b"superseded_by  INTEGER"),
+    "a column's name": lambda data: data.replace(b"superseded_at INTEGER", b"superseded_by INTEGER"),
 }
 
 
@@ -234,6 +245,7 @@ def test_an_empty_file_is_as_good_as_none(
 # Files that are not ours ---------------------------------------------------------------------------------------------
 
 OUR_MARK = f"PRAGMA application_id = {LAYOUT.application_id}"
+NEWER = f"PRAGMA user_version = {LAYOUT.version + 1}"
 # The file's tables as they are, read from one that is empty.
 OUR_TABLES = tuple(sorted(text.split(": ", 1)[1] for text in LAYOUT.objects if not text.endswith(": None")))
 OTHERS: dict[str, tuple[str, ...]] = {
@@ -246,22 +258,22 @@ OTHERS: dict[str, tuple[str, ...]] = {
     "another program's, still without tables": ("PRAGMA application_id = 77",),
     "another program's, in WAL mode": ("PRAGMA journal_mode = WAL", "CREATE TABLE mail (subject TEXT)"),
     "a newer release's": (
-        *(OUR_MARK, "PRAGMA user_version = 3"),
+        *(OUR_MARK, NEWER),
         *("CREATE TABLE reply (id INTEGER PRIMARY KEY, body BLOB)", "INSERT INTO reply VALUES (1, 'precious')"),
     ),
     "a newer release's, with one more table": (
-        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
+        *(OUR_MARK, NEWER, *OUR_TABLES),
         "CREATE TABLE note (text TEXT)",
     ),
     "a newer release's, with one more column": (
-        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
+        *(OUR_MARK, NEWER, *OUR_TABLES),
         "ALTER TABLE page ADD COLUMN account TEXT",
     ),
     "a newer release's, with one more index": (
-        *(OUR_MARK, "PRAGMA user_version = 3", *OUR_TABLES),
+        *(OUR_MARK, NEWER, *OUR_TABLES),
         "CREATE INDEX page_fetched_at ON page (fetched_at)",
     ),
-    "a newer release's, still without tables": (OUR_MARK, "PRAGMA user_version = 3"),
+    "a newer release's, still without tables": (OUR_MARK, NEWER),
 }
 
 
@@ -374,8 +386,9 @@ CHANGES = (
     *("superseded_seq = 1", "superseded_seq = -1", "first_seq = 0", f"first_seq = {GREATEST}", "checked_seq = 0"),
     *("void_seq = 1", f"void_seq = {GREATEST}", "origin = 'x'", "sent = 1", "seen = x'ff'"),
     *("checksum = zeroblob(16)", "checksum = x''", "checksum = CAST(checksum || x'00' AS BLOB)"),
-    *("body = x''", "body = substr(body, 1, 100)", "body = CAST(body || x'00' AS BLOB)"),
-    "body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB)",
+    *("bytes = x''", "bytes = substr(bytes, 1, 100)", "bytes = CAST(bytes || x'00' AS BLOB)"),
+    "bytes = CAST(substr(bytes, 1, 30) || x'ff' || substr(bytes, 32) AS BLOB)",
+    *("body = 0", "body = 1000", f"body = {GREATEST}"),
     # Of the version before: nothing of it may come back.
     "body = (SELECT body FROM page WHERE superseded_at != 0)",
     "(body, checksum) = (SELECT body, checksum FROM page WHERE superseded_at != 0)",
@@ -394,7 +407,7 @@ SOUND = ("US.AAPL", None, 50)
 def test_offline_a_damaged_row_is_never_a_page(
     open_client: OpenClient, face: ModuleType, opend: Simulator, recorded: Path, change: str
 ) -> None:
-    execute(recorded, f"UPDATE page SET {change} WHERE symbol = 'HK.00700' AND superseded_at = 0")
+    execute(recorded, changed(change, "symbol = 'HK.00700' AND superseded_at = 0"))
     before = recorded.read_bytes()
     client = open_client("offline", recorded)
     for page in (CUT, *PAGES):
@@ -409,7 +422,7 @@ def test_offline_a_damaged_row_is_never_a_page(
 def test_online_a_damaged_row_is_fetched_again_and_replaced(
     open_client: OpenClient, face: ModuleType, opend: Simulator, recorded: Path, change: str
 ) -> None:
-    execute(recorded, f"UPDATE page SET {change} WHERE symbol = 'HK.00700' AND superseded_at = 0")
+    execute(recorded, changed(change, "symbol = 'HK.00700' AND superseded_at = 0"))
     client = open_client("online", recorded)
     with told() as texts:
         assert [ask(client, opend, *CUT) for _ in range(2)] == ["opend", "cache"]
@@ -437,7 +450,7 @@ def test_online_a_damaged_row_is_fetched_again_and_replaced(
 def test_damage_to_a_superseded_version_brings_it_not_back_and_stops_no_recording(
     open_client: OpenClient, opend: Simulator, recorded: Path, change: str
 ) -> None:
-    execute(recorded, f"UPDATE page SET {change.replace(', version = 9', ', version = 0')} WHERE superseded_at != 0")
+    execute(recorded, changed(change.replace(", version = 9", ", version = 0"), "superseded_at != 0"))
     offline = open_client("offline", recorded)
     for page in (CUT, PAGES[0], SOUND):
         assert ask(offline, opend, *page) == "cache"
@@ -491,7 +504,7 @@ def test_when_the_newest_version_is_gone_the_one_before_never_comes_back(
     "fate",
     [
         "DELETE FROM page WHERE version = 3",
-        "UPDATE page SET body = substr(body, 1, 100) WHERE version = 3",
+        changed("bytes = substr(bytes, 1, 100)", "version = 3"),
         "UPDATE page SET symbol = 'HK.00001' WHERE version = 3",
         "UPDATE page SET superseded_seq = 9 WHERE version = 3",
         "DELETE FROM page WHERE version > 1",
@@ -549,7 +562,7 @@ def test_a_damaged_claim_holds_nobody_up(
 def test_looking_after_a_cache_with_a_damaged_row(
     opend: Simulator, recorded: Path, tmp_path: Path, change: str
 ) -> None:
-    execute(recorded, f"UPDATE page SET {change} WHERE symbol = 'HK.00700' AND superseded_at = 0")
+    execute(recorded, changed(change, "symbol = 'HK.00700' AND superseded_at = 0"))
     assert len(list(upkeep.verify(recorded))) == 1
     told = overview.info(recorded, check=True)
     assert (told.symbols, told.pages, told.versions, told.rows) == (1, 1, 3, 50)
@@ -612,9 +625,9 @@ def test_a_name_that_is_damaged_hides_its_page_and_no_other(
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE page SET body = x'00' WHERE next_key = ''",
-        "UPDATE page SET body = x'00' WHERE next_key != ''",
-        "DELETE FROM page WHERE id = 3",
+        changed("bytes = x'00'", "next_key = ''"),
+        changed("bytes = x'00'", "next_key != ''"),
+        "DELETE FROM page WHERE body = 3",
         "DELETE FROM seal",
     ],
 )
@@ -643,7 +656,7 @@ def test_online_a_page_of_a_damaged_symbol_costs_one_request(
     with open_client("online", cache) as client:
         client.history("HK.00700")
     with closing(sqlite3.connect(cache)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'00'")
+        connection.execute(changed("bytes = x'00'"))
     opend.requests.clear()
     with open_client("online", cache) as client:
         assert len(client.get_page("HK.00700", num=10)) == 10

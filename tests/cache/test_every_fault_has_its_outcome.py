@@ -127,7 +127,7 @@ def test_beside_a_writer_that_has_not_finished_what_is_recorded_is_read(
     open_client: OpenClient, opend: Simulator, recorded: Path
 ) -> None:
     online, offline = open_client("online", recorded), open_client("offline", recorded)
-    with Process(hold, recorded, "BEGIN IMMEDIATE", "UPDATE page SET body = x'00'") as holder:
+    with Process(hold, recorded, "BEGIN IMMEDIATE", "UPDATE body SET bytes = x'00'") as holder:
         holder.hear()
         assert ask(online, opend, "HK.00700") == "cache"
         assert ask(offline, opend, "HK.00700") == "cache"

@@ -19,7 +19,9 @@ from opend_si.simulator import Simulator, Universe
 from tests.cache.processes import OpenD, ask, assert_sound, beside
 from tests.processes import ROOT
 
-SAMPLE, SAMPLE_2, PACKED_2 = (ROOT / "tests/data/cache" / f"pages-v{name}.sqlite3" for name in ("1", "2", "2-packed"))
+SAMPLE, SAMPLE_2, PACKED_2, SAMPLE_3 = (
+    ROOT / "tests/data/cache" / f"pages-v{name}.sqlite3" for name in ("1", "2", "2-packed", "3")
+)
 # Rows, cursor, first and last date, and digest of each page that is recorded in it.
 SAMPLE_PAGES = [
     (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
@@ -32,6 +34,12 @@ SAMPLE_2_PAGES = [
     (50, "50", "2026-04-30", "2025-05-23", "2afafea53d2a60c2"),
     (50, "1713153600", "2026-04-30", "2024-04-15", "8111e7033d153433"),
     (50, "1647316800", "2024-03-29", "2022-03-15", "ae67e0a808ab106b"),
+]
+SAMPLE_3_PAGES = [
+    (10, "10", "2026-04-30", "2026-02-27", "a76930b6b3c932cc"),
+    (50, "50", "2026-04-30", "2025-05-23", "0092f803870b64c1"),
+    (50, "1713153600", "2026-04-30", "2024-04-15", "8111e7033d153433"),
+    (50, "1647316800", "2024-03-28", "2022-03-15", "331417eac558e532"),
 ]
 # What the release that made it gave of each version of the symbol in it, and how many versions that are.
 PACKED_2_TOLD = "a7c73d6ffec77e510d0d9a6e62d865b8965a216bc6c99c76a631aee2eb52bc52", 42
@@ -115,12 +123,15 @@ def test_a_file_of_schema_1_is_recorded_into(face: ModuleType, cache: Path) -> N
     assert [row.is_void for row in sorted(rows, key=lambda row: row.first_seq)] == [True] * 4 + [False]
 
 
-def test_a_file_of_schema_2_replays_and_keeps_its_past(face: ModuleType, cache: Path) -> None:
-    shutil.copyfile(SAMPLE_2, cache)
+@pytest.mark.parametrize(("sample", "pages"), [(SAMPLE_2, SAMPLE_2_PAGES), (SAMPLE_3, SAMPLE_3_PAGES)], ids=["2", "3"])
+def test_a_file_of_schema_2_or_3_replays_and_keeps_its_past(
+    face: ModuleType, cache: Path, sample: Path, pages: Any
+) -> None:
+    shutil.copyfile(sample, cache)
     with face.Client(mode="offline", cache=cache) as client:
-        assert_is_the_sample(client, SAMPLE_2_PAGES)
+        assert_is_the_sample(client, pages)
         assert client.revisions("HK.00700")["after"].tolist() == [7]
-    assert cache.read_bytes() == SAMPLE_2.read_bytes()
+    assert cache.read_bytes() == sample.read_bytes()
     assert_sound(cache)
     assert overview.info(cache).versions == 6
 
@@ -186,6 +197,6 @@ def test_a_file_made_today_has_the_tables_of_the_sample(cache: Path) -> None:
             return marks, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
 
     copy = cache.with_name("sample.sqlite3")
-    shutil.copyfile(SAMPLE_2, copy)
+    shutil.copyfile(SAMPLE_3, copy)
     make_sample(cache)
     assert schema(cache) == schema(copy)

@@ -316,7 +316,7 @@ def test_the_file_is_ours_and_a_rollback_journal(recording: Any, cache: Path) ->
     recording.get_page("HK.00700")
     with closing(sqlite3.connect(cache)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (0x4F505349,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 

@@ -89,7 +89,7 @@ def test_after_a_writer_was_killed_nothing_of_its_half_is_seen(
     assert beside(half_written) == []
     with closing(sqlite3.connect(half_written)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'half'").fetchone() == (0,)
-    assert [(row[2], row[5]) for row in content(half_written)] == [
+    assert [(row[1], row[4]) for row in content(half_written)] == [
         ("HK.00700", 1),
         ("HK.00700", 2),
         ("US.AAPL", 1),

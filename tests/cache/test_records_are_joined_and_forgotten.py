@@ -193,7 +193,9 @@ def test_what_is_no_record_or_is_damaged_is_refused_by_name(at: Open, files: tup
     with at(theirs) as client:
         client.sync(CODES)
     with closing(sqlite3.connect(theirs)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'00' WHERE symbol = 'US.AAPL' AND next_key = ''")
+        connection.execute(
+            "UPDATE body SET bytes = x'00' WHERE id IN (SELECT body FROM page WHERE symbol = 'US.AAPL' AND next_key = '')"
+        )
     with at(mine) as client:
         report = client.import_record(theirs)
         assert report.taken == ["HK.00700 short_interest"]
@@ -288,7 +290,7 @@ def test_what_lost_something_to_damage_is_not_joined(at: Open, files: tuple[Path
     _mine, theirs = files
     both_went_on(at, files, universe, ["US.AAPL"])
     with closing(sqlite3.connect(theirs)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'00' WHERE next_key = ''")
+        connection.execute("UPDATE body SET bytes = x'00' WHERE id IN (SELECT body FROM page WHERE next_key = '')")
     universe.publish("US.AAPL")
     with at(theirs) as client:
         client.sync(["US.AAPL"])  # it goes on from what is left
@@ -307,7 +309,10 @@ def test_a_longer_record_that_lost_something_does_not_take_the_place_of_a_sound_
         with at(theirs) as client:
             client.sync(["US.AAPL"])
         with closing(sqlite3.connect(theirs)) as connection, connection:
-            connection.execute("UPDATE page SET body = x'00' WHERE next_key = '' AND version = ?", (version,))
+            connection.execute(
+                "UPDATE body SET bytes = x'00' WHERE id IN (SELECT body FROM page WHERE next_key = '' AND version = ?)",
+                (version,),
+            )
     assert list(upkeep.verify(theirs)) == []  # it goes on from what is left
     before = told(mine)
     with at(mine) as client:
@@ -422,7 +427,9 @@ def test_the_console_joins_and_forgets(console: Run, at: Open, files: tuple[Path
     done = console("cache", "import", str(theirs), **asked)
     assert (done.returncode, done.stdout) == (0, f"{theirs}: 0 records taken, 1 joined, 1 known, 0 left out\n")
     with closing(sqlite3.connect(theirs)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'00' WHERE symbol = 'HK.00700'")
+        connection.execute(
+            "UPDATE body SET bytes = x'00' WHERE id IN (SELECT body FROM page WHERE symbol = 'HK.00700')"
+        )
     done = console("cache", "import", str(theirs), **asked)
     assert (done.returncode, done.stdout) == (3, f"{theirs}: 0 records taken, 0 joined, 1 known, 1 left out\n")
     assert done.stderr == "HK.00700 short_interest is left out: its record is damaged\n"

@@ -20,7 +20,7 @@ from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator, Universe
 from tests.processes import Run
 
-SAMPLE = Path(__file__).parent.parent / "data" / "cache" / "pages-v2.sqlite3"
+SAMPLE = Path(__file__).parent.parent / "data" / "cache" / "pages-v3.sqlite3"
 WHOLE = ["HK.00001", "HK.00700", "US.AAPL", "US.GME"]
 
 
@@ -107,7 +107,7 @@ def test_sums_from_seals_are_those_of_every_page(
         told = overview.info(file)
         assert told == overview.info(file, check=True)
         with closing(sqlite3.connect(file)) as connection:
-            bodies = connection.execute("SELECT symbol, body FROM page").fetchall()
+            bodies = connection.execute("SELECT symbol, bytes FROM page JOIN body ON id = body").fetchall()
             (past,) = connection.execute("SELECT coalesce(sum(entries), 0) FROM past").fetchone()
         assert told.symbols == len({symbol for symbol, _ in bodies})
         assert told.versions == len(bodies) + past
@@ -152,7 +152,9 @@ def test_where_a_seal_does_not_fit_its_replies_are_counted(held: pd.DataFrame, c
 def test_damage_below_a_checksum_is_what_verify_finds(console: Run, held: pd.DataFrame, cache: Path) -> None:
     before = overview.info(cache)
     with closing(sqlite3.connect(cache)) as connection, connection:
-        connection.execute("UPDATE page SET body = zeroblob(length(body)) WHERE symbol = 'HK.00700'")
+        connection.execute(
+            "UPDATE body SET bytes = zeroblob(length(bytes)) WHERE id IN (SELECT body FROM page WHERE symbol = 'HK.00700')"
+        )
     assert overview.info(cache) == before
     assert console("cache", "verify", OPEND_SI_CACHE=str(cache)).returncode == 3
     told = json.loads(console("cache", "info", "--check", "--json", OPEND_SI_CACHE=str(cache)).stdout)

@@ -94,10 +94,10 @@ def test_who_writes_meanwhile_waits_for_one_symbol_and_not_for_all(large: Path, 
 def test_a_reader_that_pauses_between_two_faults_holds_nobody_up(opend: Simulator, tmp_path: Path) -> None:
     cache = record_some(opend, tmp_path / "pages.sqlite3")
     with closing(sqlite3.connect(cache, timeout=0, isolation_level=None)) as connection:
-        connection.execute("UPDATE page SET body = x'00'")
+        connection.execute("UPDATE body SET bytes = x'00'")
         faults = upkeep.verify(cache)
         assert "checksum" in next(faults)
-        connection.execute("UPDATE page SET body = x'01'")
+        connection.execute("UPDATE body SET bytes = x'01'")
         assert len(list(faults)) == 2
 
 
@@ -141,7 +141,7 @@ def test_symbols_come_in_order_whatever_their_names(opend: Simulator, tmp_path: 
                 "CREATE TEMP TABLE copy AS SELECT * FROM page WHERE symbol = 'US.AAPL' AND protocol = 3249"
             )
             for protocol in (-(2**63), 0, 3249, 2**63 - 1):
-                connection.execute("UPDATE copy SET id = NULL, symbol = ?, protocol = ?", (name, protocol))
+                connection.execute("UPDATE copy SET symbol = ?, protocol = ?", (name, protocol))
                 connection.execute("INSERT INTO page SELECT * FROM copy")
             connection.execute("DROP TABLE copy")
     assert len(list(upkeep.verify(cache))) == 4 * len(names)

@@ -19,6 +19,7 @@ import pytest
 
 from opend_si.errors import CacheError
 from opend_si.simulator import Simulator, Universe
+from tests.cache.processes import changed
 from tests.stress import damage
 
 PLAIN, GREW, REVISED, OLD_REVISED, AGAIN, SHORT, EMPTY = (f"HK.{number:05}" for number in range(1, 8))
@@ -139,7 +140,7 @@ PAGE_CHANGES = (
     *("symbol = 'HK.00099'", "symbol = 'HK.00003'", "next_key = '1'", "num = 10", "origin = 'x'"),
     *("first_seq = 1", "first_seq = first_seq + 1000", "fetched_at = 0", "checked_seq = checked_seq + 1"),
     *("superseded_seq = 0", "superseded_seq = 1", "void_seq = 1", "void_seq = 0", "seen = x'010101'", "sent = 1"),
-    *("checksum = zeroblob(16)", "checksum = x''", "body = x''", "body = substr(body, 1, 100)"),
+    *("checksum = zeroblob(16)", "checksum = x''", "bytes = x''", "bytes = substr(bytes, 1, 100)"),
     "body = (SELECT body FROM page WHERE symbol = 'HK.00001' AND next_key = '')",
     "(body, checksum) = (SELECT body, checksum FROM page WHERE symbol = 'HK.00001' AND next_key = '')",
 )
@@ -150,8 +151,8 @@ SEAL_CHANGES = (
     "(summary, digest) = (SELECT summary, digest FROM seal WHERE symbol = 'HK.00001')",
 )
 DAMAGE = (
-    *(f"UPDATE page SET {change} WHERE symbol = ?1 AND {FIRST}" for change in PAGE_CHANGES),
-    *(f"UPDATE page SET {change} WHERE symbol = ?1 AND next_key != ''" for change in PAGE_CHANGES[-6:]),
+    *(changed(change, f"symbol = ?1 AND {FIRST}") for change in PAGE_CHANGES),
+    *(changed(change, "symbol = ?1 AND next_key != ''") for change in PAGE_CHANGES[-6:]),
     f"DELETE FROM page WHERE symbol = ?1 AND {FIRST}",
     *("DELETE FROM page WHERE symbol = ?1 AND next_key != ''", "DELETE FROM page WHERE symbol = ?1"),
     *("DELETE FROM seal WHERE symbol = ?1", "DELETE FROM past WHERE symbol = ?1", "DELETE FROM sequence"),
@@ -214,12 +215,13 @@ def test_a_first_page_and_a_seal_of_before_bring_nothing_old_back(
     before.write_bytes(earlier)
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         connection.execute("ATTACH ? AS before", (str(before),))
-        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(page)").fetchall() if name != "id"]
+        names = [name for _, name, *_ in connection.execute("PRAGMA table_info(page)").fetchall() if name != "body"]
         of_symbol = f"WHERE symbol = '{VOID}'"
         connection.execute(f"DELETE FROM page {of_symbol} AND next_key = ''")
         columns = ", ".join(names)
+        connection.execute("INSERT INTO body SELECT id + 1000, bytes FROM before.body")
         connection.execute(
-            f"INSERT INTO page ({columns}) SELECT {columns} FROM before.page {of_symbol} AND next_key = ''"
+            f"INSERT INTO page ({columns}, body) SELECT {columns}, body + 1000 FROM before.page {of_symbol} AND next_key = ''"
         )
         connection.execute(f"REPLACE INTO seal SELECT * FROM before.seal {of_symbol}")
     with one_face.Client(mode="offline", cache=copy) as client:

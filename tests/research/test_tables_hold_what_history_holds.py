@@ -286,7 +286,9 @@ def test_a_damaged_page_is_no_part_of_a_table(client: Any, face: ModuleType, ope
     path = client._settings.cache
     client.close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'0800' WHERE symbol = 'HK.00700' AND next_key != ''")
+        connection.execute(
+            "UPDATE body SET bytes = x'0800' WHERE id IN (SELECT body FROM page WHERE symbol = 'HK.00700' AND next_key != '')"
+        )
     with pytest.warns(face.ShortInterestWarning, match=r"HK\.00388, HK\.00700"):
         panel = client.panel(market="HK")
     assert panel["symbol"].unique().tolist() == ["HK.00001", "HK.00005"]

@@ -64,7 +64,7 @@ def is_read(cache: Path, folder: Path) -> bool:
     if beside(cache).is_file():
         shutil.copy(beside(cache), beside(copy))
     with closing(sqlite3.connect(copy)) as connection, connection:
-        connection.execute("UPDATE page SET body = x'00'")
+        connection.execute("UPDATE body SET bytes = x'00'")
     with client(copy) as asked:
         try:
             return len(asked.panel(market="HK")) > 0

@@ -62,7 +62,9 @@ def test_a_sync_writes_it_and_tables_are_read_from_it(cache: Path, tmp_path: Pat
 def test_its_values_are_those_of_the_replies(cache: Path) -> None:
     rows: dict[tuple[str, int], dict[str, Any]] = {}
     with closing(sqlite3.connect(cache)) as connection:
-        for symbol, body in connection.execute("SELECT symbol, body FROM page ORDER BY first_seq"):
+        for symbol, body in connection.execute(
+            "SELECT symbol, bytes FROM page JOIN body ON id = body ORDER BY first_seq"
+        ):
             for item in SHORT_INTEREST.response.FromString(body).s2c.hkItemList:
                 rows[symbol, item.timestamp] = {
                     "symbol": symbol,
