@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from opend_si.cache.versions import DIGEST_BYTES, NEVER, Clock, Event
+from opend_si.dates import now
 
 _SELECT_SEQUENCE = "SELECT seq, at, checksum FROM sequence WHERE id = 1"
 _SELECT_STEPS = "SELECT seq, at FROM step ORDER BY seq"
@@ -36,6 +37,17 @@ def clock_of(
         found = connection.execute(_COUNT_AGAIN).fetchone()
         last = Event(*found) if found else NEVER
     return Clock(last, steps)
+
+
+def next_event(connection: sqlite3.Connection, known: int) -> Clock:
+    """The clock with what is recorded now as its last event; `known` is one that was given, whatever the file says."""
+    before = read_clock(connection)
+    event, steps = Event(max(before.last.seq, known) + 1, now()), before.steps
+    if event.at < before.last.at:
+        connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", event)
+        steps = (*(step for step in steps if step.seq != event.seq), event)
+    write_clock(connection, event)
+    return Clock(event, steps)
 
 
 def write_clock(connection: sqlite3.Connection, last: Event) -> None:

@@ -25,7 +25,7 @@ from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
 from opend_si.cache.past import Name, name_of
-from opend_si.cache.sequence import clock_of, read_clock, write_clock
+from opend_si.cache.sequence import clock_of, next_event, read_clock, write_clock
 from opend_si.cache.versions import (
     BODY,
     CHECKSUM,
@@ -40,7 +40,6 @@ from opend_si.cache.versions import (
     Versions,
     is_sound,
 )
-from opend_si.dates import now
 from opend_si.errors import CacheBusy, CacheMiss
 
 # Statements are written out in full: nothing is ever put together from text that came from outside.
@@ -289,7 +288,8 @@ class Store:
         owner = identity[:2]
 
         def decide(connection: sqlite3.Connection) -> Kept:
-            clock, seal, is_sealed = _next_event(connection, *owner)
+            seal, is_sealed = _read_seal(connection, *owner)
+            clock = next_event(connection, seal.seq if is_sealed else 0)
             event = clock.last
             newest = blocks.current(connection, identity)
             known: Versions | None = None
@@ -490,19 +490,3 @@ def write_seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal:
 def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> list[bytes]:
     found = connection.execute(_SELECT_CHECKSUMS, (protocol, symbol))
     return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
-
-
-# The sequence ---------------------------------------------------------------------------------------------------------
-
-
-def _next_event(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Clock, Seal, bool]:
-    """The clock with what is recorded now as its last event; the symbol's seal before it, and whether that fits."""
-    seal, is_sealed = _read_seal(connection, protocol, symbol)
-    before = read_clock(connection)
-    last, steps = before.last, before.steps
-    event = Event(max(last.seq, seal.seq if is_sealed else 0) + 1, now())
-    if event.at < last.at:
-        connection.execute("INSERT OR REPLACE INTO step (seq, at) VALUES (?, ?)", event)
-        steps = (*(step for step in steps if step.seq != event.seq), event)
-    write_clock(connection, event)
-    return Clock(event, steps), seal, is_sealed
