@@ -171,9 +171,15 @@ def _has_all(one: Whole, other: Whole) -> bool:
 
 def _is_covered(row: Version, versions: Iterable[Version]) -> bool:
     """Whether some versions with the same bytes tell all that a version tells: what was so all the time was so then."""
-    same = [other for other in versions if other.fetched_at <= row.fetched_at <= other.checked_at]
-    is_checked = any(other.fetched_at <= row.checked_at <= other.checked_at for other in versions)
+    same = [other for other in versions if _was_so(other, row.fetched_at)]
+    is_checked = any(_was_so(other, row.checked_at) for other in versions)
     return is_checked and any(_is_seen_by(row, other) for other in same)
+
+
+def _was_so(row: Version, moment: int) -> bool:
+    """Whether a moment is between the two at which a version was heard: by another clock the later one may be before."""
+    first, last = sorted((row.fetched_at, row.checked_at))
+    return first <= moment <= last
 
 
 def _is_seen_by(row: Version, other: Version) -> bool:
