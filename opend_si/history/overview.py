@@ -55,7 +55,8 @@ _SELECT_BLOCKS = """
 # Of some symbols, as a JSON array.
 _SELECT_FIRST_PAGES = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) AND next_key = '' AND superseded_seq = 0
 """
 # Before every name: protocols are whole numbers.

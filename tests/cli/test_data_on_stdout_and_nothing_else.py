@@ -419,7 +419,9 @@ def test_the_cache_commands_look_after_the_file(
     assert (nowhere.returncode, nowhere.stdout, nowhere.stderr.count("\n")) == (1, "", 1)
     assert "/nonexistent/dir/x cannot be written (No such file or directory)" in nowhere.stderr
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE body SET bytes = zeroblob(length(bytes)) WHERE id IN (SELECT body FROM page WHERE symbol = 'US.AAPL')")
+        connection.execute(
+            "UPDATE body SET bytes = zeroblob(length(bytes)) WHERE id IN (SELECT body FROM page WHERE symbol = 'US.AAPL')"
+        )
     connection.close()
     damaged = console("cache", "verify", **recorded)
     assert damaged.returncode == 3

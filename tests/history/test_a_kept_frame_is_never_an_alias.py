@@ -275,7 +275,10 @@ def test_damage_is_seen_behind_a_kept_frame(one_face: ModuleType, client: Any, o
     for _ in range(3):
         client.history(HK)
     with closing(sqlite3.connect(cache)) as connection, connection:
-        connection.execute("UPDATE body SET bytes = zeroblob(length(bytes)) WHERE id IN (SELECT body FROM page WHERE symbol = ? AND next_key != '')", (HK,))
+        connection.execute(
+            "UPDATE body SET bytes = zeroblob(length(bytes)) WHERE id IN (SELECT body FROM page WHERE symbol = ? AND next_key != '')",
+            (HK,),
+        )
     opend.requests.clear()
     client.with_options(max_age=0).history(HK)
     assert opend.requests
