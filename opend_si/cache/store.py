@@ -2,9 +2,9 @@
 
 A reply that differs from the one before is a new version beside it; one that is equal only moves when it was checked.
 What histories of now need is the present: what is known of each version in table `page`, its bytes in table `body`, so
-that who needs the first alone reads little. Versions that they do not need are the past (`opend_si.cache.past`). The checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol
-covers the checksums of its present and its past, so that a row that is lost, or one of before that comes back, is
-missed or seen.
+that who needs the first alone reads little. Versions that they do not need are the past (`opend_si.cache.past`). The
+checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol covers the checksums of its
+present and its past, so that a row that is lost, or one of before that comes back, is missed or seen.
 
 What a page means is not known here: which versions a new one makes void, and which of them leave the present, is said
 by the judge that `record` is given, under the write lock.
