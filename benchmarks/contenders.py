@@ -200,8 +200,8 @@ def floor(host: str, port: int) -> dict[str, Call]:
     table = PageKey.check(SHORT_INTEREST, CODE).table
     link = socket.create_connection((host, port))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    select_page = "SELECT bytes FROM page JOIN body ON id = body WHERE protocol = ? AND symbol = ? AND next_key = '' AND num = 50 AND superseded_at = 0"
     select_all = "SELECT bytes FROM page JOIN body ON id = body WHERE protocol = ? AND symbol = ? AND superseded_at = 0"
+    select_page = f"{select_all} AND next_key = '' AND num = 50"
     owner = (SHORT_INTEREST.proto_id, CODE)
     others = iter(OTHERS)
 

@@ -26,12 +26,14 @@ _SELECT_BODY = """
 _SELECT_PAGES = "SELECT DISTINCT next_key, num FROM page WHERE protocol = ? AND symbol = ?"
 _SELECT_CURRENT = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND superseded_seq = 0 ORDER BY version DESC LIMIT 1
 """
 _SELECT_SUPERSEDED = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version < ? AND superseded_seq != 0
     ORDER BY version DESC LIMIT ?
 """
@@ -41,7 +43,11 @@ _DELETE_BODY = """
     DELETE FROM body WHERE id =
         (SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?)
 """
-_SELECT_NAMED = "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
+# What is damaged may stand where its key is not looked for: all of the symbol is looked through.
+_SELECT_NAMED = (
+    "SELECT body FROM page WHERE protocol = ? AND symbol = ? AND +next_key = ? AND +num = ? AND +version = ?"
+)
+_DELETE_DAMAGED = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND +next_key = ? AND +num = ? AND +version = ?"
 _DELETE_UNNAMED = "DELETE FROM body WHERE id = ? AND id NOT IN (SELECT body FROM page)"
 _DELETE_VERSION = "DELETE FROM page WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?"
 
@@ -120,7 +126,7 @@ def delete(connection: sqlite3.Connection, version: tuple[int, str, str, int, in
 def delete_damaged(connection: sqlite3.Connection, version: tuple[int, str, str, int, int]) -> None:
     """Delete a damaged version of the present; a body that it names may be another one's."""
     named = connection.execute(_SELECT_NAMED, version).fetchone()
-    connection.execute(_DELETE_VERSION, version)
+    connection.execute(_DELETE_DAMAGED, version)
     connection.execute(_DELETE_UNNAMED, named or (None,))
 
 

@@ -106,8 +106,10 @@ _VERSION_3 = """
     CREATE TABLE page (
       protocol INTEGER NOT NULL, symbol TEXT NOT NULL, next_key TEXT NOT NULL, num INTEGER NOT NULL,
       version INTEGER NOT NULL, origin TEXT NOT NULL, behind INTEGER NOT NULL,
-      first_seq INTEGER NOT NULL, fetched_at INTEGER NOT NULL, checked_seq INTEGER NOT NULL, checked_at INTEGER NOT NULL,
-      superseded_seq INTEGER NOT NULL, superseded_at INTEGER NOT NULL, void_seq INTEGER NOT NULL, void_at INTEGER NOT NULL,
+      first_seq INTEGER NOT NULL, fetched_at INTEGER NOT NULL,
+      checked_seq INTEGER NOT NULL, checked_at INTEGER NOT NULL,
+      superseded_seq INTEGER NOT NULL, superseded_at INTEGER NOT NULL,
+      void_seq INTEGER NOT NULL, void_at INTEGER NOT NULL,
       sent INTEGER NOT NULL, seen BLOB NOT NULL, checksum BLOB NOT NULL, size INTEGER NOT NULL, body INTEGER NOT NULL,
       PRIMARY KEY (protocol, symbol, next_key, num, version)
     ) STRICT, WITHOUT ROWID;

@@ -1,10 +1,10 @@
 """The record's file: each reply's bytes as received, under the key they were asked with, and in which order they came.
 
 A reply that differs from the one before is a new version beside it; one that is equal only moves when it was checked.
-What histories of now need is the present (table `page`); versions that they do not need are the past
-(`opend_si.cache.past`). The checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol
-covers the checksums of its present and its past, so that a row that is lost, or one of before that comes back, is
-missed or seen.
+What histories of now need is the present: what is known of each version in table `page`, its bytes in table `body`, so
+that who needs the first alone reads little. Versions that they do not need are the past (`opend_si.cache.past`). The
+checksum of a row covers all of it: key, version, events and bytes. The seal of a symbol covers the checksums of its
+present and its past, so that a row that is lost, or one of before that comes back, is missed or seen.
 
 What a page means is not known here: which versions a new one makes void, and which of them leave the present, is said
 by the judge that `record` is given, under the write lock.
@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from opend_si.cache import blocks
 from opend_si.cache.database import Database, NothingRecorded
 from opend_si.cache.layout import LAYOUT
-from opend_si.cache.past import Name, name_of
+from opend_si.cache.past import name_of
 from opend_si.cache.sequence import clock_of, next_event, read_clock, write_clock
 from opend_si.cache.versions import (
     BODY,
@@ -445,25 +445,20 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
         if row[SYMBOL] in found:
             found[row[SYMBOL]].append(row)
     seals = {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
-    return [
-        _symbol_record(connection, (protocol, name), rows, seals.get(name, UNSEALED)) for name, rows in found.items()
-    ]
+    return [_symbol_record(rows, seals.get(name, UNSEALED)) for name, rows in found.items()]
 
 
 def _read_symbol(connection: sqlite3.Connection, protocol: int, symbol: str) -> Versions:
     owner = protocol, symbol
     found = connection.execute(_SELECT_SYMBOL, owner).fetchall()
-    return _symbol_record(connection, owner, found, select_seal(connection, *owner))
+    return _symbol_record(found, select_seal(connection, *owner))
 
 
-def _symbol_record(
-    connection: sqlite3.Connection, owner: tuple[int, str], found: Sequence[RawVersion], seal: Seal
-) -> Versions:
+def _symbol_record(found: Sequence[RawVersion], seal: Seal) -> Versions:
     sound = tuple(filter(is_sound, found))
-    damaged: tuple[Name, ...] = ()
-    if len(sound) < len(found):
-        again = connection.execute(_SELECT_SYMBOL, owner).fetchall()
-        damaged = tuple(name_of(Version._make(row)) for row in again if not is_sound(row))
+    damaged = (
+        tuple(name_of(Version._make(row)) for row in found if not is_sound(row)) if len(sound) < len(found) else ()
+    )
     is_whole = not damaged and seal == seal.over(row[CHECKSUM] for row in sound)
     return Versions(sound, damaged, seal, is_whole)
 

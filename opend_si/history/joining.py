@@ -177,7 +177,7 @@ def _is_covered(row: Version, versions: Iterable[Version]) -> bool:
 
 
 def _was_so(row: Version, moment: int) -> bool:
-    """Whether a moment is between the two at which a version was heard: by another clock the later one may be before."""
+    """Whether a moment is between the two at which a version was heard; clocks may show the later one before."""
     first, last = sorted((row.fetched_at, row.checked_at))
     return first <= moment <= last
 

@@ -31,17 +31,17 @@ from opend_si.cache.versions import UNSEALED, Seal, Version, Versions
 from opend_si.dates import day_of, moment
 from opend_si.errors import CacheCorrupt, ShortInterestError
 from opend_si.history.statements import BOTTOM
-from opend_si.history.symbol import Symbols
+from opend_si.history.symbol import Symbols, noted_beside
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import SIMULATOR, Content, PageKey
 from opend_si.pages.named import BY_PROTOCOL, call_of_protocol
 
 # Symbols of a lot; of one of which pages are read, too.
-_LOT, _LOT_OF_FIRST_PAGES = 100, 500
+_LOT, _LOT_OF_FIRST_PAGES = 250, 500
 # A look-up in the index of the pages' keys, however long the list of symbols is.
 _SELECT_SUMS = """
     SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(size), min(fetched_at), max(fetched_at),
-        max(origin = 'simulator'), max(next_key = '' AND superseded_seq = 0 AND void_seq != 0),
+        max(origin = 'simulator'), max(CASE WHEN void_seq != 0 THEN next_key = '' AND superseded_seq = 0 ELSE FALSE END),
         group_concat(hex(checksum))
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
@@ -56,7 +56,8 @@ _SELECT_BLOCKS = """
 # Of some symbols, as a JSON array.
 _SELECT_FIRST_PAGES = """
     SELECT protocol, symbol, next_key, num, version, origin, behind, first_seq, fetched_at, checked_seq, checked_at,
-        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes FROM page LEFT JOIN body ON id = body
+        superseded_seq, superseded_at, void_seq, void_at, sent, seen, checksum, bytes
+    FROM page LEFT JOIN body ON id = body
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) AND next_key = '' AND superseded_seq = 0
 """
 # Before every name: protocols are whole numbers.
@@ -165,7 +166,7 @@ def _noted(tally: _Tally) -> _Sums | None:
             moment(at)
     except (past.Unreadable, TypeError, OverflowError):  # damaged under a checksum
         return None
-    rows = int(json.loads(tally.seal.summary)["rows"])
+    rows = int(noted_beside(tally.seal)["rows"])
     return _Sums(tally.symbol, tally.pages, versions, rows, body_bytes, tally.is_simulated, moments)
 
 
@@ -191,7 +192,7 @@ def _read_sums(store: Store, protocol: int, symbol: str) -> _Sums:
 def _count_rows(record: Versions) -> int:
     """How many different rows a symbol has: as noted beside its seal, or counted."""
     if record.is_whole and record.seal.summary:
-        return int(json.loads(record.seal.summary)["rows"])
+        return int(noted_beside(record.seal)["rows"])
     rows = (row for row in record.rows if row.is_current or record.is_whole)
     return len(
         {entry.timestamp for row in rows for entry in Content.read(PageKey.of_identity(row.identity), row.body).records}
@@ -233,7 +234,7 @@ def _look(store: Store, tally: _Tally) -> Recorded:
     protocol, symbol, seal = tally.protocol, tally.symbol, tally.seal
     call = call_of_protocol(protocol, symbol)
     key = PageKey.longest(call, symbol)
-    noted = json.loads(seal.summary) if tally.is_sealed and seal.summary else {}
+    noted = noted_beside(seal) if tally.is_sealed else {}
     if noted.get("complete") and not tally.is_doubtful:
         newest, oldest, rows = noted["newest"], noted["oldest"], noted["joined"]
         is_complete, origin = True, noted["origin"]

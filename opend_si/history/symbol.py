@@ -34,6 +34,8 @@ from opend_si_schema.definitions import Column, Table
 
 # Decoded pages kept in memory, about 20 KB each when they have 50 rows.
 MAX_PAGES = 512
+# `json.loads` looks for blanks around it, too: there are none.
+_read_json = json.JSONDecoder().raw_decode
 # Cut pages kept for a symbol: about what a loop over a whole history with the default page asks for.
 MAX_CUTS = 128
 
@@ -74,7 +76,7 @@ class Symbols:
 
     def glance(self, key: PageKey, seal: Seal, version: Version, fit: Fit) -> tuple[Page, str] | None:
         """The page of a version and its origin, if what is noted beside the seal tells that it is the answer."""
-        noted = json.loads(seal.summary) if seal.summary and seal.is_judged else {}
+        noted = noted_beside(seal) if seal.is_judged else {}
         if "head" not in noted or version.is_void or version.first_seq <= seal.floor or not fit(_bare(version)):
             return None
         content = self._content(key, version)
@@ -92,6 +94,12 @@ class Symbols:
             if version.checksum:
                 self._contents.keep(version.checksum, content)
         return content
+
+
+def noted_beside(seal: Seal) -> dict[str, Any]:
+    """What is noted of a symbol beside its seal, as `SymbolRecord` wrote it; nothing where nothing is."""
+    noted: dict[str, Any] = _read_json(seal.summary)[0] if seal.summary else {}
+    return noted
 
 
 def answers_for(held: str | None, origin: str | None) -> bool:
@@ -141,7 +149,7 @@ class SymbolRecord:
                 statements.append(said)
         if not seal.is_judged:
             statements = judged(statements)
-        epoch = int(json.loads(seal.summary)["epoch"]) if is_whole and seal.summary else 0
+        epoch = int(noted_beside(seal).get("epoch", 0)) if is_whole else 0
         ledger = Ledger(statements, is_whole=is_whole, epoch=epoch)
         return cls(entries, ledger, seal, is_whole=is_whole, odd=odd)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
@@ -17,6 +16,7 @@ from opend_si.errors.texts import some
 from opend_si.history.frames import make_rows
 from opend_si.history.overview import first_pages
 from opend_si.history.statements import unpack_runs
+from opend_si.history.symbol import noted_beside
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import Choice, choose, panel
 from opend_si.tables import MOST_DAYS, describe, read_columns
@@ -100,7 +100,7 @@ def _newest_rows(choice: Choice) -> pd.DataFrame | None:
 
 def _beginning(call: Call, table: Table, seal: Seal, pages: Sequence[Version]) -> tuple[Version, Sequence[Any]] | None:
     """The page that a whole history begins with, and its newest rows as they were sent; None where that is in doubt."""
-    noted = json.loads(seal.summary) if seal.summary and seal.is_judged and not seal.floor else {}
+    noted = noted_beside(seal) if seal.is_judged and not seal.floor else {}
     # A page that is void may be one that is fit for no history.
     if not noted.get("complete") or any(page.is_void or not page.is_sound for page in pages):
         return None

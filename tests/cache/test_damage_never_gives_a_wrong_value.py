@@ -621,6 +621,29 @@ def test_a_name_that_is_damaged_hides_its_page_and_no_other(
             list(upkeep.verify(cache))
 
 
+def test_a_cursor_that_is_damaged_is_repaired_once(open_client: OpenClient, opend: Simulator, cache: Path) -> None:
+    """It stands where its page is looked for, or out of its order there, and in the reply of the page before."""
+    with open_client("online", cache) as client:
+        expected = client.history("HK.00700").drop(columns="known_at")
+        cursor = opend.requests[len(opend.requests) // 2].next_key.encode()
+    whole = cache.read_bytes()
+    places = [place for place in range(len(whole)) if whole[place:].startswith(cursor)]
+    assert len(places) > 1
+    for place in places:
+        for offset, mask in ((0, 0x40), (0, 2), (9, 1)):
+            cache.write_bytes(xor(whole, place + offset, mask))
+            for requests in (range(1, 99), range(1)):
+                opend.requests.clear()
+                with open_client("online", cache) as client:
+                    assert_frame_equal(client.history("HK.00700").drop(columns="known_at"), expected)
+                assert len(opend.requests) in requests
+            opend.requests.clear()
+            with open_client("online", cache, max_age=0) as client:
+                client.history("HK.00700")
+            assert len(opend.requests) == 1
+            assert list(upkeep.verify(cache)) == []
+
+
 @pytest.mark.parametrize("max_age", [None, 0])
 @pytest.mark.parametrize(
     "statement",

@@ -292,8 +292,8 @@ def test_two_records_become_what_one_would_hold(chance: random.Random) -> None:
     run(chance, Counter())
 
 
-# The other, whose clock is behind, had checked again what this one heard first: in the version of both the check has the
-# earlier moment.
+# The other, whose clock is behind, had checked again what this one heard first: in the version of both the check has
+# the earlier moment.
 @example(chance=random.Random(89), skew=-HOUR)
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.randoms(use_true_random=False), st.sampled_from((-0.5, 1.0, -HOUR, 8 * HOUR, -3 * DAY)))
