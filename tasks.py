@@ -1,5 +1,6 @@
 """What developers run, on any system: `python tasks.py TASK [ARGUMENTS]`; `make TASK ARGS="ARGUMENTS"` is the same.
 
+    help            this text
     demo            the main job on the embedded simulator
     test            the tests; arguments are pytest's
     check           ruff, mypy --strict, rendered code, what the wheel holds, guide
@@ -198,6 +199,7 @@ def with_module(*command: str, parts: tuple[str, ...] = ("test",)) -> Callable[.
 
 
 TASKS: dict[str, Callable[..., None]] = {
+    "help": lambda: print(__doc__),
     "demo": demo,
     "test": test,
     "check": check,
