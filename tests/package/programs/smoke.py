@@ -2,8 +2,9 @@
 
     python smoke.py [EXTRA]…
 
-names the extras that are installed. A feature of an extra that is not installed has to be refused. It ends with one
-line of JSON: each step, and its error if it failed. Nothing but the package and the standard library is used.
+names the extras that are installed. A feature of another extra has to be refused, unless its package is here all the
+same, since another package needs it. It ends with one line of JSON: each step, and its error if it failed. Nothing but
+the package and the standard library is used.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import futu_si
@@ -25,6 +27,14 @@ from opend_si.settings import Settings
 from opend_si.simulator import Simulator
 
 KEY = Path(__file__).parents[2] / "data/keys/rsa-1024.pem"
+# The package without which an extra's features are refused.
+NEEDED = {
+    "arrow": "pyarrow",
+    "plot": "matplotlib",
+    "encrypt": "cryptography",
+    "gateway": "websockets",
+    "mcp": "mcp",
+}
 # How a WebSocket begins (RFC 6455, 1.2), and a session of the Model Context Protocol.
 UPGRADE = (
     "GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -48,7 +58,7 @@ def main(extras: list[str]) -> dict[str, str]:
 
     def step(name: str, work: Callable[[], object], extra: str = "") -> None:
         try:
-            if extra and extra not in extras:
+            if extra and extra not in extras and find_spec(NEEDED[extra]) is None:
                 with suppress(futu_si.MissingExtra):
                     work()
                     raise AssertionError(f"it works without {extra}")
