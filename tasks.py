@@ -1,5 +1,6 @@
 """What developers run, on any system: `python tasks.py TASK [ARGUMENTS]`; `make TASK ARGS="ARGUMENTS"` is the same.
 
+    help            this text
     demo            the main job on the embedded simulator
     test            the tests; arguments are pytest's
     check           ruff, mypy --strict, rendered code, what the wheel holds, guide
@@ -32,6 +33,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -64,7 +66,16 @@ def module(*words: object) -> None:
 def pip_words(*words: object) -> list[object]:
     """An installation, as a command."""
     locked = ("--constraint", LOCK) if LOCK else ()
-    return [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *locked, *words]
+    # What is installed is compiled by all cores, once all of it is there: pip does it with one.
+    return [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", *locked, *words]
+
+
+def install(*words: object) -> None:
+    """Install into the environment, and compile it, except for what others test themselves with."""
+    run(*pip_words(*words))
+    # A package may have a file for another Python: that is no error until somebody imports it.
+    tests = r"[\\/](tests|compat)[\\/]"
+    subprocess.run([PYTHON, "-m", "compileall", "-qq", "-j", "0", "-x", tests, VENV])
 
 
 def set_up(*parts: str) -> None:
@@ -90,8 +101,12 @@ def install_compat() -> None:
     shutil.rmtree(VENV / "compat", ignore_errors=True)
     alone = ("--no-deps", "--only-binary", ":all:", "--target")
     unlocked = [word for word in pip_words() if word not in ("--constraint", LOCK)]
-    for release in PROTOBUFS.read_text().split():
+
+    def install_protobuf(release: str) -> None:
         run(*unlocked, *alone, VENV / f"compat/protobuf-{release}", f"protobuf=={release}.*")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(install_protobuf, PROTOBUFS.read_text().split()))
     for release in PROTOCS:
         command = [*unlocked, *alone, VENV / "compat/grpcio-tools", f"grpcio-tools=={release}.*"]
         done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True)
@@ -102,11 +117,11 @@ def install_compat() -> None:
 
 INSTALLS: dict[str, Callable[[], None]] = {
     "python": install_python,
-    "base": lambda: run(*pip_words("--editable", ".")),
-    "test": lambda: run(*pip_words("--editable", ".[all]", "--group", "test")),
-    "lint": lambda: run(*pip_words("--group", "lint")),
-    "docs": lambda: run(*pip_words("--group", "docs")),
-    "release": lambda: run(*pip_words("--group", "release")),
+    "base": lambda: install("--editable", "."),
+    "test": lambda: install("--editable", ".[all]", "--group", "test"),
+    "lint": lambda: install("--group", "lint"),
+    "docs": lambda: install("--group", "docs"),
+    "release": lambda: install("--group", "release"),
     "compat": install_compat,
 }
 
@@ -184,6 +199,7 @@ def with_module(*command: str, parts: tuple[str, ...] = ("test",)) -> Callable[.
 
 
 TASKS: dict[str, Callable[..., None]] = {
+    "help": lambda: print(__doc__),
     "demo": demo,
     "test": test,
     "check": check,

@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
 from markdown_it import MarkdownIt
-from nbclient import NotebookClient
 
 from opend_si.simulator import Simulator
+
+if TYPE_CHECKING:
+    import nbformat
 
 FOLDER = Path(__file__).parent
 # Those whose examples run here. Those for developers tell how to change the code: tests of their own follow them.
@@ -125,12 +126,15 @@ def _trimmed(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip("\n").splitlines()]
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
+def execute(path: Path) -> "nbformat.NotebookNode":
     """The notebook with the outputs of now."""
+    import nbformat  # most examples are pages, and this takes long to load
+    from nbclient import NotebookClient
+
     notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     with simulated() as opend:
 
-        def pass_time(cell: nbformat.NotebookNode, **_: object) -> None:
+        def pass_time(cell: "nbformat.NotebookNode", **_: object) -> None:
             if A_WEEK_LATER in cell.metadata.get("tags", ()):
                 for symbol in opend.universe.symbols:
                     if symbol.startswith("HK.") and opend.universe.rows(symbol):
@@ -180,6 +184,8 @@ def main(arguments: list[str]) -> None:
     warnings.filterwarnings("ignore", module="dask")  # it still uses what pandas is about to drop
     for path in map(Path.absolute, map(Path, arguments)):
         if path.suffix == ".ipynb":
+            import nbformat
+
             nbformat.write(execute(path), path)  # type: ignore[no-untyped-call]
         else:
             with simulated():

@@ -1,10 +1,13 @@
 """Fixtures that every test file shares: both faces, and a real simulator on a real port."""
 
+import gc
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 from zlib import crc32
@@ -12,7 +15,8 @@ from zlib import crc32
 import pytest
 from hypothesis import settings
 
-from opend_si.simulator import Simulator
+from opend_si.simulator import Simulator, Universe
+from opend_si_schema.definitions import Call
 
 # What stands beside the tests asserts, too: so it holds with PYTHONOPTIMIZE, and shows what it saw.
 pytest.register_assert_rewrite(
@@ -27,6 +31,20 @@ settings.register_profile("shared machine", deadline=None, database=None, print_
 settings.load_profile("shared machine")
 
 FACES = ("futu_si", "moomoo_si")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what matplotlib knows of the machine's fonts in one folder for all processes of a run, and in no home."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        fonts = TemporaryDirectory()
+        config.add_cleanup(fonts.cleanup)
+        os.environ["MPLCONFIGDIR"] = fonts.name
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported and collected out of each search for garbage: it stays to the end, and is large."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -53,6 +71,26 @@ def _no_home_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as monkeypatch:
         _move_in(monkeypatch, tmp_path_factory.mktemp("session"))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forget_markets() -> Iterator[Callable[[], None]]:
+    """What a market begins with follows from its seed, and is made once for many tests; this has it made anew.
+
+    Each simulator has a list of its own. The rows in it are replaced, never changed.
+    """
+    make = Universe._history
+
+    @lru_cache(maxsize=200)
+    def begin(seed: int, most_rows: int | None, symbol: str, call: Call) -> tuple[Any, ...]:
+        return tuple(make(Universe(seed, most_rows=most_rows), symbol, call))
+
+    def begun(self: Universe, symbol: str, call: Call) -> list[Any]:
+        return list(begin(self._seed, self._most_rows, symbol, call))
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Universe, "_history", begun)
+        yield begin.cache_clear
 
 
 @pytest.fixture(autouse=True)

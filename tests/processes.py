@@ -23,6 +23,8 @@ SYSTEM_HAS = {
     "an ASCII path": f"{ROOT}{sys.prefix}".isascii(),
     "fork": hasattr(os, "fork"),
     "signals": hasattr(signal, "SIGALRM"),  # also: an interrupt that reaches one process alone
+    "links": os.name == "posix",  # elsewhere not everybody may make them
+    "pipes": hasattr(os, "mkfifo"),
     "permissions": hasattr(os, "geteuid"),
     "several users": hasattr(os, "geteuid") and os.geteuid() == 0,  # who may become others
     "limits": find_spec("resource") is not None,

@@ -39,17 +39,6 @@ def recorded(cache: Path) -> dict[str, str]:
     return {"OPEND_SI_CACHE": str(cache)}
 
 
-@pytest.fixture(scope="module")
-def _fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fonts")
-
-
-@pytest.fixture(autouse=True)
-def _own_fonts(_fonts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """matplotlib looks through the machine's fonts once, not once for each home."""
-    monkeypatch.setenv("MPLCONFIGDIR", str(_fonts))
-
-
 @pytest.fixture
 def client(cache: Path) -> futu_si.Client:
     return futu_si.Client(mode="offline", cache=cache)

@@ -103,12 +103,12 @@ print(ret, len(hk))
     ids=["function", "Client-dropped", "OpenQuoteContext-dropped", "Client-kept", "OpenQuoteContext-kept"],
 )
 def test_a_script_that_forgets_close_ends_by_itself_in_silence(
-    face: ModuleType, opend: Simulator, monkeypatch: pytest.MonkeyPatch, fetch: str
+    one_face: ModuleType, opend: Simulator, monkeypatch: pytest.MonkeyPatch, fetch: str
 ) -> None:
     monkeypatch.setenv("OPEND_PORT", str(opend.port))
     script = f"""
 import threading
-import {face.__name__} as face
+import {one_face.__name__} as face
 code = "HK.00700"
 hk = {fetch}
 print(len(hk))

@@ -9,7 +9,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
@@ -168,15 +171,53 @@ def test_the_package_works_without_its_asserts_and_docstrings(opend: Simulator, 
 
 
 POSIX_ONLY = {"curses", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+# What `os`, `signal` and `socket` have on POSIX alone, of what this project may want.
+POSIX_NAMES = {
+    *("chown", "fork", "getegid", "geteuid", "getgid", "getuid", "mkfifo", "mknod", "register_at_fork", "setsid"),
+    *("statvfs", "sysconf", "uname", "wait4", "alarm", "pthread_kill", "setitimer", "AF_UNIX"),
+    *("SIGALRM", "SIGCHLD", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP", "SIGUSR1", "SIGXFSZ"),
+}
+FOLDERS = ("opend_si", "codegen", "docs", "tests")
+
+
+@cache
+def sources() -> list[tuple[Path, ast.Module]]:
+    files = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in FOLDERS)
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in files]
+
+
+def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What an import of a module evaluates: nothing in functions, and nothing behind a look whether it is there."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            for outside in (*part.decorator_list, part.args):
+                yield from run_at_import(outside)
+        elif isinstance(part, ast.BoolOp | ast.If) and "hasattr" in ast.dump(part):
+            continue
+        elif not isinstance(part, ast.Lambda):
+            yield part
+            yield from run_at_import(part)
 
 
 def test_what_windows_lacks_is_imported_by_no_module_as_such() -> None:
     """A test that needs it imports it itself, behind `need`; else no test could be collected there."""
     found = []
-    for folder in ("opend_si", "codegen", "docs", "tests"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                found += [(str(path), name) for name in names if name.partition(".")[0] in POSIX_ONLY]
+    for path, module in sources():
+        for node in module.body:
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [(str(path), name) for name in names if name.partition(".")[0] in POSIX_ONLY]
+    assert found == []
+
+
+def test_what_windows_lacks_is_asked_of_no_module_as_it_is_imported() -> None:
+    found = [
+        (str(path), ast.unparse(node))
+        for path, module in sources()
+        for node in run_at_import(module)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("os", "signal", "socket")
+        and node.attr in POSIX_NAMES
+    ]
     assert found == []

@@ -101,6 +101,20 @@ def test_make_has_every_task_and_no_other() -> None:
     assert re.findall(r"^    ([\w-]+)  +\S", tasks.__doc__, re.MULTILINE) == list(tasks.TASKS)
 
 
+def test_pages_name_tasks_that_are_there() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / ".ci/run"]
+    named = {
+        (page.name, task)
+        for page in pages
+        if page.is_file()  # an unpacked sdist has no .ci
+        for task in re.findall(
+            r"(?:^|`)(?:make|python tasks\.py) ([\w-]+)", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    assert ("CONTRIBUTING.md", "help") in named
+    assert {(page, task) for page, task in named if task not in tasks.TASKS} == set()
+
+
 def test_the_backend_is_pinned_and_the_one_that_is_tested() -> None:
     requires = PROJECT["build-system"]["requires"]
     assert all(re.fullmatch(r"[\w-]+==[\d.]+", requirement) for requirement in requires)

@@ -82,9 +82,14 @@ def test_every_symbol_has_several_hundred_rows_newest_first() -> None:
         assert dates == sorted(set(dates), reverse=True)
 
 
-def test_a_seed_gives_the_same_market_again_and_another_seed_another() -> None:
-    first, again, other = (list(Universe(seed).rows("US.GME") or ()) for seed in (1, 1, 2))
+def test_a_seed_gives_the_same_market_again_and_another_seed_another(forget_markets: Callable[[], None]) -> None:
+    def make(seed: int) -> list[Any]:
+        forget_markets()
+        return list(Universe(seed).rows("US.GME") or ())
+
+    first, again, other = make(1), make(1), make(2)
     assert first == again
+    assert first[0] is not again[0]
     assert first != other
 
 

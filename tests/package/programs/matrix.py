@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 NAME = "opend-short-interest"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
-EXTRAS = ("base", "arrow", "plot", "encrypt", "all")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = ("base", *PROJECT["optional-dependencies"])
 RESOLUTIONS = ("lowest-direct", "highest")
 SMOKE = Path(__file__).with_name("smoke.py")
 SECONDS = 1800
@@ -77,8 +78,7 @@ def make(folder: Path, python: str, wheel: Path, extra: str, resolution: str) ->
 
 def versions(folder: Path) -> str:
     """What a cell has of what the project names."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needs = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    needs = [*PROJECT["dependencies"], *chain.from_iterable(PROJECT["optional-dependencies"].values())]
     names = {re.split(r"[\[>=]", need)[0] for need in needs}
     lines = re.findall(r"^([\w-]+)==(\S+)", (folder / "needed.txt").read_text(encoding="utf-8"), re.MULTILINE)
     return ", ".join(f"{name} {version}" for name, version in lines if name in names)
@@ -86,7 +86,7 @@ def versions(folder: Path) -> str:
 
 def smoke(python: Path, extra: str) -> tuple[int, list[str]]:
     """How many steps passed, and what failed."""
-    extras = {"base": (), "all": ("arrow", "plot", "encrypt")}.get(extra, (extra,))
+    extras = {"base": (), "all": EXTRAS}.get(extra, (extra,))
     done = run(python, SMOKE, *extras)
     if done.returncode:
         return 0, [done.stderr.strip().splitlines()[-1]]
