@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache, partial
@@ -126,6 +127,14 @@ def start() -> Iterator[Callable[..., Simulator]]:
 def opend(start: Callable[..., Simulator]) -> Simulator:
     """A simulator without a limit."""
     return start()
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port that is taken and refuses connections: nobody listens, and nobody else can begin to."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What a client says of itself: nothing is spent for it, and OpenD away is an answer, too."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -41,10 +40,9 @@ def at(start: Callable[..., Simulator], tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def absent(at: dict[str, Any]) -> dict[str, Any]:
+def absent(at: dict[str, Any], nobody: int) -> dict[str, Any]:
     """An address at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return {**at, "port": taken.getsockname()[1]}
+    return {**at, "port": nobody}
 
 
 def test_it_tells_what_is_recorded_and_what_is_left(

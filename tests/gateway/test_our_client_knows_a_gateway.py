@@ -147,11 +147,9 @@ def test_the_console_runs_a_gateway_and_shows_its_status(opend: Simulator, conso
     assert "Traceback" not in said
 
 
-def test_doctor_says_that_opend_is_away_behind_a_gateway(opend: Simulator, console: Run, tmp_path: Path) -> None:
+def test_doctor_says_that_opend_is_away_behind_a_gateway(console: Run, nobody: int, tmp_path: Path) -> None:
     environ = {"OPEND_SI_HOME": str(tmp_path / "desk")}
-    with Simulator() as gone:
-        pass
-    arguments = ("gateway", "--port", "0", "--opend", f"{gone.host}:{gone.port}")
+    arguments = ("gateway", "--port", "0", "--opend", f"127.0.0.1:{nobody}")
     with running("moomoo-si", *arguments, **environ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -6,10 +6,8 @@ Each law is looked at in a fresh interpreter, with warnings as errors and the in
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -115,14 +113,6 @@ print(len(hk))
 assert threading.enumerate() == [threading.main_thread()]
 """
     assert run(script) == (0, "10\n", "")
-
-
-@pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port that is taken and refuses connections: nobody listens, and nobody else can begin to."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
 
 
 def test_an_absent_opend_is_an_error_text_with_its_address(

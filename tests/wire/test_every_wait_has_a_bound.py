@@ -14,12 +14,6 @@ import pytest
 from opend_si.simulator import Fault, Simulator, faults
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def peer(serve: Callable[[socket.socket], None]) -> Iterator[int]:
     """A listener that handles one connection with `serve`; gives its port."""
@@ -40,14 +34,13 @@ def peer(serve: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join()
 
 
-def test_an_absent_opend_is_named_with_host_and_port(face: ModuleType) -> None:
-    port = closed_port()
-    with face.Client("127.0.0.1", port) as client, pytest.raises(face.ConnectionFailed, match=f"127.0.0.1:{port}"):
+def test_an_absent_opend_is_named_with_host_and_port(face: ModuleType, nobody: int) -> None:
+    with face.Client("127.0.0.1", nobody) as client, pytest.raises(face.ConnectionFailed, match=f"127.0.0.1:{nobody}"):
         client.get_page("HK.00700")
-    with face.OpenQuoteContext("127.0.0.1", port) as context:
+    with face.OpenQuoteContext("127.0.0.1", nobody) as context:
         ret, text, nothing = context.get_short_interest("HK.00700")
     assert (ret, nothing) == (face.RET_ERROR, None)
-    assert f"127.0.0.1:{port}" in text
+    assert f"127.0.0.1:{nobody}" in text
     assert "Start OpenD" in text
 
 

@@ -10,6 +10,7 @@ here. A cell that fails is exit code 1; one that cannot be had is not.
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -34,14 +35,16 @@ class Absent(Exception):
     """What the cell needs cannot be had."""
 
 
-def run(*command: object) -> "subprocess.CompletedProcess[str]":
-    words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, cwd=ROOT)
+def run(*command: object, **environ: str) -> "subprocess.CompletedProcess[str]":
+    words, settings = [str(word) for word in command], {**os.environ, **environ}
+    return subprocess.run(
+        words, capture_output=True, encoding="utf-8", errors="replace", timeout=SECONDS, cwd=ROOT, env=settings
+    )
 
 
-def uv(*words: object) -> str:
+def uv(*words: object, **environ: str) -> str:
     """Run uv; `Absent` with its reason if it cannot."""
-    done = run(sys.executable, "-m", "uv", *words)
+    done = run(sys.executable, "-m", "uv", *words, **environ)
     if done.returncode:
         lines = [line.strip(" ╰─▶×├│") for line in done.stderr.splitlines() if line.strip(" │")]
         raise Absent(" ".join(lines)[:300] or f"uv ended with {done.returncode}")
@@ -49,8 +52,9 @@ def uv(*words: object) -> str:
 
 
 def find(version: str) -> str:
-    """A Python that is installed here."""
-    return uv("python", "find", "--no-python-downloads", "--no-project", "--system", version).strip()
+    """A Python that is installed here; what pyenv puts on the path starts only the one that the variable names."""
+    words = ("python", "find", "--no-python-downloads", "--no-project", "--system", version)
+    return uv(*words, PYENV_VERSION=version).strip()
 
 
 def make(folder: Path, python: str, wheel: Path, extra: str, resolution: str) -> Path:
