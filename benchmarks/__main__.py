@@ -82,7 +82,7 @@ _NOTES = (
     "revision). Its floor is a fresh record of the same rows.",
     "Where a peer is named, its figure stands in the column of the floor: diskcache has the frame pickled, joblib the call, "
     "requests-cache the page as JSON.",
-    "*In turn*: histories of so many symbols, one after the other, each asked for before. The floor of a sync is a look at "
+    "*In turn*: histories of so many symbols, one after the other, each asked for twice before: a frame is kept from the second time on. The floor of a sync is a look at "
     "each seal, of a screen the newest page of each symbol, of cache info the sums of the pages in SQL.",
 )
 

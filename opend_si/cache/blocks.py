@@ -190,7 +190,7 @@ def _order(page: past.Page) -> tuple[bool, int, str, int]:
 
 def past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> bytes:
     """A digest over all blocks of a symbol."""
-    found = connection.execute(_SELECT_BLOCK_CHECKSUMS, (protocol, symbol))
+    found = connection.execute(_SELECT_BLOCK_CHECKSUMS, (protocol, symbol)).fetchall()
     return past.digest(checksum for (checksum,) in found)
 
 

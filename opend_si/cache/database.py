@@ -402,9 +402,10 @@ class Database:
         The file itself is never opened but by SQLite: closing a descriptor of ours would drop the locks that this
         process's other connections hold (https://sqlite.org/howtocorrupt.html, 2.2).
         """
+        # SQLite looks beside the file, not beside a link to it.
+        path = os.path.realpath(self.path) if self.path.is_symlink() else self.path
         with suppress(FileNotFoundError):
-            # SQLite looks beside the file, not beside a link to it. No file of ours has one.
-            if Path(f"{os.path.realpath(self.path)}-wal").stat().st_size:
+            if Path(f"{path}-wal").stat().st_size:  # no file of ours has one
                 raise self._foreign()
 
     def _version(self, connection: sqlite3.Connection) -> int:
@@ -450,7 +451,8 @@ def _kind(error: sqlite3.Error) -> int | None:
 
 def _objects(connection: sqlite3.Connection) -> frozenset[str]:
     """Tables and indexes as SQLite notes them."""
-    return frozenset(f"{name}: {sql}" for name, sql in connection.execute("SELECT name, sql FROM sqlite_schema"))
+    found = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
+    return frozenset(f"{name}: {sql}" for name, sql in found)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -483,5 +483,5 @@ def write_seal(connection: sqlite3.Connection, protocol: int, symbol: str, seal:
 
 
 def _checksums(connection: sqlite3.Connection, protocol: int, symbol: str) -> list[bytes]:
-    found = connection.execute(_SELECT_CHECKSUMS, (protocol, symbol))
+    found = connection.execute(_SELECT_CHECKSUMS, (protocol, symbol)).fetchall()
     return [checksum if isinstance(checksum, bytes) else b"damaged" for (checksum,) in found]
