@@ -64,6 +64,10 @@ def milliseconds(moment: datetime) -> int:
     return since // _MILLISECOND
 
 
+# The first and the last moment that Python's calendar has, in the record's unit.
+FIRST, LAST = (milliseconds(day.replace(tzinfo=UTC)) for day in (datetime.min, datetime.max))
+
+
 def read_day(name: str, value: object, market: Market) -> date:
     """The day that `value` names, in the market's time zone where it is a moment."""
     found = _read(name, value)

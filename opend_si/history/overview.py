@@ -28,7 +28,7 @@ from opend_si.cache.files import shared_with
 from opend_si.cache.reading import columns_files, file_size, opened, seals_and_checksums
 from opend_si.cache.store import Store
 from opend_si.cache.versions import UNSEALED, Seal, Version, Versions
-from opend_si.dates import day_of, moment
+from opend_si.dates import FIRST, LAST, day_of, moment
 from opend_si.errors import CacheCorrupt, ShortInterestError
 from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols, noted_beside
@@ -162,9 +162,10 @@ def _noted(tally: _Tally) -> _Sums | None:
             more, more_bytes, *came = past.read_sizes(body)
             versions, body_bytes = versions + more, body_bytes + more_bytes
             moments = min(moments[0], *came), max(moments[1], *came)
-        for at in moments:
-            moment(at)
-    except (past.Unreadable, TypeError, OverflowError):  # damaged under a checksum
+        is_damaged = not FIRST <= moments[0] <= moments[1] <= LAST
+    except (past.Unreadable, TypeError):
+        is_damaged = True
+    if is_damaged:  # under a checksum
         return None
     rows = int(noted_beside(tally.seal)["rows"])
     return _Sums(tally.symbol, tally.pages, versions, rows, body_bytes, tally.is_simulated, moments)
