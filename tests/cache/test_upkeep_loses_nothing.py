@@ -287,10 +287,10 @@ def test_pruning_loses_no_row_of_now_nor_of_any_moment_since(
 
 
 def answer(cache: Path, as_of: datetime | None) -> object:
-    """A history as it was known at a moment, without when its values were first seen; that it is not all recorded."""
+    """A history as it was known at a moment, and when its values were first seen; None where it is not all recorded."""
     with futu_si.Client(cache=cache, mode="offline") as client:
         try:
             frame = client.history("HK.00700", as_of=as_of)
         except CacheMiss:
             return None
-    return frame.drop(columns="known_at").to_csv()
+    return frame.to_csv()
