@@ -93,3 +93,20 @@ assert not set(sys.modules) & {"pandas", "numpy", "rich", "asyncio"}, set(sys.mo
     if "cache" in command:
         run(script, "get", "US.GME", **home)
     assert run(script, *command, **home)
+
+
+def test_a_command_loads_the_commands_of_its_own_file_alone(tmp_path: Path) -> None:
+    script = """
+import sys
+from futu_si.__main__ import main
+try:
+    main()
+except SystemExit as left:
+    assert not left.code, left.code
+print(sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith("opend_si.cli.commands.")))
+print("opend_si.history.joining" in sys.modules)
+"""
+    told = run(script, "cache", "path", OPEND_SI_HOME=str(tmp_path))
+    assert told.splitlines()[-2:] == ["['cache']", "True"]
+    told = run(script, "get", "--help", OPEND_SI_HOME=str(tmp_path))
+    assert told.splitlines()[-2:] == ["['pages']", "False"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from opend_si.dates import day_of, midnight, now, read_as_of, read_day
+from opend_si.dates import day_of, midnight, now, read_as_of, read_day, span_text
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator
@@ -155,3 +155,21 @@ def test_a_moment_without_a_zone_never_means_more_than_the_callers_now(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min"),
+        (3600, "1 h 0 min"),
+        (12_000, "3 h 20 min"),
+        (172_799, "47 h 59 min"),
+        (172_800, "2 days"),
+        (864_000, "10 days"),
+    ],
+)
+def test_an_age_is_said_in_the_units_that_people_use(seconds: int, text: str) -> None:
+    assert span_text(seconds) == text
