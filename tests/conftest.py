@@ -3,6 +3,7 @@
 import gc
 import importlib
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,11 +36,17 @@ FACES = ("futu_si", "moomoo_si")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what matplotlib knows of the machine's fonts in one folder for all processes of a run, and in no home."""
+    """What all processes of a run share.
+
+    What matplotlib knows of the machine's fonts is kept in one folder, and in no home.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         fonts = TemporaryDirectory()
         config.add_cleanup(fonts.cleanup)
         os.environ["MPLCONFIGDIR"] = fonts.name
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # The tests were begun in the background. What they begin would ignore it, too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
