@@ -72,7 +72,7 @@ _NOTES = (
     "the next ones are read from.",
     "A recorded page is answered from memory where this process has seen it before; *anew* is a new client on the same "
     "file, which reads all that is recorded of the symbol once, and so does its floor. A history that was asked for in just the "
-    "same way before, and of which nothing has changed, is a copy of what was given (*repeated*). A history after a new row is on the disk when "
+    "same way twice before, and of which nothing has changed, is a copy of what was given (*repeated*). A history after a new row is on the disk when "
     "it is answered; its floor writes nothing.",
     "With the *budget on* there are slots as at OpenD's limit, free again at once, so that no call waits for one. The floor of a "
     "reply that is *recorded* is the same replies in a bare SQLite file, each in a transaction of its own. fsyncs count "
