@@ -197,7 +197,9 @@ class Store:
         """The symbols of a market of which something is recorded, in order."""
         names = (protocol, f"{market}.", f"{market}/")  # "/" comes right after "."
         # Out of a damaged index a name may come twice, or out of order.
-        return self._read(lambda connection: sorted({name for (name,) in connection.execute(_SELECT_NAMES, names)}), [])
+        nothing: list[tuple[str]] = []
+        found = self._read(lambda connection: connection.execute(_SELECT_NAMES, names).fetchall(), nothing)
+        return sorted({name for (name,) in found})
 
     def count_symbols(self, protocol: int, market: str) -> int:
         """Of how many symbols of a market something is recorded."""
