@@ -1,5 +1,9 @@
 """The modes, as one table: whether a recorded page answers, given when it was said and last checked."""
 
+import time
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
 from opend_si.cache.versions import Clock, Event
@@ -7,6 +11,7 @@ from opend_si.client.standing import Freshness
 from opend_si.history.record import Asked
 from opend_si.history.statements import Statement
 from opend_si.settings import Mode
+from opend_si.simulator import Simulator
 
 ASKED = Asked(seq=10, at=1_000_000_000, mono=10**18)
 HOUR, MILLISECOND = 3600.0, 10**6
@@ -53,3 +58,25 @@ def test_what_a_clock_dated_that_was_ahead_is_of_no_age() -> None:
     page = said(5, 1000, 1000)
     clocks = Clock(Event(9, ASKED.at), (Event(7, page.checked_at - 1),)), Clock(Event(9, ASKED.at), (Event(4, 0),))
     assert [Freshness(Mode.ONLINE, ASKED, HOUR, clock)(page) for clock in clocks] == [False, True]
+
+
+def test_a_new_client_knows_that_the_clock_was_set_back(
+    one_face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded ten hours ahead is of no age, even when the clock shows a later time than it did then."""
+    begun, shown = time.time(), 0.0
+    monkeypatch.setattr(time, "time", lambda: begun + shown)
+
+    def requests(hours: float, code: str) -> int:
+        nonlocal shown
+        shown = hours * 3600
+        opend.requests.clear()
+        with one_face.Client(opend.host, opend.port, mode="online", cache=tmp_path / "a", max_age=7200) as client:
+            assert len(client.get_page(code)) == 10
+        return len(opend.requests)
+
+    assert requests(10, "HK.00700") == 1
+    assert requests(10.5, "HK.00700") == 0
+    assert requests(0, "US.GME") == 1  # the clock is right again
+    assert requests(11, "HK.00700") == 1
+    assert requests(11, "HK.00700") == 0
