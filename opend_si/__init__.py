@@ -9,7 +9,7 @@ reads this table and fails on an arrow that is not in it:
     client     > research, history, cache, wire                how a question is answered
     research   > history, cache                                many symbols at once, from the record alone
     history    > cache                                         what the recorded pages of a symbol say together
-    cache      >                                               two SQLite files; they know no meaning
+    cache      >                                               an SQLite file, and the budget; they know no meaning
     simulator  > server, wire                                  an OpenD made up
     server     > wire                                          OpenD's side of the wire
     wire       >                                               framing, ciphers, a session; both connections

@@ -1,4 +1,4 @@
-"""What is kept: the page cache and the rate budget, each in an SQLite file of its own.
+"""What is kept: the page cache, an SQLite file; beside it, in small files of leases, what processes must agree on.
 
 database    opening the files: versions, locks, errors told apart by code
 connection  SQLite's failures, all of one kind
@@ -12,5 +12,5 @@ claims      which pages are being fetched now
 guard       the store with its failure policy: online it degrades with a warning, offline it raises
 budget      one rate budget for all processes that share a folder
 reading     a record symbol by symbol: read, taken out, put in; which files of columns lie beside it
-files       what systems do differently with these files, and who may use what is made beside a record
+files       what systems do differently with a file of SQLite's
 """

@@ -1,7 +1,7 @@
 """One rate budget for all processes that share a folder, in a file of its own: clearing the cache does not reset it.
 
 A user's processes share their default folder; several users share one that was opened for them
-(`opend_si.cache.files`). What is counted belongs to OpenD's account, whichever user and address it is asked by.
+(`opend_si.system.sharing`). What is counted belongs to OpenD's account, whichever user and address it is asked by.
 
 A slot is taken before a request is sent and stays taken until *more than* a window after its reply came. A slot that
 counted from the sending would free itself early: the server counts when a request arrives, and saw 33 to 37 in a window
@@ -9,110 +9,48 @@ of 30. Proof that it never sees more than `requests`: of any `requests + 1` arri
 whose slot was taken last. The other slots were then in flight or settled after their arrival, so all of them were still
 taken, and L would not have got one.
 
-Slots of a process that died free themselves, because a slot in flight carries the longest time it can last. Times are
-those of the monotonic clock, which no clock change moves. All processes of a system share it; a container, a virtual
-machine or another Python on the same folder may have one of its own. So a slot carries the wall clock's time, too, and
-is free when both clocks say so: neither another monotonic clock nor a wall clock that is set frees it early.
+Slots of a process that died free themselves, because a slot in flight carries the longest time it can last: slots are
+leases (`opend_si.system.leases`), whose times no clock change moves.
 
 A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
-inside, and the process that finds another name counts a whole window as used. Nothing waits for the disk: slots that
-a power cut takes back are of before the start of the machine. A file that it left damaged is begun anew, with a
-window used up; any other damaged file is an error, for somebody may have slots in it.
+inside, and the process that finds another name counts a whole window as used. A file that a power cut left damaged is
+begun anew, with a window used up; any other damaged file is an error, for somebody may have slots in it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import sys
-import time
+import hashlib
+import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from opend_si.cache.database import Database, Layout
-from opend_si.errors import CacheCorrupt
+from opend_si.system.clocks import Moment
 from opend_si.system.home import BUDGET_FILE
+from opend_si.system.leases import NAME_BYTES, Board, Leases
+from opend_si.system.ours import OurFile
 from opend_si_schema.definitions import Rate
 
-# "OPSB": marks the file as ours.
-LAYOUT = Layout(
+FILE = OurFile(
     "rate budget",
     BUDGET_FILE,
-    0x4F505342,
-    (
-        """
-        CREATE TABLE slot (
-          id       INTEGER PRIMARY KEY AUTOINCREMENT,
-          bucket   TEXT NOT NULL,
-          taken_at REAL NOT NULL,
-          free_at  REAL NOT NULL
-        ) STRICT;
-        CREATE INDEX slot_bucket ON slot (bucket, free_at)
-        """,
-        """
-        CREATE TABLE file (name BLOB NOT NULL, used_at REAL NOT NULL, used_until REAL NOT NULL) STRICT;
-        INSERT INTO file (name, used_at, used_until) VALUES (randomblob(16), 0, 0)
-        """,
-        """
-        ALTER TABLE slot ADD COLUMN wall REAL NOT NULL DEFAULT 0;
-        ALTER TABLE file ADD COLUMN wall REAL NOT NULL DEFAULT 0
-        """,
-    ),
-    synchronous="OFF",
     if_damaged=" Remove it half a minute after the last request: it holds the times of those alone.",
 )
+_MARK = b"OPSB"
 
-_SELECT_SLOTS = "SELECT id, taken_at, free_at, wall FROM slot WHERE bucket = ?"
-_INSERT = "INSERT OR REPLACE INTO slot (id, bucket, taken_at, free_at, wall) VALUES (?, ?, ?, ?, ?)"
-_SELECT_FILE = "SELECT name, used_at, used_until, wall FROM file"
-# Seconds to wait where a window is over, but for the clock's next step.
-_TICK = 1e-3
-# What a file without its one row in `file` is taken for: none that anybody has used.
-_NO_FILE = (b"", 0.0, 0.0, 0.0)
+# The key of what keeps every bucket's requests back: a window of which nobody knows what was sent in it.
+_ALL = b"every bucket".ljust(NAME_BYTES)
 # Seconds by which a file must be older than the start of the machine, for nobody to have a slot in it.
 _BOOT_MARGIN = 60.0
 # The name of the file that this process has used at each path. Clients come and go; the process is what sends.
-_NAMES: dict[str, bytes] = {}
-
-
-if sys.platform == "win32":
-    _MONOTONIC, _WALL = time.monotonic, time.time
-else:
-    # The system's own: a library that freezes time for tests replaces Python's, and would empty the budget of all.
-    _MONOTONIC = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
-    _WALL = partial(time.clock_gettime, time.CLOCK_REALTIME)
-
-
-class _Moment(NamedTuple):
-    """What both clocks show at once."""
-
-    mono: float
-    wall: float
-
-    @classmethod
-    def now(cls) -> _Moment:
-        return cls(_MONOTONIC(), _WALL())
-
-    def left(self, taken_at: float, free_at: float, wall: float) -> float:
-        """Seconds until what was taken then is free by both clocks; 0 if it is.
-
-        The monotonic clock began anew with the machine, or is another one, where it shows less than then. A wall clock
-        that shows far less was set back, and tells nothing.
-        """
-        lasts = free_at - taken_at
-        by_mono = free_at - self.mono if taken_at <= self.mono else -1.0
-        by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else -1.0
-        left = max(by_mono, by_wall)
-        return max(left, _TICK) if left >= 0 else 0.0  # a window is over when *more* than it has passed
+_NAMES: dict[Path, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
     """The right to send one request."""
 
-    id: int
     bucket: str
+    holder: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,73 +65,45 @@ class Budget:
     """The budget file. If it cannot be used its `CacheError` is the caller's: without it nothing may be sent."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, LAYOUT)
+        self._leases = Leases(path, FILE, _MARK, _is_of_before)
 
     def reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
         """Take a slot for a request that lasts `timeout` seconds at most, or say how many seconds to wait."""
-        try:
-            return self._reserve(bucket, rate, timeout)
-        except CacheCorrupt:
-            if not self._begin_anew():
-                raise
-            return self._reserve(bucket, rate, timeout)
+        path = self._leases.path
 
-    def _reserve(self, bucket: str, rate: Rate, timeout: float) -> Slot | float:
-        path = str(self._database.path)
+        def take(board: Board) -> Slot | float:
+            longest = timeout + rate.seconds
+            if board.was_damaged or _NAMES.get(path, board.name) != board.name:
+                # Not the file that this process, or another, has used so far.
+                board.put(_ALL, bytes(NAME_BYTES), longest, next(iter(board.of(_ALL)), None))
+            _NAMES[path] = board.name  # it says now what this process knows of it
+            key = _key(bucket)
+            if wait := _wait(board, key, rate):
+                return wait
+            slot = Slot(bucket, os.urandom(NAME_BYTES))
+            board.put(key, slot.holder, longest)
+            return slot
 
-        def take(connection: sqlite3.Connection) -> tuple[Slot | float, bytes]:
-            now = _Moment.now()
-            longest = now.mono + timeout + rate.seconds
-            name, *used = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
-            if _NAMES.get(path, name) != name:  # not the file that this process has used so far
-                used = [now.mono, longest, now.wall]
-                connection.execute("UPDATE file SET used_at = ?, used_until = ?, wall = ?", used)
-            left = _left(connection, bucket, now)
-            connection.executemany(
-                "DELETE FROM slot WHERE id = ?", [(slot,) for slot, wait in left.items() if not wait]
-            )
-            waits = sorted(filter(None, left.values()))
-            found: Slot | float
-            if until_unused := now.left(*used):
-                found = until_unused
-            elif len(waits) >= rate.requests:
-                found = _soonest(waits, rate)
-            else:
-                cursor = connection.execute(_INSERT, (None, bucket, now.mono, longest, now.wall))
-                assert cursor.lastrowid is not None
-                found = Slot(cursor.lastrowid, bucket)
-            return found, name
-
-        found, _NAMES[path] = self._database.write(take)  # the file says now what this process knows of it
-        return found
-
-    def _begin_anew(self) -> bool:
-        """Make room for a new file, with a window used up, where the damaged one is older than the machine's start."""
-        path = self._database.path
-        aside = path.with_name(f"{path.name}.damaged")
-        try:
-            booted = time.time() - time.monotonic()
-            if path.stat().st_mtime > booted - _BOOT_MARGIN or not self._database.set_aside(aside):
-                return False
-            aside.unlink()
-        except OSError:
-            return False
-        _NAMES[str(path)] = b""  # what is made now is not the file that was used so far
-        return True
+        return self._leases.use(take)
 
     def settle(self, slot: Slot, rate: Rate) -> None:
         """The reply has come, or never will: the slot is free a window from now."""
 
-        def free_later(connection: sqlite3.Connection) -> None:
-            now = _Moment.now()
-            # It may have lapsed.
-            connection.execute(_INSERT, (slot.id, slot.bucket, now.mono, now.mono + rate.seconds, now.wall))
+        def free_later(board: Board) -> None:
+            key = _key(slot.bucket)
+            board.put(key, slot.holder, rate.seconds, _place(board, key, slot.holder))  # it may have lapsed
 
-        self._database.write(free_later)
+        self._leases.use(free_later)
 
     def cancel(self, slot: Slot) -> None:
         """Nothing was sent: the slot is free now."""
-        self._database.write(lambda connection: connection.execute("DELETE FROM slot WHERE id = ?", (slot.id,)))
+
+        def free(board: Board) -> None:
+            place = _place(board, _key(slot.bucket), slot.holder)
+            if place is not None:
+                board.end(place)
+
+        self._leases.use(free)
 
     def exhaust(self, bucket: str, rate: Rate) -> None:
         """OpenD says that the limit is used up, by other programs too.
@@ -201,39 +111,45 @@ class Budget:
         Nothing is free before a full window has passed.
         """
 
-        def take_all(connection: sqlite3.Connection) -> None:
-            now = _Moment.now()
-            taken = {slot: wait for slot, wait in _left(connection, bucket, now).items() if wait}
-            # Slots in flight stay their holders': they are only kept for longer.
-            waits = [*taken.items(), *[(None, 0.0)] * (rate.requests - len(taken))]
-            free = [(slot, bucket, now.mono, now.mono + max(wait, rate.seconds), now.wall) for slot, wait in waits]
-            connection.executemany(_INSERT, free)
+        def take_all(board: Board) -> None:
+            key = _key(bucket)
+            taken = board.of(key)
+            for place, lease in taken.items():  # slots in flight stay their holders': they are only kept for longer
+                board.put(key, lease.holder, max(*board.left([place]), rate.seconds), place)
+            for _ in range(rate.requests - len(taken)):
+                board.put(key, os.urandom(NAME_BYTES), rate.seconds)
 
-        self._database.write(take_all)
+        self._leases.use(take_all)
 
     def allowance(self, bucket: str, rate: Rate) -> Allowance:
         """What may be sent now. Nothing is taken for it."""
 
-        def look(connection: sqlite3.Connection) -> Allowance:
-            now = _Moment.now()
-            _, *used = connection.execute(_SELECT_FILE).fetchone() or _NO_FILE
-            if until_unused := now.left(*used):
-                return Allowance(0, until_unused)
-            waits = sorted(filter(None, _left(connection, bucket, now).values()))
-            left = max(rate.requests - len(waits), 0)
-            return Allowance(left, 0.0 if left else _soonest(waits, rate))
+        def look(board: Board) -> Allowance:
+            wait = _wait(board, _key(bucket), rate)
+            return Allowance(0 if wait else rate.requests - len(board.of(_key(bucket))), wait)
 
-        return self._database.read(look)
-
-    def close(self) -> None:
-        self._database.close()
+        return self._leases.use(look)
 
 
-def _left(connection: sqlite3.Connection, bucket: str, now: _Moment) -> dict[int, float]:
-    """Of each slot, how many seconds it is still taken."""
-    return {slot: now.left(*times) for slot, *times in connection.execute(_SELECT_SLOTS, (bucket,)).fetchall()}
+def _wait(board: Board, key: bytes, rate: Rate) -> float:
+    """Seconds until a slot can be free; 0 if one is."""
+    if unknown := board.left([*board.of(_ALL)]):
+        return unknown[-1]
+    waits = board.left([*board.of(key)])
+    if len(waits) < rate.requests:
+        return 0.0
+    return min(waits[0], rate.seconds)  # one in flight may be settled at any moment
 
 
-def _soonest(waits: list[float], rate: Rate) -> float:
-    """Seconds until a slot can be free, of these that are taken: one in flight may be settled at any moment."""
-    return min(waits[0], rate.seconds)
+def _place(board: Board, key: bytes, holder: bytes) -> int | None:
+    return next((place for place, lease in board.of(key).items() if lease.holder == holder), None)
+
+
+def _key(bucket: str) -> bytes:
+    return hashlib.blake2b(bucket.encode(), digest_size=NAME_BYTES).digest()
+
+
+def _is_of_before(status: os.stat_result) -> bool:
+    """Whether a file was last written before the machine was started, so that nobody has a slot in it."""
+    now = Moment.now()
+    return status.st_mtime <= now.wall - now.monotonic - _BOOT_MARGIN

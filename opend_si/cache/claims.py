@@ -1,110 +1,83 @@
-"""Which pages are being fetched now: a list in a file of its own beside the page cache.
+"""Which pages are being fetched now: leases in a file of their own beside the page cache.
 
-Nobody needs it after a power cut, so nothing of it waits for the disk; and it is a convenience: where it cannot be
-used, everybody may fetch, and a page may be fetched twice. Times are those of the monotonic clock, which all
-processes of a system share.
+It is a convenience: where it cannot be used, everybody may fetch, and a page may be fetched twice.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import time
+import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from opend_si.cache.database import Database, Layout
-from opend_si.errors import CacheCorrupt, CacheError
+from opend_si.errors import CacheError
+from opend_si.system.clocks import monotonic
 from opend_si.system.home import PAGES_FILE
+from opend_si.system.leases import NAME_BYTES, Board, Leases
+from opend_si.system.ours import OurFile
 
 
 def _beside(pages: Path) -> Path:
     """Where the list of a page cache is."""
-    return pages.with_name(f"{pages.stem}.claims{pages.suffix}")
+    return pages.with_name(f"{pages.name if pages.suffix == _SUFFIX else pages.stem}{_SUFFIX}")
 
 
-# "OPSC": marks the file as ours.
-LAYOUT = Layout(
-    "list of pages being fetched",
-    _beside(Path(PAGES_FILE)).name,
-    0x4F505343,
-    (
-        """
-        CREATE TABLE claim (
-          protocol  INTEGER NOT NULL,
-          symbol    TEXT    NOT NULL,
-          next_key  TEXT    NOT NULL,
-          num       INTEGER NOT NULL,
-          owner     TEXT    NOT NULL,
-          taken_at  REAL    NOT NULL,
-          seconds   REAL    NOT NULL,
-          PRIMARY KEY (protocol, symbol, next_key, num)
-        ) STRICT, WITHOUT ROWID
-        """,
-    ),
-    named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME"),
-    synchronous="OFF",
+_SUFFIX = ".claims"
+FILE = OurFile(
+    "list of pages being fetched", _beside(Path(PAGES_FILE)).name, named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME")
 )
-
-_SELECT = "SELECT owner, taken_at, seconds FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ?"
-_TAKE = """
-    INSERT OR REPLACE INTO claim (protocol, symbol, next_key, num, owner, taken_at, seconds)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_RELEASE = "DELETE FROM claim WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND owner = ?"
+_MARK = b"OPSC"
 
 # Seconds for which a list that cannot be used is left alone: a wait for it costs up to five, and brings little.
 _LEFT_ALONE = 60.0
 
 
 class Claims:
-    """The list beside one page cache. `longest` is for how many seconds a page may be held at most."""
+    """The list beside one page cache."""
 
-    def __init__(self, pages: Path, longest: float) -> None:
-        self.path = _beside(pages)
-        self._database = Database(self.path, LAYOUT)
-        self._longest, self._unusable_until = longest, 0.0
+    def __init__(self, pages: Path) -> None:
+        # Nothing in a damaged one is worth keeping.
+        self._leases = Leases(_beside(pages), FILE, _MARK, lambda _: True)
+        self._pages = pages.name  # two may share a list: it is called by the name without its ending
+        self._unusable_until = 0.0
 
-    def take(self, identity: tuple[int, str, str, int], owner: str, seconds: float) -> bool:
+    @property
+    def path(self) -> Path:
+        return self._leases.path
+
+    def take(self, identity: tuple[int, str, str, int], owner: bytes, seconds: float) -> bool:
         """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
-        return self._use(lambda: self._take(identity, owner, seconds), otherwise=True)
 
-    def release(self, identity: tuple[int, str, str, int], owner: str) -> None:
-        """Give the right back."""
-        self._use(lambda: self._release(identity, owner), otherwise=True)
-
-    def close(self) -> None:
-        self._database.close()
-
-    def _take(self, identity: tuple[int, str, str, int], owner: str, seconds: float) -> bool:
-
-        def take(connection: sqlite3.Connection) -> bool:
-            now = time.monotonic()  # read under the lock: waiting for it may have taken long
-            held = connection.execute(_SELECT, identity).fetchone()
-            # A clock that stands before taken_at was restarted with the machine; nobody may hold a page for so long.
-            if held is not None and held[0] != owner and 0 <= now - held[1] < held[2] <= self._longest:
-                return False
-            connection.execute(_TAKE, (*identity, owner, now, seconds))
+        def take(board: Board) -> bool:
+            key, own = self._key(identity), None
+            for place, lease in board.of(key).items():
+                if lease.holder != owner:
+                    return False
+                own = place
+            board.put(key, owner, seconds, own)
             return True
 
-        return self._database.write(take)
+        return self._use(take)
 
-    def _release(self, identity: tuple[int, str, str, int], owner: str) -> bool:
-        self._database.write(lambda connection: connection.execute(_RELEASE, (*identity, owner)))
-        return True
+    def release(self, identity: tuple[int, str, str, int], owner: bytes) -> None:
+        """Give the right back."""
 
-    def _use(self, use: Callable[[], bool], *, otherwise: bool) -> bool:
-        if time.monotonic() < self._unusable_until:
-            return otherwise
+        def release(board: Board) -> bool:
+            for place, lease in board.of(self._key(identity)).items():
+                if lease.holder == owner:
+                    board.end(place)
+            return True
+
+        self._use(release)
+
+    def _use(self, use: Callable[[Board], bool]) -> bool:
+        if monotonic() < self._unusable_until:
+            return True
         try:
-            return use()
-        except CacheCorrupt:  # as a power cut leaves it: nothing in it is worth keeping
-            aside = self.path.with_name(f"{self.path.name}.damaged")
-            with suppress(OSError, CacheError):
-                if self._database.set_aside(aside):
-                    aside.unlink()
-                return use()
-        except CacheError:
-            pass  # the page cache beside it cannot be used either, and says so; or another program's file is there
-        self._unusable_until = time.monotonic() + _LEFT_ALONE
-        return otherwise
+            return self._leases.use(use)
+        except CacheError:  # the page cache beside it cannot be used either, and says so; or it is another program's
+            self._unusable_until = monotonic() + _LEFT_ALONE
+            return True
+
+    def _key(self, identity: tuple[int, str, str, int]) -> bytes:
+        named = repr((self._pages, *identity)).encode(errors="surrogatepass")
+        return hashlib.blake2b(named, digest_size=NAME_BYTES).digest()

@@ -18,24 +18,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from opend_si.cache.connection import Connection
-from opend_si.cache.files import (
-    check_sqlite,
-    how_to_share,
-    lacks_locks,
-    make_file,
-    make_folder,
-    move_database,
-    sqlite_uri,
-    with_folder_locked,
-)
-from opend_si.errors import CacheBusy, CacheCorrupt, CacheError, CacheMiss, CacheVersionMismatch
-from opend_si.system import forks
+from opend_si.cache.files import check_sqlite, lacks_locks, move_database, sqlite_uri, with_folder_locked
+from opend_si.errors import CacheError, CacheMiss
+from opend_si.system import forks, ours
+from opend_si.system.ours import OurFile
+from opend_si.system.sharing import make_file, make_folder
 
-# How long a call waits for a file that others use: threads of this process and other processes together.
-BUSY_MILLISECONDS = 5000
 # Seconds of waiting for other threads that are not worth a change of SQLite's own patience.
 _NOTICED = 0.1
 _BEGIN, _BEGIN_TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
@@ -72,19 +63,11 @@ class NothingRecorded(CacheMiss):
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file of ours looks like: its mark, and the steps from each version to the next.
+    """What a file of ours looks like: its mark, and the steps from each version to the next."""
 
-    `file` is its usual name; `named_by` are the variables that can name another; `if_damaged` is what to do then;
-    `synchronous` is whether a write waits for the disk: OFF where nobody needs the content after a power cut.
-    """
-
-    what: str
-    file: str
+    file: OurFile
     application_id: int
     migrations: tuple[Migration, ...]
-    named_by: tuple[str, ...] = ("OPEND_SI_HOME",)
-    if_damaged: str = ""
-    synchronous: Literal["FULL", "OFF"] = "FULL"
 
     @property
     def version(self) -> int:
@@ -186,7 +169,7 @@ class Database:
                 return True
 
             # Of the processes that meet the damage one moves the file.
-            return with_folder_locked(self.path.parent, move, BUSY_MILLISECONDS / 1000)
+            return with_folder_locked(self.path.parent, move, ours.BUSY_SECONDS)
 
     def leave_parent(self) -> None:
         """In a forked child: SQLite's connection may neither be used nor closed."""
@@ -210,38 +193,27 @@ class Database:
             raise
 
     def _explained(self, error: sqlite3.Error, connection: sqlite3.Connection | None) -> CacheError:
-        what, kind = f"The {self._layout.what} {self.path}", _kind(error)
+        file, path, kind = self._layout.file, self.path, _kind(error)
         if kind in _BUSY:
-            seconds = f"{BUSY_MILLISECONDS / 1000:g} s"
             if time.monotonic() < self._hurries_until:
-                return CacheBusy(f"{what} is still locked by another process. Try again, or see what holds it.")
-            if lacks_locks(self.path.parent):
-                return CacheBusy(
-                    f"{what} cannot be used: it lies on a file system without locks ({seconds} were waited for one). Name "
-                    f"another place with {' or '.join(self._layout.named_by)}."
-                )
-            return CacheBusy(f"{what} was locked by another process for {seconds}. Try again, or see what holds it.")
+                return file.busy(path, waited=False)
+            return file.lockless(path, waited=True) if lacks_locks(path.parent) else file.busy(path)
         if kind in _UNUSABLE:
-            is_barred = kind == sqlite3.SQLITE_CANTOPEN and self.path.exists() and not os.access(self.path, os.R_OK)
-            told = os.strerror(errno.EACCES) if is_barred else error
-            advice = how_to_share(self.path) or " See its folder, its permissions and the free space on its disk."
-            return CacheError(f"{what} cannot be used ({told}).{advice}")
+            is_barred = kind == sqlite3.SQLITE_CANTOPEN and path.exists() and not os.access(path, os.R_OK)
+            return file.unusable(path, os.strerror(errno.EACCES) if is_barred else error)
         if kind in _DAMAGED and not self._is_ours(connection):
-            return self._foreign()
+            return file.foreign(path)
         if kind in _DAMAGED or (kind == sqlite3.SQLITE_ERROR and self._lacks_tables(connection)):
-            return CacheCorrupt(f"{what} is damaged ({error}).{self._layout.if_damaged}")
+            return file.damaged(path, error)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        return CacheError(
-            f"{what} cannot be used (SQLite {sqlite3.sqlite_version} says {name}: {error}). It was left as it is; if it "
-            f"stays so, name another place with {' or '.join(self._layout.named_by)}."
-        )
+        return file.strange(path, f"SQLite {sqlite3.sqlite_version} says {name}: {error}")
 
     def _is_ours(self, connection: sqlite3.Connection | None) -> bool:
         """Whether a damaged file is one of ours: its usual name says so, or the mark in its header.
 
         Any other may be a user's, who named the wrong file. What is in it tells nothing: others have such content, too.
         """
-        if self.path.name == self._layout.file:
+        if self.path.name == self._layout.file.name:
             return True
         try:
             if connection is not None:
@@ -273,16 +245,13 @@ class Database:
 
     def _ready(self, waited: float) -> sqlite3.Connection:
         """The connection, for a caller that waited so many seconds for other threads: SQLite waits as much less."""
-        patience = max(BUSY_MILLISECONDS - (int(waited * 1000) if waited > _NOTICED else 0), 0)
+        patience = max(int((ours.BUSY_SECONDS - (waited if waited > _NOTICED else 0)) * 1000), 0)
         if time.monotonic() < self._hurries_until:
             patience = 0
         try:
             connection = self._open(patience)
         except OSError as error:
-            advice = how_to_share(self.path) or " See its folder and permissions."
-            raise CacheError(
-                f"The {self._layout.what} {self.path} cannot be used ({error.strerror or error}).{advice}"
-            ) from error
+            raise self._layout.file.unusable(self.path, error.strerror or error) from error
         if patience != self._patience:
             connection.execute(f"PRAGMA busy_timeout = {patience}")
             self._patience = patience
@@ -320,18 +289,11 @@ class Database:
         except FileExistsError:
             self._refuse_dangling()
         except OSError as error:
-            advice = how_to_share(self.path) or " See its folder and permissions."
-            raise CacheError(
-                f"The {self._layout.what} {self.path} cannot be created ({error.strerror}).{advice} Or name another place with "
-                f"{' or '.join(self._layout.named_by)}."
-            ) from error
+            raise self._layout.file.not_created(self.path, error) from error
 
     def _refuse_dangling(self) -> None:
         if self.path.is_symlink() and not self.path.exists():
-            raise CacheError(
-                f"The {self._layout.what} {self.path} is a link to {self.path.readlink()}, where no file is. Make the link "
-                "lead to a file, or remove it."
-            )
+            raise self._layout.file.dangling(self.path)
 
     def _connect(self, patience: int) -> sqlite3.Connection:
 
@@ -348,7 +310,7 @@ class Database:
 
         def prepare() -> sqlite3.Connection:
             connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute(f"PRAGMA synchronous = {self._layout.synchronous}")
+            connection.execute("PRAGMA synchronous = FULL")
             if not self._may_write:
                 connection.execute("PRAGMA query_only = ON")
             return connection if self._check(connection) else self._up_to_date(connection)
@@ -406,7 +368,7 @@ class Database:
         path = os.path.realpath(self.path) if self.path.is_symlink() else self.path
         with suppress(FileNotFoundError):
             if Path(f"{path}-wal").stat().st_size:  # no file of ours has one
-                raise self._foreign()
+                raise self._layout.file.foreign(self.path)
 
     def _version(self, connection: sqlite3.Connection) -> int:
         """The file's version, 0 for an empty one. Refuses files that are not ours, and tells damaged ones."""
@@ -419,28 +381,16 @@ class Database:
             return version
         # With our tables, or with our mark and none, the file is ours: its header or its list of tables is damaged.
         too_new = ours and version > self._layout.version
-        is_marked = ours or self.path.name == self._layout.file
+        is_marked = ours or self.path.name == self._layout.file.name
         is_bare = not objects and application in (0, self._layout.application_id) and not too_new
         if is_marked and (objects == self._layout.objects or is_bare):
-            raise CacheCorrupt(f"The {self._layout.what} {self.path} is damaged (its header does not fit its tables).")
+            raise self._layout.file.damaged(self.path, "its header does not fit its tables")
         if ours:
-            raise self._too_new(version)
-        raise self._foreign()
-
-    def _foreign(self) -> CacheVersionMismatch:
-        return CacheVersionMismatch(
-            f"{self.path} is a file of another program, or too damaged to tell; it was left as it is. Name another file for "
-            f"the {self._layout.what}."
-        )
+            raise self._layout.file.too_new(self.path, version, self._layout.version)
+        raise self._layout.file.foreign(self.path)
 
     def _absent(self) -> NothingRecorded:
-        return NothingRecorded(f"There is no {self._layout.what} at {self.path}")
-
-    def _too_new(self, version: int) -> CacheVersionMismatch:
-        return CacheVersionMismatch(
-            f"The {self._layout.what} {self.path} was written by another release (version {version}, this one knows "
-            f"{self._layout.version}); it was left as it is. Update this package, or name another file."
-        )
+        return NothingRecorded(f"There is no {self._layout.file.what} at {self.path}")
 
 
 def _kind(error: sqlite3.Error) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 from opend_si.cache.database import Layout
 from opend_si.cache.versions import Event, Seal, Version
 from opend_si.system.home import PAGES_FILE
+from opend_si.system.ours import OurFile
 
 _VERSION_1 = """
         CREATE TABLE page (
@@ -197,9 +198,7 @@ def _old_seal(floor: int, checksums: Sequence[bytes]) -> bytes:
 
 # "OPSI": marks the file as ours.
 LAYOUT = Layout(
-    "page cache",
-    PAGES_FILE,
+    OurFile("page cache", PAGES_FILE, named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME")),
     0x4F505349,
     (_VERSION_1, _migrate_1, _VERSION_3),
-    named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME"),
 )

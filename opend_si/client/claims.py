@@ -11,6 +11,7 @@ from opend_si.cache.claims import Claims
 from opend_si.client.steps import Sleep, Steps
 from opend_si.pages import PageKey
 from opend_si.settings import MAX_TIMEOUT
+from opend_si.system.leases import NAME_BYTES
 
 _T = TypeVar("_T")
 
@@ -30,7 +31,7 @@ class Claim:
     def __init__(self, claims: Claims, key: PageKey, seconds: float) -> None:
         self._grace = min(_GRACE, seconds, MAX_TIMEOUT - seconds)
         self._claims, self._page, self._seconds = claims, key.identity, seconds + self._grace
-        self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"
+        self._owner = os.urandom(NAME_BYTES)
         self._taken_at = 0.0
 
     def take(self) -> bool:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opend_si.cache.files import how_to_share, shared_with
 from opend_si.cache.store import Store
 from opend_si.errors import CacheError, InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.settings import Settings
+from opend_si.system.sharing import how_to_share, shared_with
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.session import GATEWAY_STATUS, GET_GLOBAL_STATE, version_text
 from opend_si_schema import common, get_global_state

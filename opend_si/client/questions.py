@@ -30,7 +30,7 @@ from opend_si.history.record import Record
 from opend_si.history.statements import BOTTOM, TOP, count_from
 from opend_si.pages import SIMULATOR, Page, PageKey, Row
 from opend_si.pages.named import call_of, listed, names_of
-from opend_si.settings import MAX_TIMEOUT, Mode, Settings
+from opend_si.settings import Mode, Settings
 from opend_si.system import forks
 from opend_si.system.files import Files, user_path
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
@@ -103,7 +103,7 @@ class _Files:
     def __init__(self, settings: Settings) -> None:
         self._cache = settings.cache
         self.is_offline = settings.mode is Mode.OFFLINE
-        self.claims, self.budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
+        self.claims, self.budget = Claims(settings.cache), Budget(settings.budget)
         self.frames = Frames()
         self._records: dict[Mode, Record] = {}
         self._lock = forks.new_lock()
@@ -128,8 +128,6 @@ class _Files:
             records = list(self._records.values())
         for record in records:
             record.store.close()
-        self.claims.close()
-        self.budget.close()
 
 
 class Questions:

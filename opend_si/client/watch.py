@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
-from opend_si.cache.files import how_to_share, make_file, make_folder
 from opend_si.client.sync import SyncReport
 from opend_si.dates import day_of, may_have_news
 from opend_si.dates.calendars import published_by
@@ -39,6 +38,7 @@ from opend_si.errors import (
 )
 from opend_si.pages import Page, PageKey
 from opend_si.pages.named import call_of
+from opend_si.system.sharing import how_to_share, make_file, make_folder
 from opend_si_schema.definitions import Table
 
 # Seconds between two questions while a publication may come, and before what failed is tried again.

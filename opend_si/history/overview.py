@@ -24,7 +24,6 @@ from typing import NamedTuple, TypeAlias
 
 from opend_si.cache import past
 from opend_si.cache.blocks import is_block
-from opend_si.cache.files import shared_with
 from opend_si.cache.reading import columns_files, file_size, opened, seals_and_checksums
 from opend_si.cache.store import Store
 from opend_si.cache.versions import UNSEALED, Seal, Version, Versions
@@ -35,6 +34,7 @@ from opend_si.history.symbol import Symbols, noted_beside
 from opend_si.history.walk import Walk, recorded_walk
 from opend_si.pages import SIMULATOR, Content, PageKey
 from opend_si.pages.named import BY_PROTOCOL, call_of_protocol
+from opend_si.system.sharing import shared_with
 
 # Symbols of a lot; of one of which pages are read, too.
 _LOT, _LOT_OF_FIRST_PAGES = 250, 500

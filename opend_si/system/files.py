@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from opend_si.errors import InvalidArgument
+from opend_si.system.locks import lock
 
 # What users may pass where one file or several are taken.
 Files: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -232,14 +234,12 @@ def _held(scratch: Path, *, may_wait: bool = True) -> Iterator[None]:
             yield
         mark.unlink()
         return
-    import fcntl
-
     handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         if not may_wait and os.fstat(handle).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX if may_wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle, math.inf if may_wait else 0)
         except OSError:
             if not may_wait:
                 raise  # held, or a file system without locks: nothing tells that it was left

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from opend_si.errors import InvalidArgument
 
-PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.sqlite3"
+PAGES_FILE, BUDGET_FILE = "pages.sqlite3", "budget.slots"
 _APPLICATION = "opend-short-interest"
 
 

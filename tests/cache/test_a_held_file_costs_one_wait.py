@@ -16,6 +16,7 @@ import pytest
 
 from opend_si.cache import database, files
 from opend_si.simulator import Simulator
+from opend_si.system import ours
 from tests.cache.processes import Process, content, told
 
 SYMBOLS = ("HK.00700", "HK.00005", "US.AAPL", "US.GME")
@@ -33,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         seen.append(folder)
         return real(folder)
 
-    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(ours, "BUSY_SECONDS", 0.1)
     monkeypatch.setattr(database, "lacks_locks", look)
     return seen
 
@@ -107,8 +108,8 @@ def test_it_is_used_again_as_soon_as_it_is_free(
 
 def test_what_was_waited_for_once_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by a thread that waited for another thread, nor for a while after a wait in vain."""
-    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 1000)
-    layout = database.Layout("test file", "file.sqlite3", 1, ("CREATE TABLE t (n INTEGER)",))
+    monkeypatch.setattr(ours, "BUSY_SECONDS", 1)
+    layout = database.Layout(ours.OurFile("test file", "file.sqlite3"), 1, ("CREATE TABLE t (n INTEGER)",))
     with closing(database.Database(tmp_path / "file.sqlite3", layout)) as file:
         file.touch()
 

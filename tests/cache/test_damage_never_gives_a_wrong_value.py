@@ -7,7 +7,6 @@ and nothing is touched. A file that is another program's or a newer release's is
 
 import random
 import sqlite3
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -26,6 +25,7 @@ from opend_si.history import overview, upkeep
 from opend_si.history.upkeep import prune
 from opend_si.pages import PageKey
 from opend_si.simulator import Simulator
+from opend_si.system.leases import NAME_BYTES
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import (
     OpenClient,
@@ -537,20 +537,20 @@ def ask_in_peace(link: Any, face: ModuleType, opend: Simulator, cache: Path) -> 
     link.send((page.source, page.body, texts))
 
 
-@pytest.mark.parametrize(
-    ("taken_at", "seconds"),
-    [(0.0, 1e300), (-1e300, 9e999), (1e300, 12.0), (0.0, -1.0), (None, 1e18)],
-    ids=["endless", "always", "later", "negative", "just now, for ages"],
-)
-def test_a_damaged_claim_holds_nobody_up(
-    face: ModuleType, opend: Simulator, cache: Path, taken_at: float | None, seconds: float
-) -> None:
-    claims = Claims(cache, 3600)
-    claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, 10).identity, "test", 1)  # the file is there
-    claims.close()
-    with closing(sqlite3.connect(claims.path)) as connection, connection:
-        claim = (3249, "HK.00700", "", 50, "a process that died", time.monotonic() if taken_at is None else taken_at)
-        connection.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?, ?, ?)", (*claim, seconds))
+@pytest.mark.parametrize("damage", ["a place", "its header", "its end", "all of it"])
+def test_a_damaged_list_of_claims_holds_nobody_up(face: ModuleType, opend: Simulator, cache: Path, damage: str) -> None:
+    claims, other = Claims(cache), bytes(NAME_BYTES)
+    for num in (10, 50):  # by a process that died
+        assert claims.take(PageKey.check(SHORT_INTEREST, "HK.00700", None, num).identity, other, 3600)
+    content = claims.path.read_bytes()
+    claims.path.write_bytes(
+        {
+            "a place": content[:100] + b"?" + content[101:],
+            "its header": content[:9] + b"?" + content[10:],
+            "its end": content[:-1],
+            "all of it": b"no list",
+        }[damage]
+    )
     with Process(ask_in_peace, face, opend, cache) as asking:
         assert asking.hear(patience=10) == ("opend", truth(opend, "HK.00700"), [])
 

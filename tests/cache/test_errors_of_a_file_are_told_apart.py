@@ -14,10 +14,10 @@ import pytest
 
 from opend_si.cache.database import Database, Layout
 from opend_si.errors import CacheCorrupt, CacheError
+from opend_si.system.ours import OurFile
 
 LAYOUT = Layout(
-    "test file",
-    "file.sqlite3",
+    OurFile("test file", "file.sqlite3"),
     0x54455354,
     ("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT",),
 )
@@ -124,7 +124,7 @@ def test_a_text_that_is_no_text_is_damage(database: Database, path: Path) -> Non
 
 def test_tables_that_this_sqlite_does_not_know_are_no_damage(path: Path) -> None:
     """As STRICT is none to SQLite before 3.37."""
-    newer = Layout("test file", "file.sqlite3", 0x54455354, ("CREATE TABLE note (id INTEGER) TIMELESS",))
+    newer = Layout(OurFile("test file", "file.sqlite3"), 0x54455354, ("CREATE TABLE note (id INTEGER) TIMELESS",))
     with closing(Database(path, newer)) as database:
         with pytest.raises(CacheError, match="TIMELESS") as caught:
             database.touch()

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from opend_si.cache import database
 from opend_si.errors import CacheError, CacheMiss, ShortInterestWarning
 from opend_si.simulator import Simulator
+from opend_si.system import ours
 from tests.cache.processes import (
     OpenClient,
     Process,
@@ -72,7 +72,7 @@ def recorded(opend: Simulator, cache: Path) -> Path:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock is waited for 50 ms instead of 5 s."""
-    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr(ours, "BUSY_SECONDS", 0.05)
 
 
 # Locks ----------------------------------------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_new_files_and_folders_are_their_owners_only(
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (cache.parent, cache, home, *home.iterdir())}
-    assert modes == {"folder": 0o700, "pages.sqlite3": 0o600, "home": 0o700, "budget.sqlite3": 0o600}
+    assert modes == {"folder": 0o700, "pages.sqlite3": 0o600, "home": 0o700, "budget.slots": 0o600}
 
 
 @pytest.mark.needs("permissions")

@@ -136,7 +136,7 @@ def test_what_was_recorded_replays_when_opend_is_gone(
 
 def test_offline_opens_no_socket_and_no_budget(face: ModuleType, opend: Simulator, recording: Any, cache: Path) -> None:
     recording.get_page("HK.00700")
-    budget = cache.with_name("home") / "budget.sqlite3"
+    budget = cache.with_name("home") / "budget.slots"
     assert not budget.exists()
     connections = opend.connections
     with face.Client(opend.host, opend.port, mode="offline", cache=cache) as client:
@@ -344,7 +344,7 @@ def test_an_export_replays_what_was_chosen_and_nothing_else(
     with pytest.raises(face.CacheMiss, match=r"US\.MSFT"):
         upkeep.export(cache, tmp_path / "other.sqlite3", ["US.MSFT"])
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
-        *("handed-on.sqlite3", "pages.claims.sqlite3", "pages.sqlite3")
+        *("handed-on.sqlite3", "pages.claims", "pages.sqlite3")
     ]
 
 

@@ -243,7 +243,6 @@ def open_many(link: Any, folder: Path) -> None:
             error = f"{type(caught).__name__}: {caught}"
         finally:
             store.close()
-            budget.close()
         link.send(error)
 
 

@@ -12,11 +12,13 @@ from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.pages import Identity, PageKey
-from opend_si.settings import MAX_TIMEOUT, Settings
+from opend_si.settings import Settings
+from opend_si.system.leases import NAME_BYTES
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
 TIMEOUT = 0.2
+ANOTHER = bytes(NAME_BYTES)
 
 
 @pytest.fixture
@@ -28,31 +30,27 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.mark.parametrize("when", ["while it waits for the budget", "right before it sends"])
 def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Settings, when: str) -> None:
     key, theirs = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), list[str]()
-    claims, budget = Claims(settings.cache, MAX_TIMEOUT), Budget(settings.budget)
+    claims, budget = Claims(settings.cache), Budget(settings.budget)
     fetcher = Fetcher(settings, budget)
     bucket, rate = f"7/{SHORT_INTEREST.proto_id}", settings.rate
     assert isinstance(rate, Rate)
-    try:
-        if when == "while it waits for the budget":
-            budget.exhaust(bucket, rate)
-        steps = fetched_once(claims, fetcher, key, theirs)
-        assert next(steps) == Account()
-        time.sleep(3 * TIMEOUT)  # its right lapses meanwhile, and another takes it
-        assert claims.take(key.identity, "another", 3600) is True
-        step: Any = steps.send(7)
-        while isinstance(step, Sleep) and step.budget is not None:
-            step = steps.send(None)
-        assert isinstance(step, Sleep), "it does not send"
-        assert step.budget is None
-        if when == "right before it sends":
-            assert budget.allowance(bucket, rate).requests == 1, "its slot is free again"
-        theirs.append("another's")
-        with pytest.raises(StopIteration) as done:
-            steps.send(None)
-        assert done.value.value == "another's"
-    finally:
-        for opened in (claims, budget):
-            opened.close()
+    if when == "while it waits for the budget":
+        budget.exhaust(bucket, rate)
+    steps = fetched_once(claims, fetcher, key, theirs)
+    assert next(steps) == Account()
+    time.sleep(3 * TIMEOUT)  # its right lapses meanwhile, and another takes it
+    assert claims.take(key.identity, ANOTHER, 3600) is True
+    step: Any = steps.send(7)
+    while isinstance(step, Sleep) and step.budget is not None:
+        step = steps.send(None)
+    assert isinstance(step, Sleep), "it does not send"
+    assert step.budget is None
+    if when == "right before it sends":
+        assert budget.allowance(bucket, rate).requests == 1, "its slot is free again"
+    theirs.append("another's")
+    with pytest.raises(StopIteration) as done:
+        steps.send(None)
+    assert done.value.value == "another's"
 
 
 def fetched_once(claims: Claims, fetcher: Fetcher, key: PageKey, theirs: list[str]) -> Steps[Any]:
@@ -70,50 +68,42 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
     """
     key, claims, budget = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
-        Claims(settings.cache, MAX_TIMEOUT),
+        Claims(settings.cache),
         Budget(settings.budget),
     )
     fetcher = Fetcher(settings, budget)
 
     class Stopped(Claims):
-        def take(self, identity: Identity, owner: str, seconds: float) -> bool:
+        def take(self, identity: Identity, owner: bytes, seconds: float) -> bool:
             time.sleep(2 * TIMEOUT)
             return super().take(identity, owner, seconds)
 
-    stopped = Stopped(settings.cache, MAX_TIMEOUT) if stop != "before it sends" else claims
-    try:
-        steps = fetched_once(stopped, fetcher, key, [])
-        assert next(steps) == Account()
-        time.sleep(3 * TIMEOUT)  # the right has to be taken anew
-        before = time.monotonic()
-        step: Any = steps.send(7)
-        assert isinstance(step, Exchange)
-        assert before <= step.begin_by <= before + TIMEOUT + 0.1
-        if stop != "before it sends":
-            assert time.monotonic() > step.begin_by
-        steps.close()
-    finally:
-        for opened in (claims, stopped, budget):
-            opened.close()
+    stopped = Stopped(settings.cache) if stop != "before it sends" else claims
+    steps = fetched_once(stopped, fetcher, key, [])
+    assert next(steps) == Account()
+    time.sleep(3 * TIMEOUT)  # the right has to be taken anew
+    before = time.monotonic()
+    step: Any = steps.send(7)
+    assert isinstance(step, Exchange)
+    assert before <= step.begin_by <= before + TIMEOUT + 0.1
+    if stop != "before it sends":
+        assert time.monotonic() > step.begin_by
+    steps.close()
 
 
 def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) -> None:
     class Interrupted(Claims):
-        def take(self, identity: Identity, owner: str, seconds: float) -> bool:
+        def take(self, identity: Identity, owner: bytes, seconds: float) -> bool:
             assert super().take(identity, owner, seconds)
             raise KeyboardInterrupt
 
     key, claims, others = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
-        Interrupted(settings.cache, MAX_TIMEOUT),
-        Claims(settings.cache, MAX_TIMEOUT),
+        Interrupted(settings.cache),
+        Claims(settings.cache),
     )
     budget = Budget(settings.budget)
     fetcher = Fetcher(settings, budget)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            next(fetched_once(claims, fetcher, key, []))
-        assert others.take(key.identity, "another", 1)
-    finally:
-        for opened in (claims, others, budget):
-            opened.close()
+    with pytest.raises(KeyboardInterrupt):
+        next(fetched_once(claims, fetcher, key, []))
+    assert others.take(key.identity, ANOTHER, 1)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -189,9 +189,9 @@ def test_a_cancelled_task_leaves_the_connection_the_claim_and_the_budget_right(
 
     run(ask)
     assert opend.connections == 1
-    with closing(Budget(Settings.resolve().budget)) as budget:
-        left = budget.allowance(f"10000000/{SHORT_INTEREST.proto_id}", SHORT_INTEREST.rate).requests
-        assert left == SHORT_INTEREST.rate.requests - len(opend.requests)
+    budget = Budget(Settings.resolve().budget)
+    left = budget.allowance(f"10000000/{SHORT_INTEREST.proto_id}", SHORT_INTEREST.rate).requests
+    assert left == SHORT_INTEREST.rate.requests - len(opend.requests)
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.003, 0.01, 0.03])

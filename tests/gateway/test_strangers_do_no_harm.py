@@ -307,8 +307,8 @@ def test_no_text_names_a_path_or_a_key(opend: Simulator, front: Start, home: Pat
     ask_all(gateway)
     # The budget is no database: it cannot be used.
     home.mkdir(exist_ok=True)
-    (home / "budget.sqlite3").unlink(missing_ok=True)
-    (home / "budget.sqlite3").write_bytes(b"no database, but longer than a header" * 100)
+    (home / "budget.slots").unlink(missing_ok=True)
+    (home / "budget.slots").write_bytes(b"no database, but longer than a header" * 100)
     broken = front(opend, rate="30/30")
     ask_all(broken, "HK.00005")
     assert any("cannot be used" in text for text in texts)

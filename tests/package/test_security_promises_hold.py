@@ -79,7 +79,7 @@ def test_sql_is_never_put_together_from_text() -> None:
 
 
 @pytest.mark.needs("permissions")
-@pytest.mark.parametrize("name", ["pages.sqlite3", "budget.sqlite3"])
+@pytest.mark.parametrize("name", ["pages.sqlite3", "budget.slots"])
 def test_the_files_are_their_owners_alone(
     face: ModuleType, opend: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -1,7 +1,6 @@
 """A second kind of data through the same engine: recorded, budgeted by itself, walked, replayed, tabled."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -170,9 +169,9 @@ def test_each_kind_has_its_own_budget(
     assert [request.accepted for request in opend.requests] == [True] * 4
     from opend_si.settings import Settings
 
-    with closing(Budget(Settings.resolve().budget)) as budget:
-        for call in (SHORT_INTEREST, DAILY_SHORT_VOLUME):
-            assert budget.allowance(f"10000000/{call.proto_id}", call.rate).requests == call.rate.requests - 2
+    budget = Budget(Settings.resolve().budget)
+    for call in (SHORT_INTEREST, DAILY_SHORT_VOLUME):
+        assert budget.allowance(f"10000000/{call.proto_id}", call.rate).requests == call.rate.requests - 2
 
 
 def test_the_console_takes_a_kind(console: Run, start: Callable[..., Simulator], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.cache.processes import Process, told, write_half
 several_users = pytest.mark.needs("several users")
 
 GROUP = 65500
-FILES = {"pages.sqlite3", "pages.claims.sqlite3", "budget.sqlite3"}
+FILES = {"pages.sqlite3", "pages.claims", "budget.slots"}
 CODES = ("HK.00700", "US.AAPL", "US.GME", "US.TSLA")
 
 
@@ -62,7 +62,7 @@ class Desk:
 
     def __init__(self, face: ModuleType, opend: Simulator, folder: Path) -> None:
         self.face, self.opend, self.folder = face, opend, folder
-        self.cache, self.budget = folder / "pages.sqlite3", folder / "budget.sqlite3"
+        self.cache, self.budget = folder / "pages.sqlite3", folder / "budget.slots"
 
     def set_up(self, mode: int, owner: User = ALICE, group: int = GROUP) -> "Desk":
         os.chown(self.folder, owner.uid, group)

@@ -20,12 +20,12 @@ from typing import Any
 
 import pytest
 
-from opend_si.cache.files import make_file
 from opend_si.client.watch import Place, State
 from opend_si.history import upkeep
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator
+from opend_si.system.sharing import make_file
 from opend_si_schema.definitions import Rate
 from tests.cache.processes import Process, assert_sound, beside, record_some
 from tests.cache.users.desk import (
@@ -275,7 +275,7 @@ def test_what_is_made_in_an_open_folder_of_ones_own_is_the_groups_and_the_consol
     group = grp.getgrgid(os.getegid()).gr_name
     assert f"shared   with the group {group}\n" in console("cache", "info").stdout
     assert json.loads(console("cache", "info", "--json").stdout)["shared_with"] == group
-    assert f"budget.sqlite3 is shared with the group {group}\n" in console("doctor").stdout
+    assert f"budget.slots is shared with the group {group}\n" in console("doctor").stdout
     home.chmod(0o700)
     assert "shared" not in console("cache", "info").stdout + console("doctor").stdout
     assert json.loads(console("cache", "info", "--json").stdout)["shared_with"] is None

@@ -125,7 +125,7 @@ def test_a_file_that_a_third_keeps_to_himself_is_left_as_it_is(desk: Desk, name:
     before = file.read_bytes()
     with Process(work, BOB, desk.ask, ("US.AAPL",)) as process:
         answer, texts = process.hear()
-    if name == "budget.sqlite3":
+    if name == "budget.slots":
         assert isinstance(answer, CacheError)
         assert "user 65504" in str(answer)
         assert len(desk.opend.requests) == 1

@@ -1,0 +1,215 @@
+"""Leases: rights that processes take for a while, in a small file of which one lock makes them take turns.
+
+A lease is of a key, such as a page that is being fetched, and has a holder. It ends when it is given back, or when its
+time is over (`opend_si.system.clocks`): who died holds nothing for ever.
+
+The file is a row of places of 64 bytes. The first says whose file it is, what it is called inside (a file that is
+deleted or replaced takes its leases with it, and is known by that), and how many places there are; each of the others
+is empty, which is all zeros, or has a lease with its checksum. A place is written in one piece and lies in one block of
+the disk: who is killed leaves it as it was or as it shall be. Nothing waits for the disk: all leases that a power cut
+takes back are over.
+
+It is opened for each use, and closed: the lock goes with it, wherever an interrupt comes and whoever is killed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Callable, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from zlib import crc32
+
+from opend_si.system import forks, ours
+from opend_si.system.clocks import Moment, monotonic
+from opend_si.system.locks import has_no_locks, lock
+from opend_si.system.ours import OurFile
+from opend_si.system.sharing import make_file, make_folder
+
+# Bytes of a key and of a holder.
+NAME_BYTES = 16
+# The mark, the version, how many places there are with this one, the name; and the checksum of all that, where every
+# version has it.
+_HEADER = struct.Struct(f"<4sHxxI{NAME_BYTES}sI")
+_CHECKSUM = struct.Struct("<I")
+# A lease: key, holder, since when and until when by the monotonic clock, since when by the wall clock.
+_LEASE = struct.Struct(f"<I4x{NAME_BYTES}s{NAME_BYTES}sddd")
+_PLACE = _LEASE.size
+_EMPTY = bytes(_PLACE)
+_VERSION = 1
+# As many places has a new file, so that one read gives it whole.
+_FIRST_PLACES = 32
+
+_T = TypeVar("_T")
+
+
+class Lease(NamedTuple):
+    """A right that is taken; times are those of `Moment.left`."""
+
+    key: bytes
+    holder: bytes
+    since: float
+    until: float
+    wall: float
+
+
+class Board:
+    """The leases of a file that this process has locked: those whose time is not over, by their places.
+
+    `was_damaged`: all that was there before could not be read, and is gone.
+    """
+
+    def __init__(self, file: FileIO, mark: bytes, name: bytes, places: int, *, was_damaged: bool = False) -> None:
+        self.name, self.was_damaged = name, was_damaged
+        self.now = Moment.now()
+        self.taken: dict[int, Lease] = {}
+        self._file, self._mark, self._places = file, mark, places
+
+    @classmethod
+    def begin(cls, file: FileIO, mark: bytes, *, was_damaged: bool = False) -> Board:
+        """The leases of a file that is empty from now on."""
+        board = cls(file, mark, os.urandom(NAME_BYTES), 0, was_damaged=was_damaged)
+        file.truncate(0)
+        board._grow(_FIRST_PLACES)
+        return board
+
+    @classmethod
+    def read(cls, file: FileIO, mark: bytes, name: bytes, places: int, data: bytes) -> Board:
+        """The leases of a file that begins with this data; `ValueError` says what is damaged."""
+        if len(data) < places * _PLACE:
+            data += file.read(places * _PLACE - len(data)) or b""
+        if len(data) < places * _PLACE:
+            raise ValueError("it ends too early")
+        board = cls(file, mark, name, places)
+        now, taken = board.now, board.taken
+        for at in range(_PLACE, len(data[: places * _PLACE].rstrip(b"\0")), _PLACE):  # most are empty up to the end
+            checksum, *lease = _LEASE.unpack_from(data, at)
+            if checksum != crc32(data[at + _CHECKSUM.size : at + _PLACE]):
+                if data[at : at + _PLACE] == _EMPTY:
+                    continue
+                raise ValueError(f"place {at // _PLACE} does not fit its checksum")
+            if now.left(*lease[2:]):
+                taken[at // _PLACE] = Lease._make(lease)
+        return board
+
+    def of(self, key: bytes) -> dict[int, Lease]:
+        """The leases of a key, by their places."""
+        return {place: lease for place, lease in self.taken.items() if lease.key == key}
+
+    def left(self, places: Sequence[int]) -> list[float]:
+        """How many seconds of each lease are left, the fewest first."""
+        return sorted(self.now.left(*self.taken[place][2:]) for place in places)
+
+    def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None) -> int:
+        """Give a lease from now on, in the place of another or in a free one; says in which."""
+        now = self.now
+        lease = Lease(key, holder, now.monotonic, now.monotonic + seconds, now.wall)
+        if place is None:
+            place = next((free for free in range(1, self._places) if free not in self.taken), None) or self._grown()
+        data = _LEASE.pack(0, *lease)[_CHECKSUM.size :]
+        self._write(place * _PLACE, _CHECKSUM.pack(crc32(data)) + data)
+        self.taken[place] = lease
+        return place
+
+    def end(self, place: int) -> None:
+        """End a lease."""
+        self._write(place * _PLACE, _EMPTY)
+        del self.taken[place]
+
+    def _grown(self) -> int:
+        """The first of as many new places as there are."""
+        first = self._places
+        self._grow(2 * first)
+        return first
+
+    def _grow(self, places: int) -> None:
+        before = self._places * _PLACE
+        # Where the disk is full there are some zeros more behind the places, or none yet: that is as good as before.
+        self._write(before, bytes(places * _PLACE - before))
+        self._places = places
+        header = _HEADER.pack(self._mark, _VERSION, places, self.name, 0)[: -_CHECKSUM.size]
+        self._write(0, header + _CHECKSUM.pack(crc32(header)))
+
+    def _write(self, at: int, data: bytes) -> None:
+        self._file.seek(at)
+        if self._file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Leases:
+    """One file of leases. Threads and processes take turns.
+
+    `mark`: 4 bytes with which files of its kind begin. `may_begin_anew`: whether a damaged file may be emptied, told by
+    its status; one that may not is an error, for somebody may have leases in it.
+    """
+
+    def __init__(
+        self, path: Path, file: OurFile, mark: bytes, may_begin_anew: Callable[[os.stat_result], bool]
+    ) -> None:
+        self.path = path
+        self._file, self._mark, self._may_begin_anew = file, mark, may_begin_anew
+        # No fork is made while the file is open: the child's copy would hold the lock.
+        self._turn = forks.new_lock_for_files()
+
+    def use(self, use: Callable[[Board], _T]) -> _T:
+        """Do something with the leases while nobody else can.
+
+        Raises:
+            CacheError: The file cannot be used; `CacheBusy`, `CacheCorrupt`, `CacheVersionMismatch` say why.
+
+        """
+        asked_at = monotonic()
+        try:
+            with self._turn, self._open() as file:
+                lock(file.fileno(), ours.BUSY_SECONDS - (monotonic() - asked_at))
+                return use(self._board(file))
+        except BlockingIOError as error:
+            raise self._file.busy(self.path) from error
+        except OSError as error:
+            if has_no_locks(error):
+                raise self._file.lockless(self.path, waited=False) from error
+            raise self._file.unusable(self.path, error.strerror or error) from error
+
+    def _open(self) -> FileIO:
+        try:
+            return FileIO(self.path, "r+b")
+        except FileNotFoundError:
+            self._create()
+            return FileIO(self.path, "r+b")
+
+    def _create(self) -> None:
+        try:
+            make_folder(self.path.parent)
+            make_file(self.path)
+        except FileExistsError:
+            if self.path.is_symlink() and not self.path.exists():
+                raise self._file.dangling(self.path) from None
+        except OSError as error:
+            raise self._file.not_created(self.path, error) from error
+
+    def _board(self, file: FileIO) -> Board:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "a device or a pipe is there, and this takes a file")
+        data = file.read(_FIRST_PLACES * _PLACE) or b""
+        try:
+            if data.startswith(self._mark):
+                _, version, places, name, checksum = _HEADER.unpack(data[: _HEADER.size].ljust(_HEADER.size))
+                if checksum != crc32(data[: _HEADER.size - _CHECKSUM.size]):
+                    raise ValueError("its header does not fit its checksum")
+                if version > _VERSION:
+                    raise self._file.too_new(self.path, version, _VERSION)
+                return Board.read(file, self._mark, name, places, data)
+            if status.st_size <= len(data) and not data.strip(b"\0"):  # new, or of who was killed while making it
+                return Board.begin(file, self._mark)
+            if self.path.name != self._file.name:
+                raise self._file.foreign(self.path)
+            raise ValueError("it does not begin as one")
+        except ValueError as error:
+            if not self._may_begin_anew(status):
+                raise self._file.damaged(self.path, error) from None
+            return Board.begin(file, self._mark, was_damaged=True)
