@@ -9,8 +9,8 @@ every path takes it from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from math import isnan, nan
 from operator import attrgetter
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from opend_si_schema.definitions import Call, Column, DType, Table
 if TYPE_CHECKING:
     import pandas as pd
 
-Columns: TypeAlias = tuple[list[Any], ...]
+Columns: TypeAlias = tuple[Sequence[Any], ...]
 
 
 class DTypeFacts(NamedTuple):
@@ -45,6 +45,8 @@ MOST_DAYS = 999.99
 
 def read_columns(table: Table, items: Sequence[Any]) -> Columns:
     """The columns of a reply's rows. `ProtocolError` for a value that no column can hold."""
+    if not items:  # as of the other market
+        return tuple([] for _ in table.columns)
     items = list(items)  # one object a row, not one each time a column looks at it
     return tuple(_read_column(column, items) for column in table.columns)
 
@@ -116,12 +118,45 @@ def build_frame(
     """A DataFrame of the table's columns, and of `more` behind them; without an index its rows are numbered."""
     import pandas as pd
 
-    # Numbers for names, until it stands: pandas makes a new index of texts each time, and that takes longer than this.
-    arrays = [_array(column, values) for column, values in zip(table.columns, columns, strict=True)]
     index = pd.RangeIndex(len(columns[0])) if index is None else index
-    frame = pd.DataFrame(dict(enumerate((*arrays, *more.values()))), index=index, copy=False)
-    frame.columns = _names(table, tuple(more)).copy(deep=not _copies_on_write())
+    names = _names(table, tuple(more)).copy(deep=not _copies_on_write())
+    frame: pd.DataFrame
+    if (make := _from_blocks()) is not None:
+        frame = make(_blocks(table, columns, more), index=index, columns=names)
+    else:
+        arrays = [_array(column, values) for column, values in zip(table.columns, columns, strict=True)]
+        # Numbers for names, until it stands: pandas makes a new index of texts each time, which takes longer than this.
+        frame = pd.DataFrame(dict(enumerate((*arrays, *more.values()))), index=index, copy=False)
+        frame.columns = names
     return frame
+
+
+@cache
+def _from_blocks() -> Any:
+    """What makes a frame of blocks in a third of the time; None in pandas before 3."""
+    import pandas as pd
+
+    return getattr(getattr(pd.api, "internals", None), "create_dataframe_from_blocks", None)
+
+
+def _blocks(table: Table, columns: Columns, more: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Columns of one dtype together, as pandas has them, each block with the places of its columns."""
+    import numpy as np
+
+    alike: dict[DType, tuple[list[int], list[Sequence[Any]]]] = {}
+    blocks: list[tuple[Any, list[int]]] = []
+    for place, (column, values) in enumerate(zip(table.columns, columns, strict=True)):
+        if column.dtype == "str" or (DTYPES[column.dtype].nullable and None in values):
+            blocks.append((_array(column, values), [place]))
+        else:
+            places, lists = alike.setdefault(column.dtype, ([], []))
+            places.append(place)
+            lists.append(values)
+    for dtype, (places, lists) in alike.items():
+        blocks.append((np.array(lists, dtype=dtype), places))
+    for place, values in enumerate(more.values(), start=len(columns)):
+        blocks.append((values[np.newaxis] if isinstance(values, np.ndarray) else values.array, [place]))
+    return [(values, np.array(places)) for values, places in blocks]
 
 
 @cache
@@ -172,17 +207,36 @@ def _copies_on_write() -> bool:
     return int(pd.__version__.split(".")[0]) >= 3
 
 
-def _array(column: Column, values: list[Any]) -> Any:
+def _array(column: Column, values: Sequence[Any]) -> Any:
     """One column's values, in the dtype of a column that lacks some where it does."""
     import numpy as np
     import pandas as pd
 
     if column.dtype == "str":
-        return pd.array(values, dtype=text_dtype())
+        return text_column(values)
     nullable: Any = DTYPES[column.dtype].nullable
     if nullable and None in values:
         return pd.array(values, dtype=nullable)
     return np.array(values, dtype=column.dtype)
+
+
+def text_column(values: Sequence[str | None]) -> Any:
+    """Texts, as the columns of every frame have them; None where one is missing."""
+    return _text_maker()(values)
+
+
+@cache
+def _text_maker() -> Callable[[Sequence[str | None]], Any]:
+    import pandas as pd
+
+    dtype = text_dtype()
+    if _from_blocks() is None or dtype.storage != "pyarrow":
+        return partial(pd.array, dtype=dtype)
+    import pyarrow as pa
+
+    made: Any = pd.arrays.ArrowStringArray
+    # What `pd.array` makes, without its looking at what it was given.
+    return lambda values: made(pa.array(values, pa.large_string()), dtype=dtype)
 
 
 @cache

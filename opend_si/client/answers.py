@@ -176,7 +176,7 @@ class Answers:
             frontier = ledger.frontier(top, fresh) if style else TOP
             next_key = "" if frontier == TOP else str(int(frontier))
             place = ledger.row_before(next_key) if next_key else 0
-            found = yield from self._once(replace(key, next_key=next_key, num=longest), record, asked, place, look)
+            found = yield from self._once(key.at(next_key, longest), record, asked, place, look)
             if isinstance(found, Page):
                 return found
             # Not fit for a history, it is a page all the same, and nothing is cut from it.
@@ -354,7 +354,7 @@ class Answers:
         try:
             step = next(plan)
             while True:
-                page = replace(key, next_key=step.next_key)
+                page = key.at(step.next_key)
                 reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
                 if not may_join(reply.version.origin, origin):
                     raise OtherServer
@@ -422,7 +422,7 @@ class Answers:
             raise recorded.odd
         found = recorded_walk(recorded.ledger, down_to)
         if isinstance(found, Fetch):
-            asked_for = replace(key, next_key=found.next_key)
+            asked_for = key.at(found.next_key)
             raise recorded.damage(key, record.store.path) or record.store.miss(asked_for.identity, str(key))
         seen = known_at(recorded.ledger.statements, found.rows, clock or record.clock(), asked.at)
         head = recorded.ledger.head()

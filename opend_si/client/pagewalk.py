@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from opend_si.client.answers import Answers, naming
 from opend_si.client.standing import may_join
 from opend_si.client.steps import Steps
@@ -73,4 +71,4 @@ class PageWalk:
             return
         if page.source == "opend":
             self._cursors.follow(page.next)
-        self._key = replace(self._key, next_key=page.next)
+        self._key = self._key.at(page.next)

@@ -122,7 +122,7 @@ class SyncReport:
         """
         import pandas as pd
 
-        from opend_si.history.frames import text_column
+        from opend_si.tables import text_column
 
         counts = ("rows", "new_rows", "revised_rows", "requests")
         columns: dict[str, Any] = {"symbol": text_column([entry.symbol for entry in self.symbols])}

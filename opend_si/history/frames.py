@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opend_si.dates import milliseconds as to_milliseconds
 from opend_si.dates.calendars import published_by_days
 from opend_si.history.statements import Change
 from opend_si.pages import Row
-from opend_si.tables import Columns, build_frame, default_unit, describe, text_dtype
+from opend_si.tables import Columns, build_frame, default_unit, describe, text_column
 from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
@@ -29,17 +30,13 @@ def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequen
     """
     import pandas as pd
 
-    ascending = rows[::-1]
-    columns = tuple(map(list, zip(*(row.values for row in ascending), strict=True)))
-    days, unit = _days(table, [row.at for row in ascending]), default_unit()
+    at, values = [*zip(*rows[::-1], strict=True)] or ((), ())
+    days, public = _days_of(table, at)
     frame = build_frame(
         table,
-        columns or tuple([] for _ in table.columns),
-        pd.DatetimeIndex(days.astype(f"datetime64[{unit}]"), name=DATE),
-        {
-            PUBLISHED_BY: published_by_days(table, days).astype(f"datetime64[{unit}]"),
-            KNOWN_AT: _moments(known_at[::-1]),
-        },
+        tuple(zip(*values, strict=True)) or tuple([] for _ in table.columns),
+        pd.DatetimeIndex(days, name=DATE),
+        {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at[::-1])},
     )
     frame.attrs.update(describe(call, table))
     return frame
@@ -48,11 +45,10 @@ def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequen
 def make_rows(table: Table, symbols: Sequence[str], columns: Columns, known_at: Sequence[int | None]) -> pd.DataFrame:
     """Rows of many symbols with the columns of a panel; one of `symbols` and of `known_at` for each."""
     at = columns[[column.name for column in table.columns].index("timestamp")]
-    days, unit = _days(table, at), default_unit()
-    public = published_by_days(table, days).astype(f"datetime64[{unit}]")
+    days, public = _days_of(table, at)
     frame = build_frame(table, columns, None, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at)})
     frame.insert(0, SYMBOL, text_column(symbols))
-    frame.insert(1, DATE, days.astype(f"datetime64[{unit}]"))
+    frame.insert(1, DATE, days)
     return frame
 
 
@@ -71,7 +67,7 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            DATE: _days(table, [change.at for change, *_ in changed]).astype(f"datetime64[{default_unit()}]"),
+            DATE: _days_of(table, [change.at for change, *_ in changed])[0],
             "column": text_column([name for _, name, _, _ in changed]),
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
@@ -104,20 +100,24 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
     )
 
 
-def text_column(values: Sequence[str | None]) -> Any:
-    """Texts, as the columns of every frame have them; None where one is missing."""
-    import pandas as pd
+def _days_of(table: Table, timestamps: Sequence[int]) -> tuple[Days, Days]:
+    """The days of rows in their market, and by when each is public, in the unit of dates."""
+    import numpy as np
 
-    return pd.array(values, dtype=text_dtype())
+    days, public = _known_days(table, np.array(timestamps, dtype=np.int64).tobytes())
+    return days.copy(), public.copy()
 
 
-def _days(table: Table, timestamps: Sequence[int]) -> Days:
-    """The days of rows in their market."""
+@lru_cache(maxsize=32)
+def _known_days(table: Table, timestamps: bytes) -> tuple[Days, Days]:
+    """The same, of 64-bit numbers. Symbols of a market have rows of the same days: what was worked out is kept."""
     import numpy as np
     import pandas as pd
 
-    times = pd.DatetimeIndex(np.array(timestamps, dtype=np.int64).view("datetime64[s]"), tz="UTC")
-    return times.tz_convert(table.market.timezone).tz_localize(None).to_numpy().astype("datetime64[D]")
+    times = pd.DatetimeIndex(np.frombuffer(timestamps, dtype="datetime64[s]"), tz="UTC")
+    days = times.tz_convert(table.market.timezone).tz_localize(None).to_numpy().astype("datetime64[D]")
+    unit = f"datetime64[{default_unit()}]"
+    return days.astype(unit), published_by_days(table, days).astype(unit)
 
 
 def _moments(milliseconds: Sequence[int | None]) -> pd.DatetimeIndex:

@@ -12,27 +12,28 @@ rows are added in front, old values can be revised. The rules, and the tests (in
    seen to when a reply is recorded, not when the record is read. So a ledger is no more than the join.
    (test_a_walk_costs_a_request_a_page_and_new_rows_those_that_reach_a_known_one)
 3. A reply that contradicts what is recorded shows that a value was revised in between. What was sent before the
-question
-   that found it is void from then on, and with it what still was sent with the old value; a walk's own pages stay.
+   question that found it is void from then on, and with it what still was sent with the old value; a walk's own pages
+   stay.
    (test_a_revision_in_the_newest_page_makes_the_run_walked_anew)
 4. Where two contradict each other and were on their way at the same time, nobody knows which is the older: both are
-void.
+   void.
    (test_of_two_that_contradict_and_overlap_neither_is_trusted)
 5. What came before and after is told by the record's sequence, never by a clock.
    (test_every_answer_is_right_whatever_the_clock_does)
 6. What is void answers for rows that nothing trusted speaks of, where OpenD cannot be asked: the last that was heard of
    them. So a question never makes the record smaller. (test_a_question_never_makes_the_record_smaller)
 7. A cursor is *anchored* where a reply proves it: it is the timestamp of the reply's last row, and leads on for ever.
-Any
-   other leads on only within its generation: from the head of now, page by page.
+   Any other leads on only within its generation: from the head of now, page by page.
    (test_a_page_behind_a_cursor_of_an_earlier_newest_page_is_asked_for_again)
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TypeAlias
 
 from opend_si.history.statements import BOTTOM, TOP, Cut, Statement, contradicts, is_timestamp
@@ -56,6 +57,9 @@ class Judgement:
     is_void: bool = False
 
 
+_NOTHING_VOID = Judgement()
+
+
 class Ledger:
     """What the statements of a symbol say together. It is not changed once it is made."""
 
@@ -68,17 +72,15 @@ class Ledger:
         self.is_whole = is_whole
         trusted = [said for said in self.statements if said.is_trusted] if is_whole else []
         # In the order in which a walk down meets them, and for each the one so far that goes furthest down.
-        self._trusted = sorted(trusted, key=lambda said: (-said.reach, said.lo))
+        self._trusted = sorted(trusted, key=_on_the_way_down)
         self._reaches = [-said.reach for said in self._trusted]
-        self._furthest: list[Statement] = []
-        for said in self._trusted:
-            last = self._furthest[-1] if self._furthest else said
-            self._furthest.append(said if said.lo < last.lo else last)
+        self._furthest = list(accumulate(self._trusted, _further))
         self._current = {(said.next_key, said.num): said for said in self.statements if said.is_current}
         heads = [said for said in trusted if said.is_head and said.is_current]
-        self._head = max(heads, key=lambda said: (said.first, said.checked_seq), default=None)
+        self._head = max(heads, key=_newest, default=None)
         styles = [said for said in self.statements if said.is_anchored is not None]
-        self.is_anchored = max(styles, key=lambda said: said.first_seq).is_anchored if styles else None
+        self._style = max(styles, key=lambda said: said.first_seq, default=None)
+        self.is_anchored = None if self._style is None else self._style.is_anchored
         # The last event that made something void: what stood together before it may not do so after it.
         self.epoch = max((said.void_seq for said in self.statements), default=0)
         self.epoch = max(self.epoch, epoch)
@@ -92,7 +94,7 @@ class Ledger:
         The question began when the record stood at `asked_seq`, and the request was sent when it stood at `sent_seq`.
         """
         contradicted, is_void = [], False
-        for other in self._trusted:
+        for other in self._overlapping(said):
             if not contradicts(said, other):
                 continue
             if other.checked_seq > sent_seq:  # they were on their way at the same time
@@ -105,8 +107,16 @@ class Ledger:
         last = max(asked_seq, *contradicted)
         return Judgement(tuple(other for other in self._trusted if other.checked_seq <= last), is_void)
 
+    def _overlapping(self, said: Statement) -> list[Statement]:
+        """The trusted statements that may speak of the same rows; of a long walk, a few."""
+        high = TOP if said.is_head else said.hi
+        begin = bisect_left(self._furthest, True, key=lambda other: other.lo < high)
+        return self._trusted[begin : bisect_right(self._reaches, -said.lo)]
+
     def grown(self, said: Statement, judgement: Judgement) -> Ledger:
         """The ledger after one more reply, whose event is that of its last check."""
+        if judgement == _NOTHING_VOID and (said.next_key, said.num) not in self._current:
+            return self._joined(said)
         seq, void = said.checked_seq, set(map(id, judgement.void))
         kept = []
         for other in self.statements:
@@ -119,6 +129,25 @@ class Ledger:
             kept.append(other)
         own = replace(said, void_seq=seq) if judgement.is_void else said
         return Ledger((*kept, own), is_whole=self.is_whole, epoch=seq if void or judgement.is_void else self.epoch)
+
+    def _joined(self, said: Statement) -> Ledger:
+        """It with the answer to a new question that nothing contradicts: what a walk does page by page."""
+        ledger = copy(self)
+        ledger.statements = (*self.statements, said)
+        ledger._current = {**self._current, (said.next_key, said.num): said} if said.is_current else self._current
+        ledger.seq = max(self.seq, said.checked_seq, said.void_seq)
+        ledger.epoch = max(self.epoch, said.void_seq)
+        if said.is_anchored is not None and (self._style is None or said.first_seq > self._style.first_seq):
+            ledger._style, ledger.is_anchored = said, said.is_anchored
+        if self.is_whole and said.is_trusted:
+            place = bisect_right(self._trusted, _on_the_way_down(said), key=_on_the_way_down)
+            ledger._trusted = [*self._trusted[:place], said, *self._trusted[place:]]
+            ledger._reaches = [*self._reaches[:place], -said.reach, *self._reaches[place:]]
+            above = self._furthest[:place]
+            ledger._furthest = [*above[:-1], *accumulate((*above[-1:], *ledger._trusted[place:]), _further)]
+            if said.is_head and said.is_current and (self._head is None or _newest(said) > _newest(self._head)):
+                ledger._head = said
+        return ledger
 
     # Pages ------------------------------------------------------------------------------------------------------------
 
@@ -369,6 +398,21 @@ def judged(statements: Iterable[Statement]) -> list[Statement]:
         known.update((other.first_seq, replace(other, void_seq=seq)) for other in judgement.void)
         known[said.first_seq] = now
     return list(known.values())
+
+
+def _on_the_way_down(said: Statement) -> tuple[float, float]:
+    """Sorts statements as a walk down meets them."""
+    return -said.reach, said.lo
+
+
+def _further(one: Statement, other: Statement) -> Statement:
+    """The one of two that goes further down; the first where both go as far."""
+    return other if other.lo < one.lo else one
+
+
+def _newest(said: Statement) -> tuple[float, int]:
+    """Sorts heads: the last is the newest."""
+    return said.first, said.checked_seq
 
 
 def _touch(one: Statement, other: Statement) -> bool:

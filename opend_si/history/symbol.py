@@ -70,7 +70,7 @@ class Symbols:
         """What is recorded of a symbol, judged."""
         held = []
         for version in versions.rows:
-            asked = replace(key, next_key=version.next_key, num=version.num)
+            asked = key.at(version.next_key, version.num)
             held.append((version, self._content(asked, version)))
         return SymbolRecord.read(key, held, versions.seal, is_whole=versions.is_whole)
 
@@ -141,7 +141,7 @@ class SymbolRecord:
         statements, odd = [], None
         for version, content in entries.values():
             try:
-                said = make_statement(replace(key, next_key=version.next_key, num=version.num), version, content)
+                said = make_statement(key.at(version.next_key, version.num), version, content)
             except ProtocolError as error:
                 odd = error if _is_longest_head(key, version) else odd
                 continue  # served as it is when it is asked for, but no part of a history
@@ -225,7 +225,7 @@ class SymbolRecord:
             if first_seq not in touched:
                 continue  # no statement, or of before something was lost
             try:
-                said = make_statement(replace(key, next_key=version.next_key, num=version.num), version, its_content)
+                said = make_statement(key.at(version.next_key, version.num), version, its_content)
             except ProtocolError as error:
                 odd = error if _is_longest_head(key, version) else odd
                 continue
@@ -400,13 +400,9 @@ def make_statement(key: PageKey, version: Version, content: Content) -> Statemen
     next_key = content.next
     if next_key is not None and (len(next_key) > MAX_CURSOR_LENGTH or not next_key.isprintable()):
         raise ProtocolError(f"{key}: the cursor {next_key[:40]!r} is none that OpenD gives")
-    return replace(
-        _bare(version),
-        rows=_rows_of_history(content, key.table, str(key)),
-        next=next_key,
-        seen=unpack_runs(version.seen, (version.first_seq, version.fetched_at)),
-        attrs=content.attrs(key.table),
-    )
+    seen = unpack_runs(version.seen, (version.first_seq, version.fetched_at)) if version.seen else ()
+    rows = _rows_of_history(content, key.table, str(key))
+    return _bare(version, rows, next_key, seen, content.attrs(key.table))
 
 
 @lru_cache(maxsize=8)
@@ -418,14 +414,20 @@ def _rows_of_history(content: Content, table: Table, what: str) -> tuple[Row, ..
     return rows
 
 
-def _bare(version: Version) -> Statement:
-    """A version without what it says."""
+def _bare(
+    version: Version,
+    rows: tuple[Row, ...] = (),
+    next_key: str | None = None,
+    seen: Runs = (),
+    attrs: tuple[Any, ...] = (),
+) -> Statement:
+    """A version as a statement, without what it says where that is not given."""
     return Statement(
         next_key=version.next_key,
         num=version.num,
         after=version.behind,
-        rows=(),
-        next=None,
+        rows=rows,
+        next=next_key,
         first_seq=version.first_seq,
         checked_seq=version.checked_seq,
         fetched_at=version.fetched_at,
@@ -433,6 +435,8 @@ def _bare(version: Version) -> Statement:
         superseded_seq=version.superseded_seq,
         void_seq=version.void_seq,
         sent=version.sent,
+        seen=seen,
+        attrs=attrs,
     )
 
 

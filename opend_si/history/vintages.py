@@ -22,7 +22,9 @@ def first_seen(statements: Iterable[Statement], rows: Sequence[Row]) -> list[tup
         begin, end = count_from(rows, said.first + 1), count_from(rows, said.rows[-1].at)
         wanted = found[begin:end].count(None)
         if wanted == end - begin and rows[begin:end] == said.rows:  # as nearly always
-            found[begin:end] = [event for _, event in zip(said.rows, said.first_seen(), strict=True)]
+            events = list(said.first_seen())
+            assert len(events) == wanted
+            found[begin:end] = events
         elif wanted:
             theirs = {row.at: (row, event) for row, event in zip(said.rows, said.first_seen(), strict=True)}
             for place, row in enumerate(rows[begin:end], begin):

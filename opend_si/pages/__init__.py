@@ -77,6 +77,10 @@ class PageKey:
         protocol, symbol, next_key, num = identity
         return cls(call_of_protocol(protocol, symbol), Symbol.parse(symbol), next_key, num)
 
+    def at(self, next_key: str, num: int | None = None) -> PageKey:
+        """The page of another cursor, and of another size where one is given."""
+        return PageKey(self.call, self.symbol, next_key, self.num if num is None else num)
+
     @property
     def identity(self) -> Identity:
         """The key as the record has it."""

@@ -19,12 +19,12 @@ from opend_si.cache.versions import Clock
 from opend_si.dates import Since, day_of, moment, read_since
 from opend_si.dates.calendars import published_by
 from opend_si.errors import CacheMiss, ShortInterestError, warn
-from opend_si.history.frames import text_column
 from opend_si.history.record import Record
 from opend_si.history.statements import Statement
 from opend_si.history.vintages import as_first_seen, changes
 from opend_si.pages import PageKey
 from opend_si.pages.named import listed
+from opend_si.tables import text_column
 from opend_si_schema.definitions import Call
 
 if TYPE_CHECKING:

@@ -139,8 +139,9 @@ DEEDS: dict[str, Callable[[pd.DataFrame], None]] = {
 def test_what_is_done_to_a_frame_never_shows_in_the_next(
     one_face: ModuleType, client: Any, cache: Path, code: str, deed: Callable[[pd.DataFrame], None]
 ) -> None:
-    deed(client.history(code))  # fetched
+    fetched = client.history(code)
     expected = pickle.dumps(anew(one_face, cache, code))
+    deed(fetched)
     for _ in range(4):
         frame = client.history(code)
         wanted = pickle.loads(expected)

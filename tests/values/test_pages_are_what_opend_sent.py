@@ -10,8 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from opend_si import tables
 from opend_si.simulator import Simulator, faults
 from opend_si.simulator.universe import WITHOUT_ROWS
+from opend_si_schema.calls import SHORT_INTEREST
 
 # The broker's page "Get Short Interest": the first row of the HK.00700 sample, as its JavaScript sample prints it.
 DOCUMENTED = {
@@ -112,6 +114,32 @@ def test_frames_say_what_they_are(face: ModuleType, opend: Simulator, tmp_path: 
         history = client.history("US.AAPL")
         history.to_parquet(tmp_path / "history.parquet")
         assert pd.read_parquet(tmp_path / "history.parquet").attrs == history.attrs
+
+
+@pytest.mark.parametrize("lacks", [None, "shares_short", "short_percent", "timestamp_str"])
+@pytest.mark.parametrize("code", ["US.AAPL", "HK.00700", *WITHOUT_ROWS])
+def test_a_frame_of_blocks_is_what_pandas_makes_of_columns(
+    client: Any, monkeypatch: pytest.MonkeyPatch, code: str, lacks: str | None
+) -> None:
+    """What is built of blocks, as pandas 3 can, and what earlier ones build."""
+    page = client.get_page(code)
+    for table in SHORT_INTEREST.tables:
+        columns = [list(values) for values in page.content.columns(table)]
+        for column, values in zip(table.columns, columns, strict=True):
+            if column.name == lacks and values:
+                values[len(values) // 2] = None
+        index = pd.DatetimeIndex(pd.date_range("2026-01-01", periods=len(columns[0]), tz="UTC"), name="date")
+        more = {"noted": index.tz_localize(None).to_numpy(), "at": index}
+        made = []
+        for make in (tables._from_blocks(), None):
+            monkeypatch.setattr(tables, "_from_blocks", lambda make=make: make)
+            made += [tables.build_frame(table, tuple(columns)), tables.build_frame(table, tuple(columns), index, more)]
+        for ours, theirs in zip(made[:2], made[2:], strict=True):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+            pd.testing.assert_frame_equal(ours.copy(), theirs)
+            assert ours.index.equals(theirs.index)
+            assert type(ours.index) is type(theirs.index)
+        monkeypatch.undo()
 
 
 def test_a_missing_number_makes_its_column_nullable_and_loses_no_digit(client: Any, opend: Simulator) -> None:
