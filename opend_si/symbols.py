@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from opend_si.errors import InvalidArgument
 from opend_si_schema.calls import MARKETS
@@ -77,6 +78,7 @@ class Symbol:
         return cls(market, code) if market else None
 
 
+@lru_cache(maxsize=4096)
 def _fault(prefix: str, dot: str, code: str) -> str | None:
     """What is wrong with a symbol; None if nothing is."""
     if "," in code or ";" in code:

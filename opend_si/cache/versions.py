@@ -158,9 +158,8 @@ class Versions:
     """What is recorded of a symbol: the present, which is what histories of now need.
 
     Attributes:
-        sound: Its sound versions, as the file has them. Plain tuples, for there can be very many: the garbage
-        collector soon
-            leaves them alone, named ones never.
+        sound: Its sound versions, as the file has them. Plain tuples, for there can be very many: the garbage collector
+            soon leaves them alone, named ones never.
         damaged: Those that are not what was written: cursor, size and number of each.
         seal: The symbol's seal.
         is_whole: Whether nothing has been lost since the seal's `floor`: the seal fits.

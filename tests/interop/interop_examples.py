@@ -4,8 +4,7 @@
     make interop ARGS="--opend 127.0.0.1:11110 --websocket ws://127.0.0.1:33333"
 
 A table says at the end what ran, with which tools, and what did not, and why. These tests need compilers, Node and the
-npm
-registry: the name of this file keeps them out of `make test`.
+npm registry: the name of this file keeps them out of `make test`.
 """
 
 from dataclasses import astuple
