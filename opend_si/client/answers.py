@@ -59,7 +59,7 @@ class History:
     is_kept: bool = True
     checked_at: int | None = None  # when OpenD last sent the newest page as it is
     origin: str | None = None  # who sent the rows
-    is_asked: bool = False  # whether a page was fetched for it
+    heard: int | None = None  # how many rows the pages had that were fetched for it; None: none was
     ground: Ground | None = None  # what it is made of, where that alone makes it
 
 
@@ -324,7 +324,8 @@ class Answers:
 
     def _tell_rewritten(self, key: PageKey, before: Ledger, found: History) -> None:
         """Warn where most of a long history is other than it was: that is no correction of a value."""
-        known = before.known() if found.is_asked else {}
+        # Most that is asked for are a few new rows. They cannot be half of all that is known of a long history.
+        known = before.known() if 3 * (found.heard or 0) > len(found.rows) else {}
         old = [(known[row.at], row) for row in found.rows if row.at in known]
         # Most are the very same: looking at their values would take longer than all the rest.
         revised = sum(one is not row and one.values != row.values for one, row in old)
@@ -350,7 +351,7 @@ class Answers:
         is_kept, is_own = True, self._settings.mode in (Mode.REFRESH, Mode.BYPASS)
         plan = walk(Ledger() if is_own else ledger, fresh, down_to)
         ledger = Ledger() if is_own else ledger
-        origin, is_asked = None if is_own else origin, False
+        origin, heard = None if is_own else origin, None
         try:
             step = next(plan)
             while True:
@@ -358,7 +359,7 @@ class Answers:
                 reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
                 if not may_join(reply.version.origin, origin):
                     raise OtherServer
-                origin, is_asked = reply.version.origin, True
+                origin, heard = reply.version.origin, (heard or 0) + len(reply.content)
                 said = reply.statement(step.after)
                 if not reply.is_kept:
                     is_kept, is_own = False, True
@@ -378,11 +379,11 @@ class Answers:
             standing, clock = self._peer.standing(key, self._record), self._record.clock()
             if standing.ledger is not found.ledger:
                 known = (*standing.ledger.statements, *known)
-            elif not is_asked:
+            elif heard is None:
                 ground = Ground(standing, clock.steps, asked.at)
         head = found.ledger.head()
         seen = known_at(known, found.rows, clock, max(now(), asked.at))
-        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, is_asked, ground)
+        return History(found.rows, seen, is_kept, head.checked_at if head else None, origin, heard, ground)
 
     def _fetch(
         self, key: PageKey, asked: Asked, step: Fetch, *, is_own: bool, fresh: Freshness, origin: str | None

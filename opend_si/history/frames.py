@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from opend_si.dates import milliseconds as to_milliseconds
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from opend_si.dates.calendars import Days
     from opend_si.history.overview import Recorded
 
+# What gives a row's values, without a step of Python for each.
+_VALUES: Callable[[Row], tuple[Any, ...]] = itemgetter(Row._fields.index("values"))
 # A moment that is not known, as NumPy writes it.
 _NOT_KNOWN = -(2**63)
 
@@ -30,11 +33,11 @@ def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequen
     """
     import pandas as pd
 
-    at, values = [*zip(*rows[::-1], strict=True)] or ((), ())
-    days, public = _days_of(table, at)
+    columns: Columns = tuple(zip(*map(_VALUES, reversed(rows)), strict=True)) or ((),) * len(table.columns)
+    days, public = _days_of(table, columns)
     frame = build_frame(
         table,
-        tuple(zip(*values, strict=True)) or tuple([] for _ in table.columns),
+        columns,
         pd.DatetimeIndex(days, name=DATE),
         {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at[::-1])},
     )
@@ -44,8 +47,7 @@ def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequen
 
 def make_rows(table: Table, symbols: Sequence[str], columns: Columns, known_at: Sequence[int | None]) -> pd.DataFrame:
     """Rows of many symbols with the columns of a panel; one of `symbols` and of `known_at` for each."""
-    at = columns[[column.name for column in table.columns].index("timestamp")]
-    days, public = _days_of(table, at)
+    days, public = _days_of(table, columns)
     frame = build_frame(table, columns, None, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at)})
     frame.insert(0, SYMBOL, text_column(symbols))
     frame.insert(1, DATE, days)
@@ -67,7 +69,7 @@ def make_revisions(table: Table, changes: Sequence[Change]) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            DATE: _days_of(table, [change.at for change, *_ in changed])[0],
+            DATE: _dates(table, [change.at for change, *_ in changed])[0],
             "column": text_column([name for _, name, _, _ in changed]),
             "before": pd.Series([before for _, _, before, _ in changed], dtype=object),
             "after": pd.Series([after for _, _, _, after in changed], dtype=object),
@@ -100,8 +102,13 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
     )
 
 
-def _days_of(table: Table, timestamps: Sequence[int]) -> tuple[Days, Days]:
+def _days_of(table: Table, columns: Columns) -> tuple[Days, Days]:
     """The days of rows in their market, and by when each is public, in the unit of dates."""
+    return _dates(table, columns[[column.name for column in table.columns].index("timestamp")])
+
+
+def _dates(table: Table, timestamps: Sequence[int]) -> tuple[Days, Days]:
+    """The same, by the rows' timestamps."""
     import numpy as np
 
     days, public = _known_days(table, np.array(timestamps, dtype=np.int64).tobytes())
@@ -124,6 +131,7 @@ def _moments(milliseconds: Sequence[int | None]) -> pd.DatetimeIndex:
     import numpy as np
     import pandas as pd
 
-    moments = [_NOT_KNOWN if moment is None else moment for moment in milliseconds]
-    times = np.array(moments, dtype=np.int64).view("datetime64[ms]")
+    if None in milliseconds:
+        milliseconds = [_NOT_KNOWN if moment is None else moment for moment in milliseconds]
+    times = np.array(milliseconds, dtype=np.int64).view("datetime64[ms]")
     return pd.DatetimeIndex(times, tz="UTC").as_unit(default_unit())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
 from opend_si.wire.turns import Turn, Turns
 
 _CHUNK = 64 * 1024
+# Seconds for which a link that was seen to stand is not looked at again: before a request it is asked who is there.
+_JUST_NOW = 1e-3
 
 _T = TypeVar("_T")
 
@@ -149,6 +152,7 @@ class _Link:
         # Closes the socket when nobody did: at garbage collection or at exit, without a ResourceWarning.
         self._closing = weakref.finalize(self, self._socket.close)
         self._idle, self._replies = Idle(), 0
+        self._stands_until = -inf  # of the monotonic clock
         forks.leave_in_child(self)
         try:
             self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
@@ -202,12 +206,15 @@ class _Link:
         """Whether the idle link still stands; reads away what OpenD pushed meanwhile, unless that has no end."""
         if self._idle.is_over(self.greeting):
             return False
+        if time.monotonic() < self._stands_until:
+            return True
         try:
             self._socket.setblocking(False)
             while time.monotonic() < deadline and (received := self._socket.recv(_CHUNK)):
                 self.session.receive(received)
             return False
         except (BlockingIOError, InterruptedError):
+            self._stands_until = time.monotonic() + _JUST_NOW
             return True
         except (OSError, ProtocolError):
             return False
