@@ -58,6 +58,11 @@ os._exit(0 if ret == 0 and len(frame) == 10 else 1)
 _FIRST_FLOOR = "import os, sys; from benchmarks.contenders import floor; "
 _FIRST_FLOOR += "floor(sys.argv[1], int(sys.argv[2]))['page-10'](); os._exit(0)"
 # What speaking protobuf over a socket and keeping replies needs.
+# Others that give a panel as a DataFrame, where they are installed.
+_ENGINES = {
+    "duckdb": "DuckDB reads the same panel from Parquet into a DataFrame",
+    "arcticdb": "ArcticDB, which wants a pandas before 3, reads the same panel, kept as one symbol,",
+}
 _IMPORT_FLOOR = "import hashlib, socket, sqlite3, google.protobuf.message_factory"
 # What a command needs to read a page of the record and to print it.
 _CONSOLE_FLOOR = f"{_IMPORT_FLOOR}, click"
@@ -261,14 +266,13 @@ def _memory(opend: OpenD, environ: Mapping[str, str]) -> Iterator[Figure]:
 
 
 def _panel(notes: list[str]) -> Iterator[Figure]:
-    peer = ("duckdb",) if is_installed("duckdb") else ()
-    told = panel.measure(_SYMBOLS, ("first", "export", "loop", "panel", "parquet", *peer))
+    others = [name for name in _ENGINES if is_installed(name)]
+    told = panel.measure(_SYMBOLS, ("first", "export", "loop", "panel", "parquet", *others))
     milliseconds = {name: found["seconds"] * 1e3 for name, found in told.items()}
     loop, first, again, parquet = (milliseconds[name] for name in ("loop", "first", "panel", "parquet"))
     yield Figure(f"panel of {_SYMBOLS:,} recorded symbols", "ms", loop, again, parquet)
     yield Figure(f"panel of {_SYMBOLS:,} recorded symbols, first", "ms", loop, first, parquet)
-    if peer:
-        notes.append(f"DuckDB reads the same panel from Parquet into a DataFrame in {milliseconds['duckdb']:,.0f} ms.")
+    notes += [f"{_ENGINES[name]} in {milliseconds[name]:,.0f} ms." for name in others]
 
 
 def _bytes(notes: list[str]) -> Iterator[Figure]:

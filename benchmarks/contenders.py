@@ -360,7 +360,20 @@ def _requests_cache(folder: Path, frame: pd.DataFrame) -> Call:
     return page
 
 
+def _arcticdb(folder: Path, frame: pd.DataFrame) -> Call:
+    library = arctic_library(folder)
+    library.write(CODE, frame)
+    return lambda: library.read(CODE).data
+
+
+def arctic_library(folder: Path) -> Any:
+    """A library of ArcticDB's in a folder; it wants a pandas before 3."""
+    arctic = importlib.import_module("arcticdb").Arctic(f"lmdb://{folder}")
+    return arctic.get_library("bench", create_if_missing=True)
+
+
 PEERS: Mapping[str, Callable[[Path, Any], Call]] = {
+    "arcticdb": _arcticdb,
     "diskcache": _diskcache,
     "joblib": _joblib,
     "requests-cache": _requests_cache,

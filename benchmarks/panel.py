@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 import futu_si
-from benchmarks.contenders import code_of
+from benchmarks.contenders import arctic_library, code_of
 from benchmarks.harness import OpenD, surroundings
 from opend_si.cache.reading import columns_file
 from opend_si.cache.store import Store
@@ -160,6 +160,8 @@ def _one(name: str, cache: Path, data: Path) -> None:
                     return pd.read_parquet(parquet)
                 case "duckdb":
                     return importlib.import_module("duckdb").read_parquet(str(parquet)).df()
+                case "arcticdb":
+                    return library.read("panel").data
             return client.export(data)
 
         client.panel([code_of(0)])  # imports are not what is measured
@@ -168,6 +170,9 @@ def _one(name: str, cache: Path, data: Path) -> None:
             return
         with closing(Store(cache, may_write=False)) as store:
             codes = store.symbols(SHORT_INTEREST.proto_id, "HK")
+        if name == "arcticdb":
+            library = arctic_library(data / "arctic")
+            library.write("panel", client.panel())
         before = _peak()
         times: list[float] = []
         processors: list[float] = []

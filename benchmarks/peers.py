@@ -1,4 +1,6 @@
-"""Caches that people put in front of a call by hand, where they are installed. None is needed here.
+"""`python -m benchmarks.peers`.
+
+Caches that people put in front of a call by hand, where they are installed. None is needed here.
 
 A page of 50 rows from each cache, as a DataFrame, in turns with a recorded page of this package. What stands in the
 column of the floor is the peer's.
@@ -6,11 +8,12 @@ column of the floor is the peer's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 
 from benchmarks.contenders import PEERS, is_installed
-from benchmarks.figures import Figure, times
-from benchmarks.harness import OpenD, calls_in_turns, contenders, new_home
+from benchmarks.figures import Figure, table, times
+from benchmarks.harness import OpenD, calls_in_turns, contenders, new_home, surroundings
 
 _ROUNDS, _CALLS = 20, 50
 
@@ -30,6 +33,19 @@ def peers(environ: Mapping[str, str], notes: list[str]) -> Iterator[Figure]:
         notes.append(f"Not installed, so not measured: {', '.join(missing)}.")
 
 
+def main() -> int:
+    """Print the figures."""
+    notes: list[str] = []
+    with surroundings() as environ:
+        print("\n".join(table(list(peers(environ, notes)))))
+    print("\n".join(notes))
+    return 0
+
+
 def figure_name(peer: str) -> str:
     """How a peer's figure is called."""
     return f"recorded page, against {peer}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

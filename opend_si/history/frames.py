@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from opend_si.dates import day_of
 from opend_si.dates import milliseconds as to_milliseconds
-from opend_si.dates.calendars import published_by_days
+from opend_si.dates.calendars import published_by, published_by_days
+from opend_si.history.memory import Memory
 from opend_si.history.statements import Change
 from opend_si.pages import Row
 from opend_si.tables import Columns, build_frame, default_unit, describe, text_column
 from opend_si_schema.definitions import DATE, KNOWN_AT, PUBLISHED_BY, SYMBOL, Call, Table
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from opend_si.dates.calendars import Days
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 # What gives a row's values, without a step of Python for each.
 _VALUES: Callable[[Row], tuple[Any, ...]] = itemgetter(Row._fields.index("values"))
+# The days of rows, and by when each is public, by timestamps: symbols of a market have rows of the same days. So many
+# bytes of them; and how many rows more than a known one has a history of which the rest is known.
+_KNOWN: Memory[tuple[Table, bytes], tuple[Days, Days]] = Memory(2**21)
+_MOST_NEW = 3
 # A moment that is not known, as NumPy writes it.
 _NOT_KNOWN = -(2**63)
 
@@ -111,17 +117,33 @@ def _dates(table: Table, timestamps: Sequence[int]) -> tuple[Days, Days]:
     """The same, by the rows' timestamps."""
     import numpy as np
 
-    days, public = _known_days(table, np.array(timestamps, dtype=np.int64).tobytes())
+    asked = np.array(timestamps, dtype=np.int64).tobytes()
+    found = _KNOWN.get((table, asked))
+    if found is None:
+        found = _grown(table, asked) or _worked_out(table, np.frombuffer(asked, dtype=np.int64))
+        _KNOWN.keep((table, asked), found, 3 * len(asked))
+    days, public = found
     return days.copy(), public.copy()
 
 
-@lru_cache(maxsize=32)
-def _known_days(table: Table, timestamps: bytes) -> tuple[Days, Days]:
-    """The same, of 64-bit numbers. Symbols of a market have rows of the same days: what was worked out is kept."""
+def _grown(table: Table, asked: bytes) -> tuple[Days, Days] | None:
+    """The same for a history that has a few rows more than a known one: those are looked at one by one."""
     import numpy as np
+
+    unit = f"datetime64[{default_unit()}]"
+    for size in range(len(asked) - 8, max(len(asked) - 8 * (_MOST_NEW + 1), 0), -8):
+        if (before := _KNOWN.get((table, asked[:size]))) is not None:
+            days = [day_of(at, table.market) for at in np.frombuffer(asked[size:], dtype=np.int64).tolist()]
+            new = np.array([days, [published_by(table, day) for day in days]], dtype="datetime64[D]").astype(unit)
+            return np.concatenate((before[0], new[0])), np.concatenate((before[1], new[1]))
+    return None
+
+
+def _worked_out(table: Table, timestamps: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Days, Days]:
+    """The same, all at once."""
     import pandas as pd
 
-    times = pd.DatetimeIndex(np.frombuffer(timestamps, dtype="datetime64[s]"), tz="UTC")
+    times = pd.DatetimeIndex(timestamps.view("datetime64[s]"), tz="UTC")
     days = times.tz_convert(table.market.timezone).tz_localize(None).to_numpy().astype("datetime64[D]")
     unit = f"datetime64[{default_unit()}]"
     return days.astype(unit), published_by_days(table, days).astype(unit)

@@ -35,6 +35,8 @@ from opend_si.dates.calendars import (
     published_by,
     published_by_days,
 )
+from opend_si.history import frames
+from opend_si.history.memory import Memory
 from opend_si.simulator.universe import SYMBOLS, Universe
 from opend_si_schema.calendars import HOLIDAYS
 from opend_si_schema.calls import CALLS, DAILY_SHORT_VOLUME, HK, MARKETS, SHORT_INTEREST, US
@@ -247,6 +249,28 @@ def test_a_day_that_is_none_of_pythons_has_no_publication_and_spoils_no_other() 
     assert published_by_days(US_SEMIMONTHLY, asked).tolist() == [date(2026, 5, 27), None, None]
     with pytest.raises(OverflowError):
         published_by(US_SEMIMONTHLY, date(9999, 12, 31))
+
+
+@given(
+    table=st.sampled_from(TABLES),
+    days=st.lists(st.dates(date(1971, 1, 1), date(9998, 12, 31)), min_size=1, max_size=8, unique=True),
+    seconds=st.integers(0, 86_399),
+    cuts=st.lists(st.integers(0, 8), max_size=4),
+)
+def test_the_days_of_a_history_that_grew_are_those_of_one_that_is_new(
+    table: Table, days: list[date], seconds: int, cuts: list[int]
+) -> None:
+    zone = ZoneInfo(table.market.timezone)
+    begins = [datetime.combine(day, clock(), zone) + timedelta(seconds=seconds) for day in sorted(days)]
+    timestamps = [int(begin.timestamp()) for begin in begins]
+    expected = [datetime.fromtimestamp(at, UTC).astimezone(zone).date() for at in timestamps]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "_KNOWN", Memory(2**21))
+        for size in (*sorted(cuts), len(timestamps)):
+            both = frames._dates(table, timestamps[:size])
+            found, public = (known.astype("datetime64[D]").tolist() for known in both)
+            assert found == expected[:size]
+            assert public == [published_by(table, day) for day in found]
 
 
 # What goes by the rule -----------------------------------------------------------------------------------------------
