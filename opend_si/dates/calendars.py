@@ -37,7 +37,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, timedelta
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 from opend_si_schema.calendars import HOLIDAYS
 from opend_si_schema.definitions import Market, Schedule, Table
@@ -201,6 +202,15 @@ def oldest_beside(table: Table, newest: date) -> date:
     except OverflowError:
         return newest
     return day
+
+
+def days_of(timestamps: np.ndarray[Any, np.dtype[np.int64]], market: Market) -> Days:
+    """`day_of` of many timestamps at once: datetime64[D]."""
+    import pandas as pd
+
+    times = pd.DatetimeIndex(timestamps.astype("datetime64[s]"), tz="UTC")
+    # Not by the zone's name: with that, pandas before 3 knows no summer after 2037.
+    return times.tz_convert(ZoneInfo(market.timezone)).tz_localize(None).to_numpy().astype("datetime64[D]")
 
 
 def published_by_days(table: Table, days: Days) -> Days:

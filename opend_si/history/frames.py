@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opend_si.dates import day_of
 from opend_si.dates import milliseconds as to_milliseconds
-from opend_si.dates.calendars import published_by, published_by_days
+from opend_si.dates.calendars import days_of, published_by, published_by_days
 from opend_si.history.memory import Memory
 from opend_si.history.statements import Change
 from opend_si.pages import Row
@@ -141,10 +141,7 @@ def _grown(table: Table, asked: bytes) -> tuple[Days, Days] | None:
 
 def _worked_out(table: Table, timestamps: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[Days, Days]:
     """The same, all at once."""
-    import pandas as pd
-
-    times = pd.DatetimeIndex(timestamps.view("datetime64[s]"), tz="UTC")
-    days = times.tz_convert(table.market.timezone).tz_localize(None).to_numpy().astype("datetime64[D]")
+    days = days_of(timestamps, table.market)
     unit = f"datetime64[{default_unit()}]"
     return days.astype(unit), published_by_days(table, days).astype(unit)
 

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from opend_si.cache.versions import Clock
-from opend_si.dates.calendars import published_by_days
+from opend_si.dates.calendars import days_of, published_by_days
 from opend_si.errors import MissingExtra
 from opend_si.pages import END
 from opend_si.pages.replies import read_text
@@ -377,12 +377,9 @@ def _known_at(seqs: Ints, ats: Ints, clock: Clock, moment: int) -> Ints:
 
 def days(timestamps: Ints, table: Table) -> ArrowArray:
     """The days of rows in the market's time zone, as date32."""
-    import pandas as pd
     import pyarrow as pa
 
-    moments = pd.DatetimeIndex(timestamps.astype("datetime64[s]"), tz="UTC").tz_convert(table.market.timezone)
-    there = moments.tz_localize(None).to_numpy().astype("datetime64[D]").astype("int32")
-    return pa.array(there, type=pa.int32()).view(pa.date32())
+    return pa.array(days_of(timestamps, table.market).astype("int32"), type=pa.int32()).view(pa.date32())
 
 
 def public_days(dates: ArrowArray, table: Table) -> ArrowArray:

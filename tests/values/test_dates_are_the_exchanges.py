@@ -29,6 +29,7 @@ import tests
 from opend_si.dates import may_have_news
 from opend_si.dates.calendars import (
     add_business_days,
+    days_of,
     is_business_day,
     is_due,
     publication,
@@ -242,6 +243,16 @@ def test_many_days_at_once_are_what_each_of_them_is(table: Table, days: list[dat
     found = published_by_days(table, asked)
     assert found.dtype == np.dtype("datetime64[D]")
     assert found.tolist() == [None if day is None else published_by(table, day) for day in days]
+
+
+@given(
+    market=st.sampled_from(MARKETS),
+    timestamps=st.lists(st.integers(int(datetime(1883, 1, 1).timestamp()), int(datetime(9998, 1, 1).timestamp()))),
+)
+def test_the_days_of_many_timestamps_are_those_of_each(market: Market, timestamps: list[int]) -> None:
+    zone = ZoneInfo(market.timezone)
+    expected = [datetime.fromtimestamp(at, UTC).astimezone(zone).date() for at in timestamps]
+    assert days_of(np.array(timestamps, dtype=np.int64), market).tolist() == expected
 
 
 def test_a_day_that_is_none_of_pythons_has_no_publication_and_spoils_no_other() -> None:
