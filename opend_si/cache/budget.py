@@ -7,14 +7,17 @@ A slot is taken before a request is sent and stays taken until *more than* a win
 counted from the sending would free itself early: the server counts when a request arrives, and saw 33 to 37 in a window
 of 30. Proof that it never sees more than `requests`: of any `requests + 1` arrivals within a window let L be the one
 whose slot was taken last. The other slots were then in flight or settled after their arrival, so all of them were still
-taken, and L would not have got one.
+taken, and L would not have got one. What is not covered is an OpenD that stands still for longer than a request and a
+window together, and reads then what it was sent before: nobody can know when that will have arrived.
 
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last: slots are
 leases (`opend_si.system.leases`), whose times no clock change moves.
 
 A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
-inside, and the process that finds another name counts a whole window as used. A file that a power cut left damaged is
-begun anew, with a window used up; any other damaged file is an error, for somebody may have slots in it.
+inside, and the process that finds another name counts a whole window as used; so it does where it finds a file that was
+emptied. Only who has never used the file that was deleted takes the next one for the first. A file that a power cut
+left damaged is begun anew, with a window used up; any other damaged file is an error, for somebody may have slots in
+it.
 """
 
 from __future__ import annotations
@@ -73,9 +76,10 @@ class Budget:
 
         def take(board: Board) -> Slot | float:
             longest = timeout + rate.seconds
-            if board.was_damaged or _NAMES.get(path, board.name) != board.name:
+            if board.has_lost or _NAMES.get(path, board.name) != board.name:
                 # Not the file that this process, or another, has used so far.
-                board.put(_ALL, bytes(NAME_BYTES), longest, next(iter(board.of(_ALL)), None))
+                before = [*board.of(_ALL)]
+                board.put(_ALL, bytes(NAME_BYTES), max([longest, *board.left(before)]), next(iter(before), None))
             _NAMES[path] = board.name  # it says now what this process knows of it
             key = _key(bucket)
             if wait := _wait(board, key, rate):

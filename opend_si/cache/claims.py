@@ -44,8 +44,11 @@ class Claims:
     def path(self) -> Path:
         return self._leases.path
 
-    def take(self, identity: tuple[int, str, str, int], owner: bytes, seconds: float) -> bool:
-        """Take or renew the right to fetch a page, for `seconds` from now. False: another has it."""
+    def take(self, identity: tuple[int, str, str, int], owner: bytes, seconds: float, *, anew: bool = True) -> bool:
+        """Take or renew the right to fetch a page, for `seconds` from now. False: another has it.
+
+        Not `anew`: it can only be renewed. False where it lapsed, for then another may have had it, and be done.
+        """
 
         def take(board: Board) -> bool:
             key, own = self._key(identity), None
@@ -53,6 +56,8 @@ class Claims:
                 if lease.holder != owner:
                     return False
                 own = place
+            if own is None and not anew:
+                return False
             board.put(key, owner, seconds, own)
             return True
 

@@ -34,22 +34,22 @@ class Claim:
         self._owner = os.urandom(NAME_BYTES)
         self._taken_at = 0.0
 
-    def take(self) -> bool:
-        """Take or renew it. False: another has it."""
+    def take(self, *, anew: bool = True) -> bool:
+        """Take it, or renew it. False: another has it, or may have had it where it is only to be renewed."""
         taken_at = time.monotonic()
-        if not self._claims.take(self._page, self._owner, self._seconds):
+        if not self._claims.take(self._page, self._owner, self._seconds, anew=anew):
             return False
         self._taken_at = taken_at
         return True
 
     def hold(self) -> None:
-        """Have it for the longest time of a request from now; `ClaimLost` if another has it."""
-        if time.monotonic() - self._taken_at > self._grace and not self.take():
+        """Have it for the longest time of a request from now; `ClaimLost` if it lapsed: the page may be there."""
+        if time.monotonic() - self._taken_at > self._grace and not self.take(anew=False):
             raise ClaimLost
 
     def renew(self) -> None:
         """Renew it if half of its time has passed."""
-        if time.monotonic() - self._taken_at > self._seconds / 2 and not self.take():
+        if time.monotonic() - self._taken_at > self._seconds / 2 and not self.take(anew=False):
             raise ClaimLost
 
     def give_back(self) -> None:

@@ -153,10 +153,11 @@ class _Metered(_Unmetered):
         try:
             body = yield from request.send(reserving_since)
         except BaseException as error:
-            if isinstance(error, ClaimLost) or not was_sent(error):
-                self._budget.cancel(slot)
-            else:
-                self._budget.settle(slot, rate)
+            with suppress(CacheError):  # else it would take the place of an interrupt
+                if isinstance(error, ClaimLost) or not was_sent(error):
+                    self._budget.cancel(slot)
+                else:
+                    self._budget.settle(slot, rate)
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
             self._budget.settle(slot, rate)
@@ -179,7 +180,7 @@ class _Metered(_Unmetered):
         """A slot, and when the monotonic clock stood before it was taken."""
         while True:
             since = time.monotonic()
-            slot = self._budget.reserve(bucket, rate, self._settings.timeout)
+            slot = self._budget.reserve(bucket, rate, self._settings.timeout + _SLACK)
             if isinstance(slot, Slot):
                 return slot, since
             if request.claim is not None:

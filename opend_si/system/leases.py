@@ -5,9 +5,9 @@ time is over (`opend_si.system.clocks`): who died holds nothing for ever.
 
 The file is a row of places of 64 bytes. The first says whose file it is, what it is called inside (a file that is
 deleted or replaced takes its leases with it, and is known by that), and how many places there are; each of the others
-is empty, which is all zeros, or has a lease with its checksum. A place is written in one piece and lies in one block of
-the disk: who is killed leaves it as it was or as it shall be. Nothing waits for the disk: all leases that a power cut
-takes back are over.
+is empty or has a lease, and all have a checksum. A place is written in one piece and lies in one block of the disk: who
+is killed leaves it as it was or as it shall be. Nothing waits for the disk: all leases that a power cut takes back are
+over.
 
 It is opened for each use, and closed: the lock goes with it, wherever an interrupt comes and whoever is killed.
 """
@@ -18,6 +18,8 @@ import errno
 import os
 import stat
 import struct
+import sys
+import time
 from collections.abc import Callable, Sequence
 from io import FileIO
 from pathlib import Path
@@ -26,7 +28,7 @@ from zlib import crc32
 
 from opend_si.system import forks, ours
 from opend_si.system.clocks import Moment, monotonic
-from opend_si.system.locks import has_no_locks, lock
+from opend_si.system.locks import has_no_locks, lock, unlock
 from opend_si.system.ours import OurFile
 from opend_si.system.sharing import make_file, make_folder
 
@@ -39,10 +41,12 @@ _CHECKSUM = struct.Struct("<I")
 # A lease: key, holder, since when and until when by the monotonic clock, since when by the wall clock.
 _LEASE = struct.Struct(f"<I4x{NAME_BYTES}s{NAME_BYTES}sddd")
 _PLACE = _LEASE.size
-_EMPTY = bytes(_PLACE)
+_EMPTY = _CHECKSUM.pack(crc32(bytes(_PLACE - _CHECKSUM.size))) + bytes(_PLACE - _CHECKSUM.size)
 _VERSION = 1
-# As many places has a new file, so that one read gives it whole.
+# As many places has a new file, and one of which nothing is taken any more; one read gives it whole.
 _FIRST_PLACES = 32
+# Seconds between attempts to open a file.
+_PAUSES = 0.01, 0.05, 0.2, 0.5
 
 _T = TypeVar("_T")
 
@@ -60,21 +64,27 @@ class Lease(NamedTuple):
 class Board:
     """The leases of a file that this process has locked: those whose time is not over, by their places.
 
-    `was_damaged`: all that was there before could not be read, and is gone.
+    `has_lost`: leases may have been there that are gone.
     """
 
-    def __init__(self, file: FileIO, mark: bytes, name: bytes, places: int, *, was_damaged: bool = False) -> None:
-        self.name, self.was_damaged = name, was_damaged
+    def __init__(self, file: FileIO, mark: bytes, name: bytes, places: int, *, has_lost: bool = False) -> None:
+        self.name, self.has_lost = name, has_lost
         self.now = Moment.now()
         self.taken: dict[int, Lease] = {}
         self._file, self._mark, self._places = file, mark, places
+        self._may_be_free = 1  # all places before it are taken
 
     @classmethod
-    def begin(cls, file: FileIO, mark: bytes, *, was_damaged: bool = False) -> Board:
-        """The leases of a file that is empty from now on."""
-        board = cls(file, mark, os.urandom(NAME_BYTES), 0, was_damaged=was_damaged)
+    def begin(cls, file: FileIO, mark: bytes) -> Board:
+        """The leases of a file that is empty from now on. What was there is gone."""
+        content = _new_content(mark)
         file.truncate(0)
-        board._grow(_FIRST_PLACES)
+        board = cls(file, mark, _HEADER.unpack_from(content)[3], _FIRST_PLACES, has_lost=True)
+        try:
+            board._write(0, content)
+        except OSError:  # as on a full disk: half of it would be a damaged file
+            file.truncate(0)
+            raise
         return board
 
     @classmethod
@@ -86,14 +96,17 @@ class Board:
             raise ValueError("it ends too early")
         board = cls(file, mark, name, places)
         now, taken = board.now, board.taken
-        for at in range(_PLACE, len(data[: places * _PLACE].rstrip(b"\0")), _PLACE):  # most are empty up to the end
-            checksum, *lease = _LEASE.unpack_from(data, at)
-            if checksum != crc32(data[at + _CHECKSUM.size : at + _PLACE]):
-                if data[at : at + _PLACE] == _EMPTY:
-                    continue
-                raise ValueError(f"place {at // _PLACE} does not fit its checksum")
+        for place in range(1, places):
+            held = data[place * _PLACE : (place + 1) * _PLACE]
+            if held == _EMPTY:
+                continue
+            checksum, *lease = _LEASE.unpack(held)
+            if checksum != crc32(held[_CHECKSUM.size :]):
+                raise ValueError(f"place {place} does not fit its checksum")
             if now.left(*lease[2:]):
-                taken[at // _PLACE] = Lease._make(lease)
+                taken[place] = Lease._make(lease)
+        if not taken and places > _FIRST_PLACES:
+            board._resize(_FIRST_PLACES)
         return board
 
     def of(self, key: bytes) -> dict[int, Lease]:
@@ -109,7 +122,9 @@ class Board:
         now = self.now
         lease = Lease(key, holder, now.monotonic, now.monotonic + seconds, now.wall)
         if place is None:
-            place = next((free for free in range(1, self._places) if free not in self.taken), None) or self._grown()
+            free = (free for free in range(self._may_be_free, self._places) if free not in self.taken)
+            place = next(free, None) or self._grown()
+            self._may_be_free = place + 1
         data = _LEASE.pack(0, *lease)[_CHECKSUM.size :]
         self._write(place * _PLACE, _CHECKSUM.pack(crc32(data)) + data)
         self.taken[place] = lease
@@ -119,25 +134,38 @@ class Board:
         """End a lease."""
         self._write(place * _PLACE, _EMPTY)
         del self.taken[place]
+        self._may_be_free = min(self._may_be_free, place)
 
     def _grown(self) -> int:
         """The first of as many new places as there are."""
         first = self._places
-        self._grow(2 * first)
+        self._resize(2 * first)
         return first
 
-    def _grow(self, places: int) -> None:
-        before = self._places * _PLACE
-        # Where the disk is full there are some zeros more behind the places, or none yet: that is as good as before.
-        self._write(before, bytes(places * _PLACE - before))
+    def _resize(self, places: int) -> None:
+        """Let there be so many places, the new ones empty. None that goes is taken."""
+        if places > self._places:
+            # Where the disk is full there are some more behind the places, or none yet: that is as good as before.
+            self._write(self._places * _PLACE, _EMPTY * (places - self._places))
         self._places = places
-        header = _HEADER.pack(self._mark, _VERSION, places, self.name, 0)[: -_CHECKSUM.size]
-        self._write(0, header + _CHECKSUM.pack(crc32(header)))
+        self._write(0, _header(self._mark, places, self.name))
+        self._file.truncate(places * _PLACE)
 
     def _write(self, at: int, data: bytes) -> None:
         self._file.seek(at)
         if self._file.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _header(mark: bytes, places: int, name: bytes) -> bytes:
+    told = _HEADER.pack(mark, _VERSION, places, name, 0)[: -_CHECKSUM.size]
+    return told + _CHECKSUM.pack(crc32(told))
+
+
+def _new_content(mark: bytes) -> bytes:
+    """A file of which nothing is taken, with a name of its own."""
+    header = _header(mark, _FIRST_PLACES, os.urandom(NAME_BYTES))
+    return header.ljust(_PLACE, b"\0") + _EMPTY * (_FIRST_PLACES - 1)
 
 
 class Leases:
@@ -166,7 +194,10 @@ class Leases:
         try:
             with self._turn, self._open() as file:
                 lock(file.fileno(), ours.BUSY_SECONDS - (monotonic() - asked_at))
-                return use(self._board(file))
+                try:
+                    return use(self._board(file))
+                finally:
+                    unlock(file.fileno())
         except BlockingIOError as error:
             raise self._file.busy(self.path) from error
         except OSError as error:
@@ -175,16 +206,22 @@ class Leases:
             raise self._file.unusable(self.path, error.strerror or error) from error
 
     def _open(self) -> FileIO:
-        try:
-            return FileIO(self.path, "r+b")
-        except FileNotFoundError:
-            self._create()
-            return FileIO(self.path, "r+b")
+        for pause in _PAUSES:
+            try:
+                return FileIO(self.path, "r+b")
+            except FileNotFoundError:  # once more where it goes at once
+                self._create()
+            except PermissionError:
+                if sys.platform != "win32":
+                    raise
+                time.sleep(pause)  # a scanner may have it open for a moment
+        return FileIO(self.path, "r+b")
 
     def _create(self) -> None:
+        """Make the file, whole from its first moment: one that is found blank has lost what was there."""
         try:
             make_folder(self.path.parent)
-            make_file(self.path)
+            make_file(self.path, _new_content(self._mark))
         except FileExistsError:
             if self.path.is_symlink() and not self.path.exists():
                 raise self._file.dangling(self.path) from None
@@ -204,7 +241,7 @@ class Leases:
                 if version > _VERSION:
                     raise self._file.too_new(self.path, version, _VERSION)
                 return Board.read(file, self._mark, name, places, data)
-            if status.st_size <= len(data) and not data.strip(b"\0"):  # new, or of who was killed while making it
+            if status.st_size <= len(data) and not data.strip(b"\0"):  # emptied
                 return Board.begin(file, self._mark)
             if self.path.name != self._file.name:
                 raise self._file.foreign(self.path)
@@ -212,4 +249,4 @@ class Leases:
         except ValueError as error:
             if not self._may_begin_anew(status):
                 raise self._file.damaged(self.path, error) from None
-            return Board.begin(file, self._mark, was_damaged=True)
+            return Board.begin(file, self._mark)

@@ -33,6 +33,11 @@ if sys.platform == "win32":
             os.lseek(handle, 0, os.SEEK_SET)
         return True
 
+    def unlock(handle: int) -> None:
+        """Give the lock back."""
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -43,6 +48,10 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def unlock(handle: int) -> None:
+        """Give the lock back, and not only where the last copy of what is open is closed."""
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def lock(handle: int, seconds: float) -> None:

@@ -38,8 +38,8 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(exist_ok=True)  # an error if that is no folder
 
 
-def make_file(path: Path) -> None:
-    """Make an empty file.
+def make_file(path: Path, content: bytes = b"") -> None:
+    """Make a file, which has its content when others can see it.
 
     Raises:
         FileExistsError: Something is there, be it a link that leads nowhere.
@@ -47,11 +47,14 @@ def make_file(path: Path) -> None:
 
     """
     group = _group(path.parent)
-    if sys.platform == "win32" or group is None:
+    if not content and group is None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         return
     with new_file(path, may_replace=False) as half:
         half.touch(0o600)
+        half.write_bytes(content)
+        if sys.platform == "win32" or group is None:
+            return
         if half.stat().st_gid != group:  # the folder does not hand it on
             with suppress(OSError):  # the maker is not in it
                 os.chown(half, -1, group)
@@ -72,6 +75,13 @@ def how_to_share(path: Path) -> str:
 
     Nothing where that is not what is wrong.
     """
+    try:
+        return _how_to_share(path)
+    except OSError:  # it is gone meanwhile
+        return ""
+
+
+def _how_to_share(path: Path) -> str:
     if sys.platform == "win32":
         return ""
     path = Path(os.path.realpath(path))  # SQLite works beside the file, not beside a link to it

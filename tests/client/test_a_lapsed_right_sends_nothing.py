@@ -1,6 +1,7 @@
 """What the fetcher does where its right to fetch lapses: driven by hand, on real files."""
 
 import time
+from asyncio import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.pages import Identity, PageKey
-from opend_si.settings import Settings
+from opend_si.settings import NOT_GIVEN, Settings
 from opend_si.system.leases import NAME_BYTES
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
@@ -60,12 +61,21 @@ def fetched_once(claims: Claims, fetcher: Fetcher, key: PageKey, theirs: list[st
     return once(claims, key, TIMEOUT, lambda: theirs[0] if theirs else None, fetch)
 
 
-@pytest.mark.parametrize("stop", ["before it sends", "while it takes its right anew"])
+def wait_through(steps: Steps[Any], answer: object) -> object:
+    """The first step after an answer that is no wait."""
+    step = steps.send(answer)
+    while isinstance(step, Sleep):
+        step = steps.send(None)
+    return step
+
+
+@pytest.mark.parametrize("stop", ["before it sends", "while it renews its right"])
 def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, stop: str) -> None:
     """Wherever a process is stopped in between, for longer than its slot lasts.
 
     The step to send says that it is too late.
     """
+    settings = settings.with_options(None, 2.0, NOT_GIVEN)
     key, claims, budget = (
         PageKey.check(SHORT_INTEREST, "HK.00700", None, 50),
         Claims(settings.cache),
@@ -74,18 +84,18 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
     fetcher = Fetcher(settings, budget)
 
     class Stopped(Claims):
-        def take(self, identity: Identity, owner: bytes, seconds: float) -> bool:
-            time.sleep(2 * TIMEOUT)
-            return super().take(identity, owner, seconds)
+        def take(self, identity: Identity, owner: bytes, seconds: float, *, anew: bool = True) -> bool:
+            time.sleep(0 if anew else 1.1)
+            return super().take(identity, owner, seconds, anew=anew)
 
     stopped = Stopped(settings.cache) if stop != "before it sends" else claims
-    steps = fetched_once(stopped, fetcher, key, [])
+    steps = once(stopped, key, settings.timeout, lambda: None, lambda claim: fetcher.fetch(key, claim, lambda: None))
     assert next(steps) == Account()
-    time.sleep(3 * TIMEOUT)  # the right has to be taken anew
+    time.sleep(0.6)  # the right has to be renewed
     before = time.monotonic()
     step: Any = steps.send(7)
     assert isinstance(step, Exchange)
-    assert before <= step.begin_by <= before + TIMEOUT + 0.1
+    assert before <= step.begin_by <= before + 1.1
     if stop != "before it sends":
         assert time.monotonic() > step.begin_by
     steps.close()
@@ -93,8 +103,8 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
 
 def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) -> None:
     class Interrupted(Claims):
-        def take(self, identity: Identity, owner: bytes, seconds: float) -> bool:
-            assert super().take(identity, owner, seconds)
+        def take(self, identity: Identity, owner: bytes, seconds: float, *, anew: bool = True) -> bool:
+            assert super().take(identity, owner, seconds, anew=anew)
             raise KeyboardInterrupt
 
     key, claims, others = (
@@ -107,3 +117,53 @@ def test_an_interrupt_while_a_page_is_claimed_gives_it_back(settings: Settings) 
     with pytest.raises(KeyboardInterrupt):
         next(fetched_once(claims, fetcher, key, []))
     assert others.take(key.identity, ANOTHER, 1)
+
+
+@pytest.mark.parametrize("when", ["while it waits for the budget", "right before it sends"])
+def test_who_was_stopped_for_so_long_that_the_page_came_meanwhile_sends_nothing(settings: Settings, when: str) -> None:
+    """Another took the right when it lapsed, fetched the page, and gave the right back: nobody has it now."""
+    key, theirs = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), list[str]()
+    claims, budget = Claims(settings.cache), Budget(settings.budget)
+    bucket, rate = f"7/{SHORT_INTEREST.proto_id}", settings.rate
+    assert isinstance(rate, Rate)
+    if when == "while it waits for the budget":
+        budget.exhaust(bucket, rate)
+    steps = fetched_once(claims, Fetcher(settings, budget), key, theirs)
+    assert next(steps) == Account()
+    time.sleep(3 * TIMEOUT)
+    assert claims.take(key.identity, ANOTHER, 3600)
+    theirs.append("another's")
+    claims.release(key.identity, ANOTHER)
+    with pytest.raises(StopIteration) as done:
+        wait_through(steps, 7)
+    assert done.value.value == "another's"
+
+
+@pytest.mark.parametrize("what", ["a place", "all of it", "it is no file"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError])
+def test_an_interrupt_is_one_also_where_the_budget_cannot_be_used_any_more(
+    settings: Settings, what: str, error: type[BaseException]
+) -> None:
+    key, budget = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), Budget(settings.budget)
+    steps = Fetcher(settings, budget).fetch(key, None, lambda: None)
+    assert next(steps) == Account()
+    assert isinstance(steps.send(7), Exchange)
+    content = settings.budget.read_bytes()
+    settings.budget.unlink()
+    if what == "it is no file":
+        settings.budget.mkdir()
+    else:
+        settings.budget.write_bytes(content[:70] + b"?" + content[71:] if what == "a place" else b"damaged")
+    with pytest.raises(error):
+        steps.throw(error())
+
+
+def test_a_slot_outlasts_whatever_is_sent_in_it(settings: Settings) -> None:
+    key, budget = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), Budget(settings.budget)
+    steps = Fetcher(settings, budget).fetch(key, None, lambda: None)
+    assert next(steps) == Account()
+    step = steps.send(7)
+    assert isinstance(step, Exchange)
+    [lease] = budget._leases.use(lambda board: list(board.taken.values()))
+    assert isinstance(settings.rate, Rate)
+    assert lease.until >= step.begin_by + step.seconds + settings.rate.seconds

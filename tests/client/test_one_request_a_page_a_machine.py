@@ -288,6 +288,30 @@ def test_a_budget_file_that_is_taken_away_while_in_use_begins_no_new_allowance(t
         assert 0 <= wait <= 0.5
 
 
+@pytest.mark.parametrize("content", [b"", bytes(2048)])
+def test_a_budget_file_that_was_emptied_begins_no_new_allowance_for_who_never_used_it(
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rate = tmp_path / "budget.slots", Rate(3, 0.4)
+    for _ in range(3):
+        assert isinstance(Budget(path).reserve("a", rate, timeout=0.1), Slot)
+    path.write_bytes(content)
+    monkeypatch.setattr("opend_si.cache.budget._NAMES", {})  # as in another process
+    assert not isinstance(Budget(path).reserve("a", rate, timeout=0.1), Slot)
+    while not isinstance(wait := Budget(path).reserve("a", rate, timeout=0.1), Slot):
+        assert 0 <= wait <= 0.5
+
+
+def test_who_has_less_time_does_not_shorten_a_window_that_counts_as_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rate, waits = tmp_path / "budget.slots", Rate(3, 30.0), []
+    for timeout in (60.0, 0.1):
+        monkeypatch.setattr("opend_si.cache.budget._NAMES", {path: b"another file"})
+        waits.append(Budget(path).reserve("a", rate, timeout))
+    assert all(isinstance(wait, float) and wait > 80 for wait in waits)
+
+
 def test_a_budget_file_that_a_power_cut_damaged_is_begun_anew_with_a_window_used(tmp_path: Path) -> None:
     path, rate = tmp_path / "budget.slots", Rate(3, 0.3)
     path.write_bytes(b"no database" * 100)

@@ -129,6 +129,22 @@ def test_a_lease_is_had_by_one_and_ends_by_itself(path: Path, monkeypatch: pytes
     assert taken(at(path)) == {(key, theirs): 70.1}
 
 
+def test_a_file_that_grew_is_small_again_when_nothing_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 50.0
+    monkeypatch.setattr(clocks, "monotonic", lambda: moment)
+    monkeypatch.setattr(clocks, "wall", lambda: moment)
+    taken(at(path))
+    small = path.stat().st_size
+    for _ in range(2):
+        for number in range(200):
+            assert take(at(path), named(str(number)), KEYS[0], 10)
+        assert path.stat().st_size > 200 * 64
+        assert len(taken(at(path))) == 200
+        moment += 11
+        assert taken(at(path)) == {}
+        assert path.stat().st_size == small
+
+
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +155,7 @@ def damages(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"{length} bytes are left", content[:length]
     yield "other content", b"no leases" * 300
     yield "a block of zeros", bytes(512) + content[512:]
+    yield "all behind its header is zeros", content[:64].ljust(len(content), b"\0")
     yield "two places exchanged", content[:64] + content[128:192] + content[64:128] + content[192:]
 
 
@@ -158,6 +175,17 @@ def test_damage_is_an_error_or_changes_nothing(path: Path) -> None:
         assert path.read_bytes() == damaged, "left as it was"
         assert taken(at(path, anew=True)) == {}
     assert errors > len(content) / 2
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), bytes(2048)])
+def test_a_file_that_was_emptied_is_begun_anew_and_says_that_it_has_lost_what_was_there(
+    path: Path, content: bytes
+) -> None:
+    assert not at(path).use(lambda board: board.has_lost)
+    name = at(path).use(lambda board: board.name)
+    path.write_bytes(content)
+    assert at(path).use(lambda board: (board.has_lost, board.name != name)) == (True, True)
+    assert not at(path).use(lambda board: board.has_lost)
 
 
 def test_a_file_of_another_program_or_release_is_left_as_it_is(tmp_path: Path) -> None:
