@@ -254,7 +254,7 @@ class AsyncClient(AsyncioClient):
 
         Returns:
             A DataFrame with one row a value: `date`, `column`, `before`, `after`, and `seen_at` (datetime, UTC), when the
-            new value came, in the order of `seen_at`.
+            new value came, in the order of `seen_at`. Its `attrs` say `symbol`, `market`, `kind` and `origin`.
 
         Raises:
             InvalidArgument: `code` is no symbol, or the mode is bypass.

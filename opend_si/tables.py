@@ -83,7 +83,7 @@ def make_frame(table: Table | None, columns: Columns) -> pd.DataFrame:
         import pandas as pd
 
         return pd.DataFrame()
-    return build_frame(table, columns) if columns[0] else copy_frame(_empty_frame(table))
+    return build_frame(table, columns) if columns[0] else _copy_of_empty(table)
 
 
 def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -99,9 +99,9 @@ def copy_apart(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     copied = frame.copy()
-    if not isinstance(frame.index, pd.RangeIndex):
-        copied.index = frame.index.copy(deep=True)  # pandas copies no index
-    if not _copies_on_write():  # nor names, which can be written to where they are an array of objects
+    is_range = isinstance(frame.index, pd.RangeIndex)  # whose numbers, once they were asked for, its copies share
+    copied.index = pd.RangeIndex(len(frame)) if is_range else frame.index.copy(deep=True)  # pandas copies no index
+    if not _are_names_safe():  # nor names
         copied.columns = frame.columns.copy(deep=True)
     return copied
 
@@ -119,7 +119,7 @@ def build_frame(
     import pandas as pd
 
     index = pd.RangeIndex(len(columns[0])) if index is None else index
-    names = _names(table, tuple(more)).copy(deep=not _copies_on_write())
+    names = _names(table, tuple(more)).copy(deep=not _are_names_safe())
     frame: pd.DataFrame
     if (make := _from_blocks()) is not None:
         frame = make(_blocks(table, columns, more), index=index, columns=names)
@@ -166,6 +166,14 @@ def _names(table: Table, more: tuple[str, ...]) -> pd.Index[str]:
     return pd.Index([*(column.name for column in table.columns), *more])
 
 
+def _copy_of_empty(table: Table) -> pd.DataFrame:
+    """A frame without rows: there are no values to be shared, but names."""
+    frame = copy_frame(_empty_frame(table))
+    if not _are_names_safe():
+        frame.columns = frame.columns.copy(deep=True)
+    return frame
+
+
 @cache
 def _empty_frame(table: Table) -> pd.DataFrame:
     # In a copy, columns of one dtype stand together: copying that is faster.
@@ -198,6 +206,12 @@ def default_unit() -> Literal["s", "ms", "us", "ns"]:
     import pandas as pd
 
     return pd.to_datetime(["2026-04-30"]).unit
+
+
+@cache
+def _are_names_safe() -> bool:
+    """Whether nobody can write to what names lie in: they do not where they are an array of objects."""
+    return _copies_on_write() and getattr(text_dtype(), "storage", None) == "pyarrow"
 
 
 @cache

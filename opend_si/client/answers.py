@@ -324,8 +324,12 @@ class Answers:
 
     def _tell_rewritten(self, key: PageKey, before: Ledger, found: History) -> None:
         """Warn where most of a long history is other than it was: that is no correction of a value."""
-        # Most that is asked for are a few new rows. They cannot be half of all that is known of a long history.
-        known = before.known() if 3 * (found.heard or 0) > len(found.rows) else {}
+        # Most that is asked for are a few new rows. They cannot be half of all that is known of a long history, unless
+        # others heard of revisions meanwhile.
+        may_be = found.heard is not None and 3 * found.heard > len(found.rows)
+        if found.heard is not None and self._record is not None and not may_be:
+            may_be = self._peer.standing(key, self._record).ledger.epoch != before.epoch
+        known = before.known() if may_be else {}
         old = [(known[row.at], row) for row in found.rows if row.at in known]
         # Most are the very same: looking at their values would take longer than all the rest.
         revised = sum(one is not row and one.values != row.values for one, row in old)

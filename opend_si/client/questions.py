@@ -189,7 +189,9 @@ class Questions:
             last = public if end is None else min(public, read_day("end", end, key.symbol.market))
             frame = yield from self.history(call, code, start, last, AsOf())
         whose = f"{SIMULATOR}, get_{call.name}" if frame.attrs["origin"] == SIMULATOR else source
-        return chart.draw(frame, key.table, str(key.symbol), source=whose, public=public)
+        figure = chart.draw(frame, key.table, str(key.symbol), source=whose, public=public)
+        figure.set_label(frame.attrs["origin"] or "")
+        return figure
 
     def symbols(self, codes: Iterable[str]) -> list[object]:
         """What a sync goes through: each symbol once, in the order they are given."""
@@ -222,7 +224,10 @@ class Questions:
 
     def revisions(self, call: Call, code: object) -> pd.DataFrame:
         key = PageKey.longest(call, code)
-        return make_revisions(key.table, self._answers.revisions(key))
+        frame = make_revisions(key.table, self._answers.revisions(key))
+        said = {"symbol": str(key.symbol), "market": key.table.market.prefix, "kind": call.name}
+        frame.attrs.update(said, origin=self._answers.origin_of(key))
+        return frame
 
     def recorded(self, kind: str | None) -> pd.DataFrame:
         from opend_si.history.overview import overview

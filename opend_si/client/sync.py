@@ -125,10 +125,10 @@ class SyncReport:
         from opend_si.tables import text_column
 
         counts = ("rows", "new_rows", "revised_rows", "requests")
-        columns: dict[str, Any] = {"symbol": text_column([entry.symbol for entry in self.symbols])}
+        columns: dict[str, Any] = {"symbol": text_column([one_line(entry.symbol) for entry in self.symbols])}
         for name in counts:
             columns[name] = pd.array([getattr(entry, name) for entry in self.symbols], dtype="int64")
-        errors = [None if entry.error is None else str(entry.error) for entry in self.symbols]
+        errors = [None if entry.error is None else one_line(str(entry.error)) for entry in self.symbols]
         return pd.DataFrame({**columns, "error": text_column(errors)})
 
     def _repr_html_(self) -> str:

@@ -53,13 +53,17 @@ def verify(choice: Choice, files: Files) -> pd.DataFrame:
     """Each value of the files' rows, and of the recorded rows of their days, of every symbol that is recorded.
 
     `attrs` say what was not compared: `not_recorded`, how many lines are of symbols that are not recorded; `ambiguous`,
-    the recorded symbols that the regulator writes alike; `odd`, the cells that could not be understood.
+    the recorded symbols that the regulator writes alike; `odd`, the cells that could not be understood. `origin` says
+    who sent the recorded rows.
     """
     reports = [read_report(path) for path in _paths(files)]
     compared: list[_Compared] = []
     left_out = {"not_recorded": 0, "ambiguous": [], "odd": []}  # type: dict[str, Any]
+    origins = set()
     for market in sorted({report.market for report in reports}):
-        recorded = _rows_by_day(panel(choice._replace(market=market)))
+        rows = panel(choice._replace(market=market))
+        origins |= _origins(rows)
+        recorded = _rows_by_day(rows)
         names = sorted({symbol for rows in recorded.values() for symbol in rows})
         by_key = unambiguous(iter(names))
         left_out["ambiguous"] += sorted(set(names) - set(by_key.values()))
@@ -67,7 +71,11 @@ def verify(choice: Choice, files: Files) -> pd.DataFrame:
             left_out["odd"] += [f"{report.path.name}, {where}" for where in report.odd]
             left_out["not_recorded"] += sum(line.key not in by_key for line in report.lines)
             compared += _compare(report, recorded, by_key)
-    return _to_frame(compared, left_out)
+    return _to_frame(compared, {**left_out, "origin": ", ".join(sorted(origins))})
+
+
+def _origins(frame: pd.DataFrame) -> set[str]:
+    return {one for one in frame.attrs["origin"].split(", ") if one}
 
 
 def _paths(files: Any) -> list[Path]:
@@ -138,8 +146,11 @@ def _compare_price(symbol: str, row: Any, line: Reported, file: str) -> Iterator
 
 
 def _number(row: Any, column: str) -> float | None:
+    """A value of a row; None where it is missing, however the column's type says that."""
+    import pandas as pd
+
     value = getattr(row, column)
-    return None if value != value or value is None else float(value)  # NaN and NA differ from themselves
+    return None if pd.isna(value) else float(value)
 
 
 def _to_frame(compared: list[_Compared], left_out: dict[str, Any]) -> pd.DataFrame:
@@ -174,8 +185,10 @@ def check(choice: Choice) -> pd.DataFrame:
     if not markets:
         raise CacheMiss(f"No {choice.call.title} is recorded in {choice.record}. Record some with sync first.")
     found: list[tuple[str, date, str, float | None, float | None, str]] = []
+    origins = set()
     for prefix in markets:
         frame = panel(choice._replace(market=prefix))
+        origins |= _origins(frame)
         table = choice.call.table_of(prefix)
         for symbol, rows in frame.groupby("symbol", observed=True):
             for row, before in _with_the_one_before(rows):
@@ -184,6 +197,7 @@ def check(choice: Choice) -> pd.DataFrame:
     kinds = {"symbol": "str", "column": "str", "recorded": "float64", "expected": "float64", "finding": "str"}
     result = pd.DataFrame(found, columns=list(names)).astype(kinds)
     result["date"] = pd.to_datetime(result["date"])
+    result.attrs["origin"] = ", ".join(sorted(origins))
     return result
 
 

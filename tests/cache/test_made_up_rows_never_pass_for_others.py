@@ -281,7 +281,9 @@ def test_made_up_rows_are_named(cache: Path, console: Run) -> None:
         client.sync(["US.AAPL"])
         assert client.history("US.AAPL").attrs["origin"] == "simulator"
     with futu_si.Client(mode="offline", cache=cache) as client:
-        assert client.panel().attrs["origin"] == client.history("US.AAPL").attrs["origin"] == "simulator"
+        frames = [client.panel(), client.history("US.AAPL"), client.revisions("US.AAPL"), client.check()]
+        frames += [client.screen(), client.changes_since("1h"), client.get_page("US.AAPL").us]
+        assert {frame.attrs["origin"] for frame in frames} == {"simulator"}
         texts = [text.get_text() for text in client.plot("US.AAPL").findobj() if hasattr(text, "get_text")]
     assert any(text.startswith("Source: simulator") for text in texts)
     assert "1 of them made up" in console("cache", "info", OPEND_SI_CACHE=str(cache)).stdout
@@ -298,9 +300,10 @@ def test_the_console_names_made_up_rows(servers: tuple[Server, Server], cache: P
     live = {"OPEND_HOST": server.opend.host, "OPEND_PORT": str(server.opend.port), **asked}
     questions = [("get", "US.AAPL"), ("history", "US.AAPL"), ("history", "US.AAPL", "--offline", "--csv")]
     questions += [("get", "US.AAPL", "--offline", "--json"), ("screen",), ("changes", "--since", "1h")]
+    questions += [("revisions", "US.AAPL"), ("check",), ("export", str(cache.with_name("data")))]
+    questions += [("plot", "US.AAPL", "--out", str(cache.with_name("plot.svg")))]
     for question in questions:
-        environ = asked if question[0] in ("screen", "changes") else live
-        done = console(*question, **environ)
+        done = console(*question, **(live if question[0] in ("get", "history", "plot") else asked))
         assert done.returncode == 0
         assert (MADE_UP in done.stderr) == (server.origin == "simulator"), question
         assert "made up" not in done.stdout
@@ -333,3 +336,26 @@ def test_a_history_that_was_rewritten_is_told(cache: Path) -> None:
             client.sync(["US.AAPL"])
         other.universe.revise("US.AAPL", 3, sharesShort=1)
         assert client.sync(["US.AAPL"]).revised_rows == 1
+
+
+def test_it_is_told_to_everybody_who_is_given_it_also_where_another_fetched_the_pages(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (Server("opend", Universe(seed, most_rows=300)) for seed in (0, 1))
+    with one.opend, one.client(cache) as client:
+        client.sync(["US.AAPL"])
+    with other.opend, other.client(cache, max_age=0) as client, other.client(cache, max_age=0) as beside:
+        ask, asked = client._connection.request, []
+
+        def first_then_the_other_asks(*arguments: Any) -> bytes:
+            body: bytes = ask(*arguments)
+            asked.append(body)
+            if len(asked) == 1:
+                with pytest.warns(ShortInterestWarning, match="223 of 223 recorded rows are other"):
+                    beside.history("US.AAPL")
+            return body
+
+        monkeypatch.setattr(client._connection, "request", first_then_the_other_asks)
+        with pytest.warns(ShortInterestWarning, match=r"(\d+) of \1 recorded rows are other"):
+            assert len(client.history("US.AAPL")) == 223
+        assert len(asked) < 4

@@ -4,6 +4,8 @@ import copy
 import pickle
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from opend_si.history.ledger import Ledger
 from opend_si.history.symbol import SymbolRecord
 from opend_si.simulator import Simulator, Universe
 from opend_si.tables import frame_bytes
-from tests.processes import Run, at
+from tests.processes import ROOT, Run, at
 
 HK, US = "HK.00700", "US.AAPL"
 FIELDS = {
@@ -123,6 +125,7 @@ DEEDS: dict[str, Callable[[pd.DataFrame], None]] = {
     "the index's array": _write(lambda frame: frame.index.array, MOMENT),
     "the names": _write(lambda frame: frame.columns.values, "other"),
     "the names' array": _write(lambda frame: frame.columns.array, "other"),
+    "the names, as NumPy has them": _write(lambda frame: np.asarray(frame.columns), "other"),
     "all values": _write(lambda frame: frame.to_numpy(copy=False)),
     "numbers": _write(lambda frame: frame.iloc[:, 2].to_numpy(copy=False)),
     "numbers' array": _write(lambda frame: frame.iloc[:, 2].array),
@@ -163,6 +166,43 @@ def test_nor_does_it_in_the_next_of_a_page(client: Any, deed: Callable[[pd.DataF
         assert frame.attrs == pickle.loads(expected).attrs
         with suppress(KeyError):  # a page has not all of a history's columns
             deed(frame)
+
+
+def test_rows_of_a_page_are_numbered_for_each_frame_anew(client: Any) -> None:
+    for code in (HK, US):
+        page = client.get_page(code)
+        frames = [page.hk if code == HK else page.us for _ in range(4)]
+        for frame in frames:
+            numbers = np.asarray(frame.index)
+            assert numbers.tolist() == [*range(len(frame))]
+            numbers.setflags(write=True)
+            numbers[0] = 9
+
+
+NAMES = """
+import sys
+import numpy as np
+import pandas as pd
+pd.set_option("mode.string_storage", "python")
+import futu_si
+from opend_si.simulator import Simulator
+with Simulator() as opend, futu_si.Client(opend.host, opend.port, mode="bypass") as client:
+    given = lambda: [client.history("US.AAPL"), client.get_page("US.AAPL").us, client.get_page("US.AAPL").hk]
+    names = [list(frame.columns) for frame in given()]
+    for frame in given():
+        np.asarray(frame.columns)[0] = "other"
+    page = client.get_page("US.AAPL")
+    for frame in (page.us, page.us, page.us, page.hk):
+        np.asarray(frame.columns)[0] = "other"
+    assert [list(frame.columns) for frame in given()] == names, [list(frame.columns) for frame in given()]
+    assert [list(page.us.columns), list(page.hk.columns)] == names[1:]
+"""
+
+
+def test_names_are_each_frames_own_where_texts_are_objects_of_python() -> None:
+    """As without pyarrow: what NumPy is given of them then can be written to."""
+    done = subprocess.run([sys.executable, "-c", NAMES], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_threads_that_change_their_frames_see_nothing_of_each_other(client: Any) -> None:

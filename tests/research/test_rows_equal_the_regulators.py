@@ -21,7 +21,7 @@ import futu_si
 from opend_si.errors import InvalidArgument
 from opend_si.research.panel import Choice
 from opend_si.research.regulators import key_of, read_report
-from opend_si.research.verify import check, verify
+from opend_si.research.verify import EQUAL, check, verify
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
@@ -114,7 +114,7 @@ def test_the_brokers_documented_rows_are_the_sfcs(tmp_path: Path, monkeypatch: p
         ("aggregated_short", "equal"): 6,
         ("close_price", "equal"): 6,
     }
-    assert frame.attrs == {"not_recorded": 0, "ambiguous": [], "odd": []}
+    assert frame.attrs == {"not_recorded": 0, "ambiguous": [], "odd": [], "origin": "simulator"}
 
 
 def test_true_positions_of_hong_kong_are_equal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +241,20 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes, text:
         read_report(path)
     with pytest.raises(InvalidArgument, match="cannot be read"):
         read_report(tmp_path / "missing.csv")
+
+
+@pytest.mark.parametrize("lacks", ["sharesShort", "avgDailyShareVolume", "daysToCover"])
+def test_a_value_that_opend_did_not_send_is_compared_with_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    days = [date(2026, 4, 30), date(2026, 4, 15)]
+    rows = [us_row(day, 1000, 100, 10.0) for day in days]
+    choice = record(tmp_path, {"US.AAPL": [{**rows[0], lacks: None}, rows[1]]}, monkeypatch)
+    assert check(choice).empty
+    files = [finra_file(tmp_path, day, [("AAPL", "1000", "100", "10.00")]) for day in days]
+    found = verify(choice, files)
+    assert found.groupby("date")["result"].agg(lambda results: (results == EQUAL).sum()).tolist() == [3, 2]
+    assert found[found["result"] != EQUAL]["recorded"].isna().all()
 
 
 def test_check_finds_what_does_not_fit_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

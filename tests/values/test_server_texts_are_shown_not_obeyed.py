@@ -8,6 +8,7 @@ import pickle
 import traceback
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -89,3 +90,10 @@ def test_other_cells_stay_as_they_are(cell: str) -> None:
 def test_a_quotation_ends() -> None:
     assert len(quoted("\x1b" * 1_000_000)) <= 1001
     assert quoted("short") == "short"
+
+
+def test_a_reports_frame_holds_what_is_no_text_written_out(face: ModuleType, opend: Simulator, tmp_path: Path) -> None:
+    with face.Client(opend.host, opend.port, mode="online", cache=tmp_path / "pages.sqlite3") as client:
+        frame = client.sync(["US.\udc80", "US.A\x1b[0m", "US.AAPL"]).to_frame()
+    assert frame["symbol"].tolist() == ["US.\\udc80", "US.A\\x1b[0m", "US.AAPL"]
+    assert [is_harmless(text) for text in frame["error"].dropna()] == [True, True]

@@ -135,6 +135,7 @@ def revisions(brand: Brand, /, code: str, kind: str, form: Format | None, cache:
     print_rows(rows, form or "table", f"{code.strip()}  revisions")
     if frame.empty:
         note(f"nothing was revised in what is recorded of {code}")
+    note_origin(frame.attrs["origin"])
 
 
 def _oldest_first(found: HistoryRows) -> Rows:

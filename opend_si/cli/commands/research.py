@@ -61,6 +61,7 @@ def plot(
         figure = client.plot(code, start, end, as_of, by=as_of_by, kind=kind)
     chart.save(figure, out)
     note(f"{code} drawn to {out}")
+    note_origin(figure.get_label())
     if not any(np.size(line.get_xdata()) for line in figure.axes[1].lines):  # the prices' days: those of all rows
         note_no_rows(code, start, end, as_of)
 
@@ -160,3 +161,5 @@ def export(
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         for file in client.export(path, form, market, as_of=as_of, by=as_of_by, kind=kind):
             click.echo(file)
+        origins = {one.origin for one in client.recorded(kind=kind).itertuples() if market in (None, one.market)}
+        note_origin(", ".join(sorted(origins)))

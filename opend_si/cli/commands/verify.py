@@ -8,7 +8,7 @@ import click
 
 from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, form_options
-from opend_si.cli.output import Format, WaitNotice, note, print_frame
+from opend_si.cli.output import Format, WaitNotice, note, note_origin, print_frame
 from opend_si_schema.calls import MARKETS
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def verify(brand: Brand, /, files: tuple[str, ...], form: Format | None, cache: 
         print_frame(unequal.drop(columns="file"), "table", "rows that are not equal")
     note(f"{summary(frame)} ({', '.join(sorted(set(frame['file']))) or 'no file has a day of the record'})")
     _note_left_out(frame)
+    note_origin(frame.attrs["origin"])
     if not unequal.empty:
         raise click.exceptions.Exit(exits.INCOMPLETE)
 
@@ -62,6 +63,7 @@ def check(brand: Brand, /, market: str | None, form: Format | None, cache: str |
     """
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.check(market)
+    note_origin(frame.attrs["origin"])
     if form is not None or not frame.empty:
         print_frame(frame, form or "table", "" if form else "findings")
     if not frame.empty:
