@@ -23,7 +23,8 @@ def first_seen(statements: Iterable[Statement], rows: Sequence[Row]) -> list[tup
         wanted = found[begin:end].count(None)
         if wanted == end - begin and rows[begin:end] == said.rows:  # as nearly always
             events = list(said.first_seen())
-            assert len(events) == wanted
+            if len(events) != wanted:
+                raise ValueError("a page says of more or fewer rows than it has when they were first seen")
             found[begin:end] = events
         elif wanted:
             theirs = {row.at: (row, event) for row, event in zip(said.rows, said.first_seen(), strict=True)}
