@@ -20,7 +20,7 @@ from opend_si.cache import blocks
 from opend_si.cache.database import NothingRecorded
 from opend_si.cache.sequence import read_clock, write_clock
 from opend_si.cache.store import Store, insert, select_seal, write_seal
-from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
+from opend_si.cache.versions import DIGEST_BYTES, Event, PastVersion, Seal, Version, Versions
 from opend_si.dates import now
 from opend_si.errors import CacheCorrupt, CacheError, CacheMiss
 
@@ -29,13 +29,13 @@ _FIRST_SYMBOL = "SELECT protocol, symbol FROM page ORDER BY protocol, symbol LIM
 _NEXT_SYMBOL = """
     SELECT protocol, symbol FROM page WHERE (protocol, symbol) > (?, ?) ORDER BY protocol, symbol LIMIT 1
 """
-# Many symbols at once, as a JSON array.
+# Many symbols at once, as a JSON array. SQLite joins texts only, and changes none of the bytes that it takes for one.
 _SELECT_SEALS = """
     SELECT symbol, seq, at, floor, is_judged, past, summary, digest FROM seal
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 _SELECT_CHECKSUMS = """
-    SELECT symbol, group_concat(hex(checksum)) FROM page
+    SELECT symbol, COALESCE(CAST(group_concat(checksum, '') AS BLOB), x'') FROM page
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
 """
 _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
@@ -121,7 +121,8 @@ def standing(store: Store, protocol: int, symbols: Sequence[str]) -> dict[str, S
         seals, checksums = seals_and_checksums(connection, *asked)
         for symbol, told in checksums.items():
             seal = seals.get(symbol)
-            found[symbol] = Standing(seal.digest if seal is not None and seal.fits(told) else b"", told.count(",") + 1)
+            digest = seal.digest if seal is not None and seal.fits(told) else b""
+            found[symbol] = Standing(digest, len(told) // DIGEST_BYTES)
         return found
 
     try:
@@ -132,7 +133,7 @@ def standing(store: Store, protocol: int, symbols: Sequence[str]) -> dict[str, S
 
 def seals_and_checksums(
     connection: sqlite3.Connection, protocol: int, symbols: str
-) -> tuple[dict[str, Seal], dict[str, str]]:
+) -> tuple[dict[str, Seal], dict[str, bytes]]:
     """Of some symbols, as a JSON array: their seals, and the checksums of their pages, as `Seal.fits` takes them."""
     asked = protocol, symbols
     checksums = dict(connection.execute(_SELECT_CHECKSUMS, asked).fetchall())

@@ -140,9 +140,10 @@ class Seal(NamedTuple):
         """The seal with its digest."""
         return self._replace(digest=self._over(b"".join(sorted(checksums))))
 
-    def fits(self, checksums: str) -> bool:
-        """Whether it is the seal over these checksums: hexadecimal digits, with commas between, as SQLite has them."""
-        return self.digest == self._over(bytes.fromhex("".join(sorted(checksums.split(",")))))
+    def fits(self, checksums: bytes) -> bool:
+        """Whether it is the seal over these checksums, one after the other in any order."""
+        each = [checksums[place : place + DIGEST_BYTES] for place in range(0, len(checksums), DIGEST_BYTES)]
+        return self.digest == self._over(b"".join(sorted(each)))
 
     def _over(self, checksums: bytes) -> bytes:
         told = repr(self[:-1]).encode(errors="surrogatepass") + checksums

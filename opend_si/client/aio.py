@@ -105,10 +105,10 @@ class AsyncioClient:
     async def _perform(self, step: Step) -> object:
         match step:
             case Exchange(key, seconds, begin_by):
-                return await self._connection.request(key.call.proto_id, key.request(), key.told, seconds, begin_by)
+                body = key.request()
+                return await self._connection.ask(key.call.proto_id, body, key.told, seconds, step.check, begin_by)
             case Account():
-                greeting = await self._connection.greeting(self._settings.timeout)
-                return None if greeting.is_gateway else greeting.user_id
+                return (await self._connection.greeting(self._settings.timeout)).account
             case Sleep(seconds):
                 await asyncio.sleep(seconds)
                 return None

@@ -122,10 +122,9 @@ class BlockingClient:
                 # Where no time at all is left that is an error of its own: it would be too late for ever.
                 if seconds > 0 and time.monotonic() > begin_by:
                     raise TooLate
-                return self._connection.request(key.call.proto_id, key.request(), key.told, seconds)
+                return self._connection.ask(key.call.proto_id, key.request(), key.told, seconds, step.check)
             case Account():
-                greeting = self._connection.greet(self._settings.timeout)
-                return None if greeting.is_gateway else greeting.user_id
+                return self._connection.greet(self._settings.timeout).account
             case Sleep(seconds):
                 time.sleep(seconds)
                 return None

@@ -59,11 +59,10 @@ class Fetcher:
         late = 0
         while True:
             try:
-                account = yield Account()
-                body = yield from self._budget.spend(request, account)
+                body, account = yield from self._budget.spend(request)
                 return body, Content.read(key, body), _origin(account)
             except TooLate:
-                # Nothing was sent; what gave the right to it may have lapsed, and is taken anew.
+                # Nothing was sent; what gave the right to it may have lapsed, or another counts it: it is taken anew.
                 late += 1
                 if late == _MOST_LATE:
                     raise NotSent(
@@ -95,29 +94,32 @@ class _Request:
         self.key, self.claim = key, claim
         self._left, self._on_send = seconds, on_send
 
-    def send(self, right_since: float) -> Steps[bytes]:
-        """Send it; `right_since` is when the monotonic clock stood before the right to it was taken."""
+    def send(self, right_since: float, only: tuple[int | None, ...] | None = None) -> Steps[tuple[bytes, int | None]]:
+        """Send it to anybody, or to `only` these accounts; gives the body of its reply, and the account that sent it.
+
+        `right_since` is when the monotonic clock stood before the right to it was taken.
+        """
         if self.claim is not None:
             self.claim.hold()  # renewed: it now outlasts the request
         seconds = max(self._left, 0.0)
         self._on_send()
         begun = time.monotonic()
         try:
-            body: bytes = yield Exchange(self.key, seconds, right_since + min(seconds, _SLACK))
+            answer: tuple[bytes, int | None]
+            answer = yield Exchange(self.key, seconds, right_since + min(seconds, _SLACK), only)
         except TooLate:
             begun = time.monotonic()  # that was not OpenD's time
             raise
         finally:
             self._left -= time.monotonic() - begun
-        return body
+        return answer
 
 
 class _Unmetered:
     """For a server without a limit."""
 
-    def spend(self, request: _Request, account: int | None) -> Steps[bytes]:
-        """Send a request to who has this account; gives the body of its reply."""
-        del account
+    def spend(self, request: _Request) -> Steps[tuple[bytes, int | None]]:
+        """Send a request; gives the body of its reply, and the account that sent it."""
         return request.send(time.monotonic())
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
@@ -144,14 +146,16 @@ class _Metered(_Unmetered):
         rate = self._settings.rate
         return rate if isinstance(rate, Rate) else call.rate
 
-    def spend(self, request: _Request, account: int | None) -> Steps[bytes]:
+    def spend(self, request: _Request) -> Steps[tuple[bytes, int | None]]:
+        # Who counts it, and in whose slot it stands, is the one account; which of them answers may change meanwhile.
+        account = yield Account()
         bucket = _bucket(account, request.key.call)
         if bucket is None:
-            return (yield from super().spend(request, account))
+            return (yield from request.send(time.monotonic(), (account,)))
         rate = self._rate(request.key.call)
         slot, reserving_since = yield from self._reserve(bucket, request, rate)
         try:
-            body = yield from request.send(reserving_since)
+            answer = yield from request.send(reserving_since, (account,))
         except BaseException as error:
             with suppress(CacheError):  # else it would take the place of an interrupt
                 if isinstance(error, ClaimLost) or not was_sent(error):
@@ -161,7 +165,7 @@ class _Metered(_Unmetered):
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
             self._budget.settle(slot, rate)
-        return body
+        return answer
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
         bucket = _bucket((yield Account()), call)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from opend_si.errors import warn
 from opend_si.pages import PageKey
 from opend_si.settings import Wait, WaitCallback
+from opend_si.wire.errors import AnotherAnswers
 from opend_si.wire.log import log
 
 _T = TypeVar("_T")
@@ -33,12 +34,20 @@ class Account:
 class Exchange:
     """Send the request for a page; the result is the body of the reply, which has to come within so many seconds.
 
-    It is begun before the monotonic clock shows `begin_by`, or not at all: then the result is `TooLate`.
+    Beside it stands the account that answered. It is begun before the monotonic clock shows `begin_by`, or not at all:
+    then the result is `TooLate`. With `only`, it is sent to an account of those, else the result is `AnotherAnswers`:
+    the link may be another than the one that was asked for its account.
     """
 
     key: PageKey
     seconds: float
     begin_by: float
+    only: tuple[int | None, ...] | None = None
+
+    def check(self, account: int | None) -> None:
+        """Whether it may be sent to who has this account."""
+        if self.only is not None and account not in self.only:
+            raise AnotherAnswers
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ _LOT, _LOT_OF_FIRST_PAGES = 250, 500
 _SELECT_SUMS = """
     SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(size), min(fetched_at), max(fetched_at),
         max(origin = 'simulator'), max(CASE WHEN void_seq != 0 THEN next_key = '' AND superseded_seq = 0 ELSE FALSE END),
-        group_concat(hex(checksum))
+        COALESCE(CAST(group_concat(checksum, '') AS BLOB), x'')
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
 _SELECT_SEALS = """
@@ -343,5 +343,5 @@ def _first_pages(asked: tuple[int, str], connection: sqlite3.Connection) -> list
     for row in map(Version._make, connection.execute(_SELECT_FIRST_PAGES, asked).fetchall()):
         pages.setdefault(row.symbol, []).append(row)
     seals, checksums = seals_and_checksums(connection, *asked)
-    sealed = ((name, seal) for name, seal in seals.items() if name in pages and seal.fits(checksums.get(name, "")))
+    sealed = ((name, seal) for name, seal in seals.items() if name in pages and seal.fits(checksums.get(name, b"")))
     return [(name, seal, pages[name]) for name, seal in sealed]

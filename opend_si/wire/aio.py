@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -32,7 +33,7 @@ from opend_si.wire.errors import (
 )
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.log import logged
-from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
+from opend_si.wire.session import Greeting, Idle, Session, anybody, patience, read_hello
 
 # Seconds that a thread has to report that the time is over.
 _FIRST_WORD = 0.1
@@ -57,13 +58,24 @@ class AsyncioConnection:
         self._opening: asyncio.Future[ShortInterestError | None] | None = None
         forks.leave_in_child(self)
 
-    async def request(
-        self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None, begin_by: float = math.inf
-    ) -> bytes:
-        """Send a request, give the body of its reply. `what` it asks for, in the log's words.
+    async def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
+        """Send a request, give the body of its reply: see `ask`."""
+        return (await self.ask(proto_id, body, what, seconds))[0]
 
-        It has `seconds` for that, the whole timeout if they are not given; `TooLate` if `begin_by` has passed before it
-        is sent, because the event loop was kept busy.
+    async def ask(
+        self,
+        proto_id: int,
+        body: bytes,
+        what: str = "",
+        seconds: float | None = None,
+        check: Callable[[int | None], object] = anybody,
+        begin_by: float = math.inf,
+    ) -> tuple[bytes, int | None]:
+        """Send a request, give the body of its reply, and the account that answered.
+
+        `what` it asks for, in the log's words. It has `seconds` for that, the whole timeout if they are not given; `TooLate` if `begin_by` has passed before it
+        is sent, because the event loop was kept busy. `check` is given the account before anything is sent: what it
+        raises is raised.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -78,10 +90,11 @@ class AsyncioConnection:
         link = await self._open(deadline)
         if time.monotonic() > begin_by:
             raise TooLate
+        check(link.greeting.account)
         try:
             serial, data = link.session.request(proto_id, body)
             with logged(serial, proto_id, what):
-                return await link.exchange(serial, data, deadline)
+                return await link.exchange(serial, data, deadline), link.greeting.account
         except TimeoutError:
             # It took the request and is silent. What else waits for replies on this link is not asked for twice.
             self._retire(link)
@@ -96,7 +109,7 @@ class AsyncioConnection:
     async def greeting(self, seconds: float | None = None) -> Greeting:
         """What OpenD says of itself; opens the link if need be. It has `seconds` for that, else the whole timeout."""
         link = await self._open(asyncio.get_running_loop().time() + (self._timeout if seconds is None else seconds))
-        return link.session.marked(link.greeting)
+        return link.greeting
 
     async def close(self) -> None:
         """Close the link. A later request opens a new one."""
@@ -166,7 +179,7 @@ class AsyncioConnection:
         except (OSError, UnicodeError, LookupError, RuntimeError) as error:  # TimeoutError is an OSError
             raise connect_failed(where, error) from error
         try:
-            link.greeting = read_hello(await link.exchange(*link.session.hello(), deadline))
+            link.greeting = session.marked(read_hello(await link.exchange(*session.hello(), deadline)))
         except TimeoutError:
             link.close()
             raise hello_failed(where, self._rsa_key, RequestTimeout()) from None

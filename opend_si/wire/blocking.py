@@ -21,7 +21,7 @@ from opend_si.wire.dial import dial
 from opend_si.wire.errors import LinkCut, connect_failed, cut, garbled, half_open, hello_failed, not_sent, silent
 from opend_si.wire.keyfile import read_key
 from opend_si.wire.log import logged
-from opend_si.wire.session import Greeting, Idle, Session, patience, read_hello
+from opend_si.wire.session import Greeting, Idle, Session, anybody, patience, read_hello
 from opend_si.wire.turns import Turn, Turns
 
 _CHUNK = 64 * 1024
@@ -58,9 +58,21 @@ class BlockingConnection:
         forks.leave_in_child(self)
 
     def request(self, proto_id: int, body: bytes, what: str = "", seconds: float | None = None) -> bytes:
-        """Send a request, give the body of its reply. `what` it asks for, in the log's words.
+        """Send a request, give the body of its reply: see `ask`."""
+        return self.ask(proto_id, body, what, seconds)[0]
 
-        It has `seconds` for that, the whole timeout if they are not given.
+    def ask(
+        self,
+        proto_id: int,
+        body: bytes,
+        what: str = "",
+        seconds: float | None = None,
+        check: Callable[[int | None], object] = anybody,
+    ) -> tuple[bytes, int | None]:
+        """Send a request, give the body of its reply, and the account that answered.
+
+        `what` it asks for, in the log's words. It has `seconds` for that, the whole timeout if they are not given. `check` is given the account before anything
+        is sent: what it raises is raised.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.
@@ -70,11 +82,12 @@ class BlockingConnection:
 
         """
 
-        def ask(link: _Link, deadline: float) -> bytes:
+        def ask(link: _Link, deadline: float) -> tuple[bytes, int | None]:
+            check(link.greeting.account)
             try:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):
-                    return link.exchange(serial, data, deadline)
+                    return link.exchange(serial, data, deadline), link.greeting.account
             except ProtocolError as error:
                 raise garbled(f"{self._host}:{self._port}", what, error) from error
 
@@ -87,7 +100,7 @@ class BlockingConnection:
 
     def greet(self, seconds: float) -> Greeting:
         """The same within so many seconds."""
-        return self._use(lambda link, _: link.session.marked(link.greeting), seconds)
+        return self._use(lambda link, _: link.greeting, seconds)
 
     @property
     def encryption(self) -> str | None:
@@ -155,7 +168,7 @@ class _Link:
         self._stands_until = -inf  # of the monotonic clock
         forks.leave_in_child(self)
         try:
-            self.greeting = read_hello(self.exchange(*self.session.hello(), deadline))
+            self.greeting = self.session.marked(read_hello(self.exchange(*self.session.hello(), deadline)))
         except (LinkCut, RequestTimeout, ProtocolError) as error:
             self.close()
             raise hello_failed(self._where, key_file, error) from error

@@ -19,6 +19,10 @@ class TooLate(Exception):
     """A request was not sent, because the moment by which it had to be had passed. It never reaches a caller."""
 
 
+class AnotherAnswers(TooLate):
+    """A request was not sent, because another account answers by now than the one that it was for."""
+
+
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
     if isinstance(error, (NotSent, TooLate)):

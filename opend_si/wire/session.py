@@ -59,6 +59,11 @@ class Greeting:
     is_gateway: bool = False  # whether a gateway of this package answers in OpenD's place
 
     @property
+    def account(self) -> int | None:
+        """The account that OpenD is logged in with; None where a gateway answers: it names none of its own."""
+        return None if self.is_gateway else self.user_id
+
+    @property
     def version_text(self) -> str:
         return version_text(self.version)
 
@@ -191,6 +196,11 @@ class Idle:
         seconds = max(time.monotonic() - self._since[0], time.time() - self._since[1])
         interval = greeting.keep_alive_seconds
         return seconds > _INTERVALS * (interval if interval > 0 else _KEEP_ALIVE_SECONDS)
+
+
+def anybody(account: int | None) -> None:
+    """A request may be sent to any account."""
+    del account
 
 
 def patience(seconds: float) -> float:

@@ -26,6 +26,7 @@ from opend_si.pages import PageKey
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import SHORT_INTEREST
+from opend_si_schema.definitions import Rate
 from tests.cache.processes import OpenD
 from tests.cli.test_no_number_is_cut import on_terminal
 from tests.gateway.raw import Asker
@@ -107,6 +108,44 @@ def test_a_fresh_record_of_a_simulator_does_not_answer_for_opend(servers: tuple[
         assert client.get_page("US.AAPL", num=5).records[0].shares_short == expected.shares_short.iloc[-1]
         assert client.sync(CODES).new_rows == 130
     assert ["does not answer for it" in str(one.message) for one in caught] == [True]
+
+
+async def asyncio_pages(codes: list[str], port: int, settings: dict[str, Any]) -> list[Any]:
+    async with futu_si.AsyncClient("127.0.0.1", port, **settings) as client:
+        return [await client.get_page(code, num=50) for code in codes]
+
+
+def blocking_pages(codes: list[str], port: int, settings: dict[str, Any]) -> list[Any]:
+    with futu_si.Client("127.0.0.1", port, **settings) as client:
+        return [client.get_page(code, num=50) for code in codes]
+
+
+@pytest.mark.parametrize("mode", ["online", "refresh", "bypass"])
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("first", ["simulator", "opend"])
+def test_one_that_came_while_a_slot_was_waited_for_is_named_and_counted(
+    first: str, is_async: bool, mode: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then another answers than the one that was asked for its account before the wait."""
+    monkeypatch.setenv("OPEND_SI_RATE", "1/0.5")
+    second = next(origin for origin in KINDS if origin != first)
+    codes = ["US.AAPL", "US.GME", "HK.00700"]
+    with ExitStack() as stack:
+        old = stack.enter_context(KINDS[first](Universe(0, most_rows=60)))
+        new = KINDS[second](Universe(1, most_rows=60), port=old.port, rate=Rate(1, 0.5))
+        changes = iter([lambda: (stack.close(), stack.enter_context(new))])
+        settings = {"mode": mode, "cache": cache, "on_wait": lambda _: next(changes, int)()}
+        if is_async:
+            pages = asyncio.run(asyncio_pages(codes, old.port, settings))
+        else:
+            pages = blocking_pages(codes, old.port, settings)
+        assert [page.origin for page in pages] == [first, second, second]
+        assert [request.accepted for request in new.requests] == [True, True]
+        assert [request.symbol for request in new.requests] == codes[1:]
+    if mode != "bypass":
+        with futu_si.Client(mode="offline", cache=cache) as client:
+            held = client.recorded().set_index("symbol").origin.to_dict()
+        assert held == dict(zip(codes, [first, second, second], strict=True))
 
 
 def test_a_page_by_itself_does_not_answer_for_opend(cache: Path) -> None:
