@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _VALUES: Callable[[Row], tuple[Any, ...]] = itemgetter(Row._fields.index("values"))
 # The days of rows, and by when each is public, by timestamps: symbols of a market have rows of the same days. So many
 # bytes of them; and how many rows more than a known one has a history of which the rest is known.
-_KNOWN: Memory[tuple[Table, bytes], tuple[Days, Days]] = Memory(2**21)
+_KNOWN: Memory[tuple[Table, bytes], tuple[pd.DatetimeIndex, Days]] = Memory(2**21)
 _MOST_NEW = 3
 # A moment that is not known, as NumPy writes it.
 _NOT_KNOWN = -(2**63)
@@ -37,16 +38,11 @@ def make_history(call: Call, table: Table, rows: Sequence[Row], known_at: Sequen
 
     `known_at` are milliseconds, None where that is not known (NaT).
     """
-    import pandas as pd
-
-    columns: Columns = tuple(zip(*map(_VALUES, reversed(rows)), strict=True)) or ((),) * len(table.columns)
+    # Not by `zip(*rows)`: an iterator for each row makes the garbage collector look through all of them.
+    values = list(chain.from_iterable(map(_VALUES, reversed(rows))))
+    columns: Columns = tuple(values[place :: len(table.columns)] for place in range(len(table.columns)))
     days, public = _days_of(table, columns)
-    frame = build_frame(
-        table,
-        columns,
-        pd.DatetimeIndex(days, name=DATE),
-        {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at[::-1])},
-    )
+    frame = build_frame(table, columns, days, {PUBLISHED_BY: public, KNOWN_AT: _moments(known_at[::-1])})
     frame.attrs.update(describe(call, table))
     return frame
 
@@ -108,22 +104,24 @@ def make_recorded(found: Sequence[Recorded]) -> pd.DataFrame:
     )
 
 
-def _days_of(table: Table, columns: Columns) -> tuple[Days, Days]:
+def _days_of(table: Table, columns: Columns) -> tuple[pd.DatetimeIndex, Days]:
     """The days of rows in their market, and by when each is public, in the unit of dates."""
     return _dates(table, columns[[column.name for column in table.columns].index("timestamp")])
 
 
-def _dates(table: Table, timestamps: Sequence[int]) -> tuple[Days, Days]:
+def _dates(table: Table, timestamps: Sequence[int]) -> tuple[pd.DatetimeIndex, Days]:
     """The same, by the rows' timestamps."""
     import numpy as np
+    import pandas as pd
 
     asked = np.array(timestamps, dtype=np.int64).tobytes()
     found = _KNOWN.get((table, asked))
     if found is None:
-        found = _grown(table, asked) or _worked_out(table, np.frombuffer(asked, dtype=np.int64))
+        worked_out, public = _grown(table, asked) or _worked_out(table, np.frombuffer(asked, dtype=np.int64))
+        found = pd.DatetimeIndex(worked_out, name=DATE), public
         _KNOWN.keep((table, asked), found, 3 * len(asked))
     days, public = found
-    return days.copy(), public.copy()
+    return days.copy(deep=True), public.copy()
 
 
 def _grown(table: Table, asked: bytes) -> tuple[Days, Days] | None:
@@ -135,7 +133,7 @@ def _grown(table: Table, asked: bytes) -> tuple[Days, Days] | None:
         if (before := _KNOWN.get((table, asked[:size]))) is not None:
             days = [day_of(at, table.market) for at in np.frombuffer(asked[size:], dtype=np.int64).tolist()]
             new = np.array([days, [published_by(table, day) for day in days]], dtype="datetime64[D]").astype(unit)
-            return np.concatenate((before[0], new[0])), np.concatenate((before[1], new[1]))
+            return np.concatenate((before[0].to_numpy(), new[0])), np.concatenate((before[1], new[1]))
     return None
 
 

@@ -71,8 +71,8 @@ class BlockingConnection:
     ) -> tuple[bytes, int | None]:
         """Send a request, give the body of its reply, and the account that answered.
 
-        `what` it asks for, in the log's words. It has `seconds` for that, the whole timeout if they are not given. `check` is given the account before anything
-        is sent: what it raises is raised.
+        `what` it asks for, in the log's words. It has `seconds` for that, the whole timeout if they are not given.
+        `check` is given the account before anything is sent: what it raises is raised.
 
         Raises:
             ConnectionFailed: OpenD cannot be reached; as `LinkCut` when the link broke under the request.

@@ -263,7 +263,7 @@ def _drive(steps: Any, replies: list[bytes], chance: random.Random, most: int) -
             assert isinstance(step, Exchange), step
             requests += 1
             assert requests <= most, "it does not end"
-            step = steps.send(chance.choice(replies))
+            step = steps.send((chance.choice(replies), 7))
     except StopIteration as done:
         return done.value, requests
 

@@ -279,7 +279,7 @@ def test_the_days_of_a_history_that_grew_are_those_of_one_that_is_new(
         patch.setattr(frames, "_KNOWN", Memory(2**21))
         for size in (*sorted(cuts), len(timestamps)):
             both = frames._dates(table, timestamps[:size])
-            found, public = (known.astype("datetime64[D]").tolist() for known in both)
+            found, public = (np.asarray(known).astype("datetime64[D]").tolist() for known in both)
             assert found == expected[:size]
             assert public == [published_by(table, day) for day in found]
 
