@@ -86,6 +86,22 @@ def make_frame(table: Table | None, columns: Columns) -> pd.DataFrame:
     return build_frame(table, columns) if columns[0] else _copy_of_empty(table)
 
 
+def frame_maker(table: Table, columns: Columns) -> Callable[[], pd.DataFrame]:
+    """What gives a frame of the same rows each time. No two of them share data, nor does anything else with one."""
+    import pandas as pd
+
+    if (make := _from_blocks()) is None:
+        return partial(copy_apart, copy_apart(build_frame(table, columns)))
+    blocks, rows = _blocks(table, columns, {}), len(columns[0])
+
+    def made() -> pd.DataFrame:
+        own, index = [(values.copy(), places) for values, places in blocks], pd.RangeIndex(rows)
+        frame: pd.DataFrame = make(own, index=index, columns=_own_names(table))
+        return frame
+
+    return made
+
+
 def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """A frame that shares nothing its owner could see change. pandas 3 copies when the copy is written to."""
     return frame.copy(deep=not _copies_on_write())
@@ -119,7 +135,7 @@ def build_frame(
     import pandas as pd
 
     index = pd.RangeIndex(len(columns[0])) if index is None else index
-    names = _names(table, tuple(more)).copy(deep=not _are_names_safe())
+    names = _own_names(table, tuple(more))
     frame: pd.DataFrame
     if (make := _from_blocks()) is not None:
         frame = make(_blocks(table, columns, more), index=index, columns=names)
@@ -157,6 +173,12 @@ def _blocks(table: Table, columns: Columns, more: Mapping[str, Any]) -> list[tup
     for place, values in enumerate(more.values(), start=len(columns)):
         blocks.append((values[np.newaxis] if isinstance(values, np.ndarray) else values.array, [place]))
     return [(values, np.array(places)) for values, places in blocks]
+
+
+def _own_names(table: Table, more: tuple[str, ...] = ()) -> pd.Index[str]:
+    """The names of columns, for one frame alone."""
+    names = _names(table, more)
+    return names.view() if _are_names_safe() else names.copy(deep=True)
 
 
 @cache

@@ -100,7 +100,7 @@ class Database:
     """
 
     def __init__(self, path: Path, layout: Layout, *, may_write: bool = True) -> None:
-        self.path = path
+        self.path, self._where = path, os.fspath(path)
         self._layout = layout
         self._may_write = may_write
         self._lock = forks.new_lock_for_files()
@@ -241,7 +241,12 @@ class Database:
             return _kind(error) in {sqlite3.SQLITE_ERROR, *_DAMAGED}
 
     def _identity(self) -> tuple[int, int] | None:
-        return _identity(self.path)
+        """Which file stands at the path; None if none does."""
+        try:
+            status = os.stat(self._where)  # noqa: PTH116 (a `Path` takes as long again)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _ready(self, waited: float) -> sqlite3.Connection:
         """The connection, for a caller that waited so many seconds for other threads: SQLite waits as much less."""
@@ -403,15 +408,6 @@ def _objects(connection: sqlite3.Connection) -> frozenset[str]:
     """Tables and indexes as SQLite notes them."""
     found = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
     return frozenset(f"{name}: {sql}" for name, sql in found)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at a path; None if none does."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -17,8 +17,8 @@ from opend_si.client.steps import Steps
 from opend_si.errors import ConnectionFailed, RequestTimeout, warn
 from opend_si.history.record import Asked, Record
 from opend_si.history.statements import Statement
-from opend_si.history.symbol import SymbolRecord, answers_for
-from opend_si.pages import GATEWAY, SIMULATOR, PageKey
+from opend_si.history.symbol import SymbolRecord
+from opend_si.pages import GATEWAY, SIMULATOR, PageKey, answers_for
 from opend_si.settings import Mode, Settings
 
 

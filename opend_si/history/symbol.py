@@ -28,7 +28,7 @@ from opend_si.history.statements import (
     unpack_runs,
     write_runs,
 )
-from opend_si.pages import END, GATEWAY, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source
+from opend_si.pages import END, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source, answers_for
 from opend_si_schema import common
 from opend_si_schema.definitions import Column, Table
 
@@ -102,14 +102,6 @@ def noted_beside(seal: Seal) -> dict[str, Any]:
     return noted
 
 
-def answers_for(held: str | None, origin: str | None) -> bool:
-    """Whether what is held of an origin answers for who is asked (None: not known).
-
-    What stands behind a gateway is not known; what is made up does not answer for it.
-    """
-    return origin in (None, held) or (origin, held) == (GATEWAY, OPEND)
-
-
 class SymbolRecord:
     """What is recorded of a symbol, as it was read or recorded. It is not changed once it is made."""
 
@@ -133,6 +125,7 @@ class SymbolRecord:
             if version.is_current
         }
         self._cuts: Memory[tuple[str, int], tuple[Cut, Page]] = Memory(MAX_CUTS)
+        self._pages: dict[tuple[str, int], Page] = {}
 
     @classmethod
     def read(cls, key: PageKey, held: Iterable[tuple[Version, Content]], seal: Seal, *, is_whole: bool) -> SymbolRecord:
@@ -368,8 +361,11 @@ class SymbolRecord:
 
     def newest(self, key: PageKey) -> Page | None:
         """The newest reply to this very question, whatever has been seen since."""
-        found = self._current.get((key.next_key, key.num))
-        return None if found is None else _page(key, found[1], found[0], "cache")
+        place = key.next_key, key.num
+        page = self._pages.get(place)
+        if page is None and (found := self._current.get(place)) is not None:
+            page = self._pages[place] = _page(key, found[1], found[0], "cache")
+        return page
 
     def reply(self, key: PageKey) -> Reply:
         """The newest reply to a question that is recorded."""
