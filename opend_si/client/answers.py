@@ -16,7 +16,7 @@ from opend_si.cache.claims import Claims
 from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.doctor import Status, recorded_symbols
-from opend_si.client.fetcher import Fetcher
+from opend_si.client.fetcher import Came, Fetcher
 from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
 from opend_si.client.steps import Account, Steps
 from opend_si.dates import day_of, may_have_news, milliseconds, now, span_text
@@ -38,7 +38,7 @@ from opend_si.history.statements import BOTTOM, TOP, Change, Statement, is_times
 from opend_si.history.symbol import Reply, SymbolRecord, page_of
 from opend_si.history.vintages import changes, known_at
 from opend_si.history.walk import MAX_RESTARTS, Fetch, Told, Walk, recorded_walk, walk
-from opend_si.pages import Page, PageKey, Row
+from opend_si.pages import GATEWAY, Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
 from opend_si_schema.definitions import Call
 
@@ -189,10 +189,7 @@ class Answers:
 
     def _unrecorded(self, key: PageKey, asked: Asked) -> Steps[Reply]:
         """Fetch a page, and keep nothing."""
-        sent = _Sent(self.asked)
-        body, content, origin = yield from self._fetcher.fetch(key, None, sent.note)
-        version = Version.reply(key.identity, body, Event(asked.seq + 1, now()), sent=sent.at.mono, origin=origin)
-        return Reply(key, content, version, "opend", _NOTHING, is_kept=False)
+        return _unkept(key, asked, (yield from self._fetcher.fetch(key, None, self.asked)))
 
     def _once(
         self, key: PageKey, record: Record, asked: Asked, after: int, look: Callable[[], _T | None]
@@ -203,16 +200,21 @@ class Answers:
         """
 
         def fetch(claim: Claim) -> Steps[Reply | _T]:
-            sent = _Sent(record.asked)
-            body, content, origin = yield from self._fetcher.fetch(key, claim, sent.note)
+            came = yield from self._fetcher.fetch(key, claim, self.asked)
+            body, content, origin, sent = came
+            if origin == GATEWAY:  # it came while this waited for its right to fetch
+                return self._met_gateway(key, record, _unkept(key, asked, came))
             self._peer.note(key, record.symbol(key).origin, origin)
-            return record.record(key, body, content, asked=asked, sent=sent.at, after=after, origin=origin)
+            return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
 
         return once(self._claims, key, self._settings.timeout, look, fetch)
 
     def _from_gateway(self, key: PageKey, record: Record, asked: Asked) -> Steps[Reply]:
         """A gateway's page. It keeps the record and the budget: what it once checked is not recorded as checked now."""
-        reply = yield from self._unrecorded(key, asked)
+        return self._met_gateway(key, record, (yield from self._unrecorded(key, asked)))
+
+    def _met_gateway(self, key: PageKey, record: Record, reply: Reply) -> Reply:
+        """What a gateway sent."""
         self._meets_gateway = True
         if not self._has_warned and not record.symbol(key).has_pages:  # else the record is the gateway's own
             self._has_warned = True
@@ -472,15 +474,11 @@ class Answers:
         warn(f"{key} is answered from the record of {age} ago, because OpenD could not be asked: {error}")
 
 
-class _Sent:
-    """When a request was sent last."""
-
-    def __init__(self, asked: Callable[[], Asked]) -> None:
-        self._asked = asked
-        self.at = Asked(0, 0, 0)
-
-    def note(self) -> None:
-        self.at = self._asked()
+def _unkept(key: PageKey, asked: Asked, came: Came) -> Reply:
+    """A reply that is not recorded."""
+    event = Event(asked.seq + 1, now())
+    version = Version.reply(key.identity, came.body, event, sent=came.sent.mono, origin=came.origin)
+    return Reply(key, came.content, version, "opend", _NOTHING, is_kept=False)
 
 
 def naming(key: PageKey, error: ProtocolError) -> ProtocolError:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
+from typing import NamedTuple
 
 from opend_si.cache.budget import Allowance, Budget, Slot
 from opend_si.client.claims import Claim, ClaimLost
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.errors import CacheError, RateLimited
+from opend_si.history.record import Asked
 from opend_si.pages import GATEWAY, OPEND, SIMULATOR, Content, PageKey
 from opend_si.settings import Mode, Settings, Wait
 from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
@@ -28,6 +30,15 @@ _BUDGET_LOOK = 0.25
 _SLACK = 1.0
 # How often a request may be too late to be sent before it is given up.
 _MOST_LATE = 10
+
+
+class Came(NamedTuple):
+    """A reply: its body, what that contains, who sent it, and when the request was sent that it answers."""
+
+    body: bytes
+    content: Content
+    origin: str
+    sent: Asked
 
 
 class Fetcher:
@@ -47,20 +58,18 @@ class Fetcher:
         """Who answers: an OpenD, a simulator, which is known by its account, or a gateway."""
         return _origin((yield Account()))
 
-    def fetch(
-        self, key: PageKey, claim: Claim | None, on_send: Callable[[], object]
-    ) -> Steps[tuple[bytes, Content, str]]:
-        """Ask OpenD for a page, and say who was asked; `on_send` is called right before each sending.
+    def fetch(self, key: PageKey, claim: Claim | None, asked: Callable[[], Asked]) -> Steps[Came]:
+        """Ask OpenD for a page; `asked` is called right before each sending, and says what the record then was.
 
         A request that was cut off is repeated once; so is one that met the limit, a window later.
         """
-        request = _Request(key, claim, self._timeout, on_send)
+        request = _Request(key, claim, self._timeout, asked)
         cut = limited = False
         late = 0
         while True:
             try:
                 body, account = yield from self._budget.spend(request)
-                return body, Content.read(key, body), _origin(account)
+                return Came(body, Content.read(key, body), _origin(account), request.sent)
             except TooLate:
                 # Nothing was sent; what gave the right to it may have lapsed, or another counts it: it is taken anew.
                 late += 1
@@ -77,7 +86,7 @@ class Fetcher:
                 if limited or not (yield from self._budget.exhaust(key)):
                     raise
                 limited = True
-                request = _Request(key, claim, self._timeout, on_send)
+                request = _Request(key, claim, self._timeout, asked)
 
 
 def _origin(account: int | None) -> str:
@@ -90,9 +99,10 @@ def _origin(account: int | None) -> str:
 class _Request:
     """One request. Sent again, it has what is left of its time: the caller waits for a reply, not for an attempt."""
 
-    def __init__(self, key: PageKey, claim: Claim | None, seconds: float, on_send: Callable[[], object]) -> None:
+    def __init__(self, key: PageKey, claim: Claim | None, seconds: float, asked: Callable[[], Asked]) -> None:
         self.key, self.claim = key, claim
-        self._left, self._on_send = seconds, on_send
+        self._left, self._asked = seconds, asked
+        self.sent = Asked(0, 0, 0)
 
     def send(self, right_since: float, only: tuple[int | None, ...] | None = None) -> Steps[tuple[bytes, int | None]]:
         """Send it to anybody, or to `only` these accounts; gives the body of its reply, and the account that sent it.
@@ -102,7 +112,7 @@ class _Request:
         if self.claim is not None:
             self.claim.hold()  # renewed: it now outlasts the request
         seconds = max(self._left, 0.0)
-        self._on_send()
+        self.sent = self._asked()
         begun = time.monotonic()
         try:
             answer: tuple[bytes, int | None]

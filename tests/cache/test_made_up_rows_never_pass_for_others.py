@@ -133,7 +133,12 @@ def test_one_that_came_while_a_slot_was_waited_for_is_named_and_counted(
     with ExitStack() as stack:
         old = stack.enter_context(KINDS[first](Universe(0, most_rows=60)))
         new = KINDS[second](Universe(1, most_rows=60), port=old.port, rate=Rate(1, 0.5))
-        changes = iter([lambda: (stack.close(), stack.enter_context(new))])
+
+        def change() -> None:
+            stack.close()
+            stack.enter_context(new)
+
+        changes = iter([change])
         settings = {"mode": mode, "cache": cache, "on_wait": lambda _: next(changes, int)()}
         if is_async:
             pages = asyncio.run(asyncio_pages(codes, old.port, settings))
@@ -146,6 +151,35 @@ def test_one_that_came_while_a_slot_was_waited_for_is_named_and_counted(
         with futu_si.Client(mode="offline", cache=cache) as client:
             held = client.recorded().set_index("symbol").origin.to_dict()
         assert held == dict(zip(codes, [first, second, second], strict=True))
+
+
+@pytest.mark.parametrize("mode", ["online", "refresh"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_gateway_that_came_while_a_slot_was_waited_for_keeps_the_record(
+    is_async: bool, mode: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "1/0.5")
+    codes = ["US.AAPL", "US.GME", "HK.00700"]
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        old = stack.enter_context(OpenD(Universe(0, most_rows=60)))
+        home = {"OPEND_SI_HOME": str(tmp_path / "gateway"), "OPEND_SI_RATE": "off"}
+
+        def change() -> None:
+            stack.close()
+            behind = stack.enter_context(OpenD(Universe(0, most_rows=60)))
+            settings = Settings.resolve(host=behind.host, port=behind.port, environ=home)
+            stack.enter_context(Gateway(settings, port=old.port))
+
+        changes = iter([change])
+        asked = {"mode": mode, "cache": cache, "on_wait": lambda _: next(changes, int)()}
+        if is_async:
+            pages = asyncio.run(asyncio_pages(codes, old.port, asked))
+        else:
+            pages = blocking_pages(codes, old.port, asked)
+        assert [page.origin for page in pages] == ["opend", "gateway", "gateway"]
+    with futu_si.Client(mode="offline", cache=cache) as client:
+        assert client.recorded().symbol.tolist() == codes[:1]
 
 
 def test_a_page_by_itself_does_not_answer_for_opend(cache: Path) -> None:

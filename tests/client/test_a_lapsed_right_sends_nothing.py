@@ -12,6 +12,7 @@ from opend_si.cache.claims import Claims
 from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
+from opend_si.history.record import Asked
 from opend_si.pages import Identity, PageKey
 from opend_si.settings import NOT_GIVEN, Settings
 from opend_si.system.leases import NAME_BYTES
@@ -20,6 +21,10 @@ from opend_si_schema.definitions import Rate
 
 TIMEOUT = 0.2
 ANOTHER = bytes(NAME_BYTES)
+
+
+def just_now() -> Asked:
+    return Asked(0, 0, time.monotonic_ns())
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def test_who_lost_the_right_to_fetch_waits_for_the_one_who_has_it(settings: Sett
 
 def fetched_once(claims: Claims, fetcher: Fetcher, key: PageKey, theirs: list[str]) -> Steps[Any]:
     def fetch(claim: Claim) -> Steps[Any]:
-        return fetcher.fetch(key, claim, lambda: None)
+        return fetcher.fetch(key, claim, just_now)
 
     return once(claims, key, TIMEOUT, lambda: theirs[0] if theirs else None, fetch)
 
@@ -89,7 +94,7 @@ def test_from_the_slot_to_the_sending_one_deadline_counts(settings: Settings, st
             return super().take(identity, owner, seconds, anew=anew)
 
     stopped = Stopped(settings.cache) if stop != "before it sends" else claims
-    steps = once(stopped, key, settings.timeout, lambda: None, lambda claim: fetcher.fetch(key, claim, lambda: None))
+    steps = once(stopped, key, settings.timeout, lambda: None, lambda claim: fetcher.fetch(key, claim, just_now))
     assert next(steps) == Account()
     time.sleep(0.6)  # the right has to be renewed
     before = time.monotonic()
@@ -145,7 +150,7 @@ def test_an_interrupt_is_one_also_where_the_budget_cannot_be_used_any_more(
     settings: Settings, what: str, error: type[BaseException]
 ) -> None:
     key, budget = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), Budget(settings.budget)
-    steps = Fetcher(settings, budget).fetch(key, None, lambda: None)
+    steps = Fetcher(settings, budget).fetch(key, None, just_now)
     assert next(steps) == Account()
     assert isinstance(steps.send(7), Exchange)
     content = settings.budget.read_bytes()
@@ -160,7 +165,7 @@ def test_an_interrupt_is_one_also_where_the_budget_cannot_be_used_any_more(
 
 def test_a_slot_outlasts_whatever_is_sent_in_it(settings: Settings) -> None:
     key, budget = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), Budget(settings.budget)
-    steps = Fetcher(settings, budget).fetch(key, None, lambda: None)
+    steps = Fetcher(settings, budget).fetch(key, None, just_now)
     assert next(steps) == Account()
     step = steps.send(7)
     assert isinstance(step, Exchange)
