@@ -52,7 +52,10 @@ _NOTHING = SymbolRecord({}, Ledger(), None, is_whole=True)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The rows of a history, newest first, when each value was first seen, and whether all of it is in the record."""
+    """The rows of a history, newest first, when each value was first seen, and whether all of it is in the record.
+
+    What a gateway sent is in the gateway's.
+    """
 
     rows: tuple[Row, ...]
     known_at: list[int | None]
@@ -78,7 +81,6 @@ class Answers:
     def __init__(self, settings: Settings, record: Record | None, claims: Claims, budget: Budget) -> None:
         self._settings, self._record, self._claims = settings, record, claims
         self._fetcher = Fetcher(settings, budget)
-        self._meets_gateway = False
         self._has_warned = False
         self._peer = Peer(settings, self._fetcher)
 
@@ -211,11 +213,11 @@ class Answers:
 
     def _from_gateway(self, key: PageKey, record: Record, asked: Asked) -> Steps[Reply]:
         """A gateway's page. It keeps the record and the budget: what it once checked is not recorded as checked now."""
-        return self._met_gateway(key, record, (yield from self._unrecorded(key, asked)))
+        reply = yield from self._unrecorded(key, asked)
+        return self._met_gateway(key, record, reply) if reply.version.origin == GATEWAY else reply
 
     def _met_gateway(self, key: PageKey, record: Record, reply: Reply) -> Reply:
         """What a gateway sent."""
-        self._meets_gateway = True
         if not self._has_warned and not record.symbol(key).has_pages:  # else the record is the gateway's own
             self._has_warned = True
             warn(
@@ -277,7 +279,7 @@ class Answers:
         recorded = self._peer.standing(key, record)
         before = recorded.ledger.known()
         found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
-        if not found.is_kept and not self._meets_gateway:
+        if not found.is_kept:
             raise CacheError(f"{key}: what OpenD sent could not all be recorded in {record.store.path}. Sync it again.")
         known = [before.get(row.at) for row in found.rows]
         revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
@@ -368,7 +370,7 @@ class Answers:
                 origin, heard = reply.version.origin, (heard or 0) + len(reply.content)
                 said = reply.statement(step.after)
                 if not reply.is_kept:
-                    is_kept, is_own = False, True
+                    is_kept, is_own = is_kept and origin == GATEWAY, True
                 if is_own:
                     seq = max(ledger.seq + 1, said.checked_seq)
                     said = replace(said, checked_seq=seq, superseded_seq=0, void_seq=0)
