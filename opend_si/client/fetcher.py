@@ -83,7 +83,7 @@ class Fetcher:
                     raise
                 cut = True
             except RateLimited:
-                if limited or not (yield from self._budget.exhaust(key)):
+                if limited or not self._budget.exhaust(key, account):
                     raise
                 limited = True
                 request = _Request(key, claim, self._timeout, asked)
@@ -138,10 +138,9 @@ class _Unmetered:
         yield Account()
         return None
 
-    def exhaust(self, key: PageKey) -> Steps[bool]:
+    def exhaust(self, key: PageKey, account: int | None) -> bool:
         """OpenD says that its limit for a call is used up: whether the request can be repeated a window later."""
-        del key
-        yield from ()
+        del key, account
         return False
 
 
@@ -181,8 +180,8 @@ class _Metered(_Unmetered):
         bucket = _bucket((yield Account()), call)
         return None if bucket is None else self._budget.allowance(bucket, self._rate(call))
 
-    def exhaust(self, key: PageKey) -> Steps[bool]:
-        bucket = _bucket((yield Account()), key.call)
+    def exhaust(self, key: PageKey, account: int | None) -> bool:
+        bucket = _bucket(account, key.call)
         if bucket is None:
             return False
         rate = self._rate(key.call)
