@@ -35,7 +35,7 @@ _SELECT_SEALS = """
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?))
 """
 _SELECT_CHECKSUMS = """
-    SELECT symbol, COALESCE(CAST(group_concat(checksum, '') AS BLOB), x'') FROM page
+    SELECT symbol, COALESCE(CAST(group_concat(checksum) AS BLOB), x'') FROM page
     WHERE protocol = ? AND symbol IN (SELECT value FROM json_each(?)) GROUP BY symbol
 """
 _SELECT_DIGESTS = "SELECT symbol, digest FROM seal WHERE protocol = ? AND symbol > ? AND symbol < ?"
@@ -122,7 +122,7 @@ def standing(store: Store, protocol: int, symbols: Sequence[str]) -> dict[str, S
         for symbol, told in checksums.items():
             seal = seals.get(symbol)
             digest = seal.digest if seal is not None and seal.fits(told) else b""
-            found[symbol] = Standing(digest, len(told) // DIGEST_BYTES)
+            found[symbol] = Standing(digest, -(-len(told) // (DIGEST_BYTES + 1)))
         return found
 
     try:

@@ -16,7 +16,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 DIGEST_BYTES = 16
-_CHECKSUM = f"{DIGEST_BYTES}s"
+# A checksum, and the comma behind it.
+_CHECKSUM = f"{DIGEST_BYTES}sx"
 
 
 class Event(NamedTuple):
@@ -143,9 +144,10 @@ class Seal(NamedTuple):
         return self._replace(digest=self._over(b"".join(sorted(checksums))))
 
     def fits(self, checksums: bytes) -> bool:
-        """Whether it is the seal over these checksums, one after the other in any order."""
-        count, rest = divmod(len(checksums), DIGEST_BYTES)
-        return not rest and self.digest == self._over(b"".join(sorted(struct.unpack(count * _CHECKSUM, checksums))))
+        """Whether it is the seal over these checksums, in any order, with commas between: so SQLite joins them."""
+        count, rest = divmod(len(checksums) + 1, DIGEST_BYTES + 1)
+        each = () if rest else struct.unpack(count * _CHECKSUM, checksums + b",")
+        return self.digest == self._over(b"".join(sorted(each)))
 
     def _over(self, checksums: bytes) -> bytes:
         told = repr(self[:-1]).encode(errors="surrogatepass") + checksums

@@ -52,10 +52,7 @@ _NOTHING = SymbolRecord({}, Ledger(), None, is_whole=True)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The rows of a history, newest first, when each value was first seen, and whether all of it is in the record.
-
-    What a gateway sent is in the gateway's.
-    """
+    """The rows of a history, newest first, when each value was first seen, and whether all of it is in the record."""
 
     rows: tuple[Row, ...]
     known_at: list[int | None]
@@ -148,8 +145,10 @@ class Answers:
                 raise recorded.damage(key, record.store.path) or record.store.miss(key.identity, str(key))
             return page
         try:
-            if (yield Account()) is None:
-                return (yield from self._from_gateway(key, record, asked)).page()
+            if (yield Account()) is None:  # a gateway: it sees to it by itself that a page is asked for once
+                place = after or (recorded.trusted.row_before(key.next_key) if key.next_key else 0)
+                came = yield from self._fetcher.fetch(key, None, self.asked)
+                return self._took(key, record, asked, place, came).page()
             yield from self._peer.ask(key, record)
             recorded = self._peer.standing(key, record)
             return (yield from self._fetch_page(key, record, recorded.trusted, asked, fresh, after))
@@ -202,29 +201,27 @@ class Answers:
         """
 
         def fetch(claim: Claim) -> Steps[Reply | _T]:
-            came = yield from self._fetcher.fetch(key, claim, self.asked)
-            body, content, origin, sent = came
-            if origin == GATEWAY:  # it came while this waited for its right to fetch
-                return self._met_gateway(key, record, _unkept(key, asked, came))
-            self._peer.note(key, record.symbol(key).origin, origin)
-            return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
+            return self._took(key, record, asked, after, (yield from self._fetcher.fetch(key, claim, self.asked)))
 
         return once(self._claims, key, self._settings.timeout, look, fetch)
 
-    def _from_gateway(self, key: PageKey, record: Record, asked: Asked) -> Steps[Reply]:
-        """A gateway's page. It keeps the record and the budget: what it once checked is not recorded as checked now."""
-        reply = yield from self._unrecorded(key, asked)
-        return self._met_gateway(key, record, reply) if reply.version.origin == GATEWAY else reply
+    def _took(self, key: PageKey, record: Record, asked: Asked, after: int, came: Came) -> Reply:
+        """What came; it is recorded, if it is not a gateway's. Which of them answers may have changed meanwhile.
 
-    def _met_gateway(self, key: PageKey, record: Record, reply: Reply) -> Reply:
-        """What a gateway sent."""
-        if not self._has_warned and not record.symbol(key).has_pages:  # else the record is the gateway's own
+        A gateway keeps the record: what it once checked is not recorded as checked now.
+        """
+        held = record.symbol(key)
+        if came.origin != GATEWAY:
+            self._peer.note(key, held.origin, came.origin)
+            body, content, origin, sent = came
+            return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
+        if not self._has_warned and not held.has_pages:  # else the record is the gateway's own
             self._has_warned = True
             warn(
                 f"{self._settings.address} is a gateway, which keeps the record: what it answers is not recorded here. "
                 "mode bypass asks it without this warning."
             )
-        return reply
+        return _unkept(key, asked, came)
 
     # Histories --------------------------------------------------------------------------------------------------------
 
@@ -239,7 +236,7 @@ class Answers:
         if record is None:
             if as_of is not None:
                 raise InvalidArgument("as_of looks back on what is recorded: mode bypass has no record")
-            return (yield from self._walk(key, Ledger(), down_to, asked, self._fresh(key, asked)))
+            return (yield from self._history_of_now(key, _NOTHING, down_to, asked))
         if as_of is not None:
             return self._history_as_of(key, record, down_to, as_of)
         held = record.symbol(key, asked.stamp)
@@ -279,7 +276,7 @@ class Answers:
         recorded = self._peer.standing(key, record)
         before = recorded.ledger.known()
         found = yield from self._history_of_now(key, recorded, BOTTOM, asked)
-        if not found.is_kept:
+        if not found.is_kept and found.origin != GATEWAY:  # what a gateway sends is in its own record
             raise CacheError(f"{key}: what OpenD sent could not all be recorded in {record.store.path}. Sync it again.")
         known = [before.get(row.at) for row in found.rows]
         revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
@@ -366,11 +363,12 @@ class Answers:
                 page = key.at(step.next_key)
                 reply = yield from self._fetch(page, asked, step, is_own=is_own, fresh=fresh, origin=origin)
                 if not may_join(reply.version.origin, origin):
+                    self._peer.note(key, None, reply.version.origin)
                     raise OtherServer
                 origin, heard = reply.version.origin, (heard or 0) + len(reply.content)
                 said = reply.statement(step.after)
                 if not reply.is_kept:
-                    is_kept, is_own = is_kept and origin == GATEWAY, True
+                    is_kept, is_own = False, True
                 if is_own:
                     seq = max(ledger.seq + 1, said.checked_seq)
                     said = replace(said, checked_seq=seq, superseded_seq=0, void_seq=0)
@@ -400,7 +398,7 @@ class Answers:
         if record is None:
             return (yield from self._unrecorded(key, asked))
         if (yield Account()) is None:
-            return (yield from self._from_gateway(key, record, asked))
+            return self._took(key, record, asked, step.after, (yield from self._fetcher.fetch(key, None, self.asked)))
         yield from self._peer.ask(key, record)
         if not may_join(self._peer.origin, origin):
             raise OtherServer  # before a request is spent

@@ -19,7 +19,7 @@ from opend_si.errors import CacheError, RateLimited
 from opend_si.history.record import Asked
 from opend_si.pages import GATEWAY, OPEND, SIMULATOR, Content, PageKey
 from opend_si.settings import Mode, Settings, Wait
-from opend_si.wire.errors import LinkCut, NotSent, TooLate, was_sent
+from opend_si.wire.errors import AnotherAnswers, LinkCut, NotSent, TooLate, was_sent
 from opend_si_schema.definitions import Call, Rate
 
 # The account that the simulator is logged in with.
@@ -75,8 +75,8 @@ class Fetcher:
                 late += 1
                 if late == _MOST_LATE:
                     raise NotSent(
-                        f"{key} could not be asked for within {self._timeout:g} s: this machine or its disk is too slow, or the "
-                        "timeout is too short."
+                        f"{key} could not be asked for within {self._timeout:g} s: this machine or its disk is too slow, another "
+                        "server answers each time, or the timeout is too short."
                     ) from None
             except LinkCut:
                 if cut:
@@ -117,8 +117,9 @@ class _Request:
         try:
             answer: tuple[bytes, int | None]
             answer = yield Exchange(self.key, seconds, right_since + min(seconds, _SLACK), only)
-        except TooLate:
-            begun = time.monotonic()  # that was not OpenD's time
+        except TooLate as error:
+            if not isinstance(error, AnotherAnswers):
+                begun = time.monotonic()  # that was not OpenD's time
             raise
         finally:
             self._left -= time.monotonic() - begun

@@ -38,7 +38,7 @@ class PageWalk:
         passed_by = 0
         while not self._is_over:
             page = yield from self._next()
-            before, self._origin = self._origin, self._source.origin_of(self._key)
+            before, self._origin = self._origin, page.origin
             if not may_join(before, self._origin):
                 raise ConnectionFailed(f"{self._key}: another server answers than the one whose pages came before.")
             rows = page.content.rows(self._key.table)

@@ -26,6 +26,7 @@ from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings
+from opend_si.wire.errors import was_sent
 from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
@@ -175,8 +176,12 @@ class _Engine(AsyncioClient):
     async def _perform(self, step: Step) -> object:
         task: Any = asyncio.current_task()
         if isinstance(step, Exchange):
-            self.spent += 1
             self.limited.discard(task)
+            self.spent += 1
         elif isinstance(step, Sleep) and step.budget is not None:
             self.limited.add(task)
-        return await super()._perform(step)
+        try:
+            return await super()._perform(step)
+        except BaseException as error:
+            self.spent -= isinstance(step, Exchange) and not was_sent(error)
+            raise

@@ -42,7 +42,7 @@ _LOT, _LOT_OF_FIRST_PAGES = 250, 500
 _SELECT_SUMS = """
     SELECT protocol, symbol, count(*), sum(superseded_seq = 0), sum(size), min(fetched_at), max(fetched_at),
         max(origin = 'simulator'), max(CASE WHEN void_seq != 0 THEN next_key = '' AND superseded_seq = 0 ELSE FALSE END),
-        COALESCE(CAST(group_concat(checksum, '') AS BLOB), x'')
+        COALESCE(CAST(group_concat(checksum) AS BLOB), x'')
     FROM page WHERE (protocol, symbol) > (?, ?) GROUP BY protocol, symbol ORDER BY protocol, symbol LIMIT ?
 """
 _SELECT_SEALS = """
@@ -243,7 +243,7 @@ def _look(store: Store, tally: _Tally) -> Recorded:
         newest, oldest, rows, is_complete, origin = _read(store, key)
     market = key.symbol.market
     first, last = (None if at is None else day_of(at, market) for at in (oldest, newest))
-    asked = moment(seal.at) if seal.at else None
+    asked = moment(seal.at) if tally.is_sealed and seal.at else None
     versions = tally.versions + sum(entries for _, entries, _, _ in tally.blocks)
     return Recorded(symbol, call.name, market.prefix, first, last, rows, is_complete, asked, versions, origin)
 

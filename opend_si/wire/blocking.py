@@ -83,7 +83,9 @@ class BlockingConnection:
         """
 
         def ask(link: _Link, deadline: float) -> tuple[bytes, int | None]:
+            self._link = link  # nothing was sent: it stands, whatever `check` says
             check(link.greeting.account)
+            self._link = None
             try:
                 serial, data = link.session.request(proto_id, body)
                 with logged(serial, proto_id, what):

@@ -14,7 +14,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from opend_si.errors import CacheMiss, InvalidArgument
+from opend_si.errors import CacheMiss, InvalidArgument, ShortInterestWarning
 from opend_si.history import overview, upkeep
 from opend_si.history.upkeep import prune
 from opend_si.simulator import Simulator, Universe
@@ -229,3 +229,35 @@ def test_sums_and_steps_are_there_for_programs(console: Run, held: pd.DataFrame,
     gone = console("doctor", "--json", "--port", port)
     assert [step["ok"] for step in json.loads(gone.stdout)] == [False]
     assert gone.returncode == console("doctor", "--port", port).returncode != 0
+
+
+@pytest.mark.parametrize("how", ["a part is the neighbour's", "all is the neighbour's", "shorter", "empty", "longer"])
+def test_a_seal_fits_no_other_checksums(
+    face: ModuleType, start: Callable[..., Simulator], cache: Path, how: str
+) -> None:
+    """Also where they are the same bytes in all."""
+    opend = start(universe=Universe(most_rows=130))
+    with face.Client(opend.host, opend.port, mode="online", cache=cache) as client:
+        client.sync(["US.AAPL", "US.GME"])
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        where = "FROM page WHERE symbol = 'US.AAPL' ORDER BY next_key"
+        (key, one), (other_key, other) = connection.execute(f"SELECT next_key, checksum {where} LIMIT 2").fetchall()
+        changed = {
+            "a part is the neighbour's": (one[:8], one[8:] + other),
+            "all is the neighbour's": (b"", one + other),
+            "shorter": (one[:-1], other),
+            "empty": (b"", other),
+            "longer": (one, other + b","),
+        }[how]
+        for place, checksum in zip((key, other_key), changed, strict=True):
+            connection.execute(
+                "UPDATE page SET checksum = ? WHERE symbol = 'US.AAPL' AND next_key = ?", (checksum, place)
+            )
+    with face.Client(mode="offline", cache=cache) as client:
+        held = client.recorded().set_index("symbol")
+        assert held.complete.to_dict() == {"US.AAPL": False, "US.GME": True}
+        assert held.rows["US.GME"] == 130
+        for ask in (client.panel, client.screen):
+            with pytest.warns(ShortInterestWarning, match="US.AAPL"):
+                assert ask(market="US").symbol.unique().tolist() == ["US.GME"]
+    assert overview.info(cache).symbols == 2
