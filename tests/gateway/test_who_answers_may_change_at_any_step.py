@@ -133,18 +133,18 @@ def test_who_answers_may_change_at_any_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPEND_SI_RATE", rate)
+    modes = ["online", "refresh"] if call == "sync" else ["online", "refresh", "bypass"]
+    turn = ["off", "1000/0.01"].index(rate) + CALLS.index(call)
     for step in range(STEPS):
-        for mode in ("online", "refresh", "bypass"):
-            if call == "sync" and mode == "bypass":
-                continue
-            cache = tmp_path / f"{step}-{mode}.sqlite3"
-            ports = [servers[first].port] * step + [servers[last].port]
-            # Only a walk page by page cannot begin again.
-            may_fail = suppress(ConnectionFailed) if call == "pages" else nullcontext()
-            with warnings.catch_warnings(), may_fail:
-                warnings.simplefilter("ignore")
-                told = answer_of(call, bool(step % 2), ports, {"mode": mode, "cache": cache})
-                check(call, told, cache, is_recorded="gateway" not in (first, last))
+        cache = tmp_path / f"{step}.sqlite3"
+        settings = {"mode": modes[(step + turn) % len(modes)], "cache": cache}
+        ports = [servers[first].port] * step + [servers[last].port]
+        # Only a walk page by page cannot begin again.
+        may_fail = suppress(ConnectionFailed) if call == "pages" else nullcontext()
+        with warnings.catch_warnings(), may_fail:
+            warnings.simplefilter("ignore")
+            told = answer_of(call, bool((step // 2 + turn) % 2), ports, settings)
+            check(call, told, cache, is_recorded="gateway" not in (first, last))
 
 
 @pytest.mark.parametrize("call", ["page", "history", "sync"])
