@@ -89,7 +89,7 @@ def current(connection: sqlite3.Connection, identity: tuple[int, str, str, int])
 
 
 def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Event) -> None:
-    """Move versions from the present to the past."""
+    """Write versions that were deleted from the present into the past."""
     owner = leaving[0].protocol, leaving[0].symbol
     versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
     last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
@@ -106,8 +106,6 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
     for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
         row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
         bodies.update({name: row[0]} if row else {})
-    for version in leaving:
-        delete(connection, (*version.identity, version.version))
     if bases:
         alike = _alike(connection, owner, newest)
         with suppress(past.Unreadable):

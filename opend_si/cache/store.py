@@ -311,6 +311,8 @@ class Store:
             kept = ruling.version.signed()
             for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
                 _update(connection, row.signed())
+            for row in ruling.leaving:  # first of all: what is new takes their place in the file
+                blocks.delete(connection, (*row.identity, row.version))
             if ruling.is_new:
                 insert(connection, kept)
             if ruling.leaving:
