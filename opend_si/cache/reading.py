@@ -137,7 +137,7 @@ def seals_and_checksums(
     """Of some symbols, as a JSON array: their seals, and the checksums of their pages, as `Seal.fits` takes them."""
     asked = protocol, symbols
     checksums = dict(connection.execute(_SELECT_CHECKSUMS, asked).fetchall())
-    return {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}, checksums
+    return {name: Seal.read(seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}, checksums
 
 
 def seals(store: Store, protocol: int, market: str) -> dict[str, bytes]:

@@ -247,7 +247,7 @@ class Store:
             seq, at, checksum, has_steps, *seal = connection.execute(_SELECT_LOOK, owner or (0, "")).fetchone()
             # A clock is seldom set back. Steps may be newer than the last event: they only show more of the clock.
             clock = read_clock(connection) if has_steps else clock_of(connection, seq, at, checksum, ())
-            return Look(stamp, clock, UNSEALED if seal[0] is None else Seal(*seal))
+            return Look(stamp, clock, Seal.read(seal))
 
         return self._read(read, Look(None, Clock()))
 
@@ -449,7 +449,7 @@ def _read_symbols(connection: sqlite3.Connection, protocol: int, symbols: Sequen
         # A damaged row may have another name than the index, and a NUL in a damaged name ends it for SQLite in JSON.
         if row[SYMBOL] in found:
             found[row[SYMBOL]].append(row)
-    seals = {name: Seal(*seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
+    seals = {name: Seal.read(seal) for name, *seal in connection.execute(_SELECT_SEALS, asked).fetchall()}
     return [_symbol_record(rows, seals.get(name, UNSEALED)) for name, rows in found.items()]
 
 
@@ -471,7 +471,7 @@ def _symbol_record(found: Sequence[RawVersion], seal: Seal) -> Versions:
 def select_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> Seal:
     """The seal of a symbol, as it stands there."""
     row = connection.execute(_SELECT_SEAL, (protocol, symbol)).fetchone()
-    return Seal(*row) if row else UNSEALED
+    return Seal.read(row) if row else UNSEALED
 
 
 def _read_seal(connection: sqlite3.Connection, protocol: int, symbol: str) -> tuple[Seal, bool]:

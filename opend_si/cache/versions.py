@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -139,6 +139,11 @@ class Seal(NamedTuple):
     summary: str
     digest: bytes = b""
 
+    @classmethod
+    def read(cls, fields: Sequence[Any]) -> Seal:
+        """A seal as it stands in a file; that of nothing where damage made a field something else than it is."""
+        return cls._make(fields) if [*map(type, fields)] == _OF_SEAL else UNSEALED
+
     def over(self, checksums: Iterable[bytes]) -> Seal:
         """The seal with its digest."""
         return self._replace(digest=self._over(b"".join(sorted(checksums))))
@@ -154,6 +159,7 @@ class Seal(NamedTuple):
         return hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest()
 
 
+_OF_SEAL = [int, int, int, int, bytes, str, bytes]
 # The seal of a symbol of which nothing is recorded.
 UNSEALED = Seal(0, 0, 0, 1, b"", "").over(())
 

@@ -316,7 +316,7 @@ def _next(name: tuple[float, str], connection: sqlite3.Connection) -> list[_Tall
     if not sums:
         return []
     between = *name, *sums[-1][:2]
-    seals = {tuple(row[:2]): Seal(*row[2:]) for row in connection.execute(_SELECT_SEALS, between).fetchall()}
+    seals = {tuple(row[:2]): Seal.read(row[2:]) for row in connection.execute(_SELECT_SEALS, between).fetchall()}
     blocks: dict[tuple[int, str], list[_Block]] = {}
     for protocol, symbol, *block in connection.execute(_SELECT_BLOCKS, between).fetchall():
         blocks.setdefault((protocol, symbol), []).append((block[0], block[1], block[2], block[3]))
