@@ -215,7 +215,8 @@ class Answers:
             self._peer.note(key, held.origin, came.origin)
             body, content, origin, sent = came
             return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
-        if not self._has_warned and not held.has_pages:  # else the record is the gateway's own
+        here = held.page(key, anything, after)  # where the record is the gateway's own, too, it has that by now
+        if not self._has_warned and (here is None or here.content.columns(key.table) != came.content.columns(key.table)):
             self._has_warned = True
             warn(
                 f"{self._settings.address} is a gateway, which keeps the record: what it answers is not recorded here. "

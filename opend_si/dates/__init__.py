@@ -138,8 +138,9 @@ class AsOf:
         """The last day that had ended by then, in the market's time zone; None: it does not matter what was public."""
         if self.when is None or self.by == BY_RECORD:
             return None
-        following = moment(read_as_of(self.when, market) + 1)
-        return following.astimezone(ZoneInfo(market.timezone)).date() - timedelta(days=1)
+        with _in_range("as_of", self.when):
+            following = moment(read_as_of(self.when, market) + 1)
+            return following.astimezone(ZoneInfo(market.timezone)).date() - timedelta(days=1)
 
 
 def read_span(value: object) -> timedelta | None:
@@ -192,6 +193,7 @@ def read_as_of(value: object, market: Market) -> int:
     if not isinstance(given, datetime):
         if midnight(given, market) > (moment(present) + _DAYS_AHEAD).timestamp():
             warn(f"as_of is {value!r}, which lies in the future: the answer is as of now.")
+            return present
         return found
     if found - present >= 1000:  # a text to the second means the end of that second
         zone = (

@@ -175,8 +175,10 @@ class _Judge:
         elif against:
             last = max(last, *(other.checked_seq for other in against))
             void.update(other.first_seq for other in others)
-        void.update(other.first_seq for other in trusted if other.checked_seq <= last)
         is_void = is_void or at < self._unsure_until
+        if is_void:  # all of before is in doubt, whoever heard it
+            last = said.checked_seq
+        void.update(other.first_seq for other in trusted if other.checked_seq <= last)
         return Judgement(tuple(other for other in trusted if other.first_seq in void), is_void)
 
 

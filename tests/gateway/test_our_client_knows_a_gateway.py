@@ -111,6 +111,29 @@ def test_a_client_with_a_home_of_its_own_keeps_nothing_and_says_so_once(
     assert len(opend.requests) == requests
 
 
+@pytest.mark.parametrize("ask", ["history", "pages", "sync", "page"])
+def test_so_it_does_where_it_recorded_the_symbol_from_opend_before(
+    opend: Simulator, front: Start, face: ModuleType, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    """What stands in its record is no sign that the gateway's is the same."""
+    calls: dict[str, Callable[[Any], object]] = {
+        "history": lambda client: client.history("HK.00700"),
+        "pages": lambda client: list(client.pages("HK.00700")),
+        "sync": lambda client: client.sync(["HK.00700"]),
+        "page": lambda client: client.get_page("HK.00700", num=5),
+    }
+    with face.Client(opend.host, opend.port, mode="online") as client:
+        client.sync(["HK.00700"])
+    opend.universe.publish("HK.00700", 2)
+    gateway = front(opend)
+    with face.Client(gateway.host, gateway.port, mode="online", max_age=0) as client:
+        with pytest.warns(ShortInterestWarning, match="is a gateway, which keeps the record"):
+            calls[ask](client)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            calls[ask](client)
+
+
 # Console --------------------------------------------------------------------------------------------------------------
 
 

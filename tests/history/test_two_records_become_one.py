@@ -49,8 +49,8 @@ class Joint(World):
     def __init__(self, chance: random.Random, skew: float) -> None:
         super().__init__(chance, chance.choice(("timestamp", "timestamp", "timestamp", "offset")))
         self.asking = 0
-        self.skews = 0.0, skew
-        self.heard_by: tuple[list[Reply], list[Reply]] = [], []
+        self.skews: tuple[float, ...] = 0.0, skew
+        self.heard_by: tuple[list[Reply], ...] = [], []
         self.is_repeating = chance.random() < 0.3  # values that were there before may come again
 
     def clock(self) -> float:
@@ -365,3 +365,123 @@ def test_what_a_revision_does_not_touch_costs_nothing(tmp_path: Path) -> None:
         with closing(client_of(futu_si, world, files[0], "online", 3 * HOUR)) as asked:  # the later one's age counts
             asked.history(CODE)
             assert world.requests == before
+
+
+class Chain:
+    """A random program of three records that hear OpenD at about the same time, each some pages, and are joined."""
+
+    def __init__(self, chance: random.Random, folder: Path) -> None:
+        self.chance, self.world = chance, Joint(chance, 0.0)
+        self.world.skews, self.world.heard_by = (0.0,) * 3, ([], [], [])
+        self.files = [folder / f"{number}.sqlite3" for number in range(3)]
+        self.stack = ExitStack()
+
+    def run(self, steps: int) -> None:
+        world = self.world
+        with (
+            self.stack,
+            patch.object(time, "time", world.clock),
+            patch.object(time, "monotonic_ns", lambda: int(world.true * 1e9)),
+        ):
+            world.universe.publish(CODE, self.chance.choice((1, 30, 50, 51, 60, 100)))
+            world.note()
+            for _ in range(steps):
+                for _ in range(self.chance.choice((1, 2, 4))):
+                    for _ in range(self.chance.randrange(3)):
+                        self.chance.choice((world.publish, world.revise, self.pass_time))()
+                    self.ask()
+                self.join()
+
+    def pass_time(self) -> None:
+        self.world.true += self.chance.choice((0.01, 1.0, 60.0, HOUR))
+
+    def client(self, number: int, mode: str) -> Any:
+        client = client_of(futu_si, self.world, self.files[number], mode, 0)
+        self.stack.callback(client.close)
+        return client
+
+    def ask(self) -> None:
+        number = self.world.asking = self.chance.randrange(3)
+        client, num = self.client(number, self.chance.choice(("online", "refresh"))), self.chance.choice((1, 3, 10, 50))
+        if self.chance.random() < 0.4:
+            client.history(CODE)
+            return
+        next_key = None
+        for _ in range(self.chance.choice((1, 2, 3, 6))):
+            if (next_key := client.get_page(CODE, next_key, num).next) is None:
+                break
+
+    def answers(self, number: int, moments: list[int | None]) -> list[set[Any]]:
+        """The days that are answered offline, now and as of some moments."""
+        found = []
+        for moment in moments:
+            when = None if moment is None else datetime.fromtimestamp(moment / 1000, UTC)
+            found.append(set[Any]())
+            with suppress(futu_si.CacheMiss):
+                found[-1] |= set(self.client(number, "offline").history(CODE, as_of=when).index)
+        return found
+
+    def join(self) -> None:
+        heard = [moment for log in self.world.heard_by for moment, _ in log]
+        moments = [None, *self.chance.sample(heard, min(len(heard), 6))]
+        before = [self.answers(number, moments) for number in range(3)]
+        told = [{number} for number in range(3)]
+        for _ in range(self.chance.choice((1, 2, 3, 4))):  # no question between them
+            into, other = self.chance.sample(range(3), 2)
+            if self.files[other].exists():
+                assert not self.client(into, "online").import_record(self.files[other]).left_out
+                told[into] |= told[other]
+        for number in range(3):
+            after = self.answers(number, moments)
+            for other in told[number]:
+                assert all(old <= new for old, new in zip(before[other], after, strict=True)), "a row is lost"
+
+
+def chain(chance: random.Random, steps: int = 3) -> None:
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        Chain(chance, Path(folder)).run(steps)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.randoms(use_true_random=False))
+def test_of_three_records_that_are_joined_in_any_order_no_row_is_lost(chance: random.Random) -> None:
+    chain(chance)
+
+
+def test_what_is_in_doubt_stays_so_when_a_third_record_is_joined(tmp_path: Path) -> None:
+    """The newest page of two was heard within a day of a contradiction; the third has one of before, of its own."""
+    world = Joint(random.Random(0), 0.0)
+    world.cursor, world.skews, world.heard_by = "offset", (0.0,) * 3, ([], [], [])
+    world.server.cursor = "offset"
+    world.universe.publish(CODE, 60)
+    files = [tmp_path / f"{number}.sqlite3" for number in range(3)]
+
+    def client(number: int, mode: str) -> Any:
+        world.asking = number
+        world.true += 60
+        return closing(client_of(futu_si, world, files[number], mode, 0))
+
+    with (
+        quiet(),
+        patch.object(time, "time", world.clock),
+        patch.object(time, "monotonic_ns", lambda: int(world.true * 1e9)),
+    ):
+        with client(0, "online") as asked:
+            asked.history(CODE)
+        world.universe.revise(CODE, 1, aggregatedShort=7)
+        with client(1, "online") as asked:
+            asked.history(CODE)
+        with client(2, "online") as asked:
+            asked.history(CODE)
+        with client(2, "refresh") as asked:
+            asked.get_page(CODE, num=10)
+        world.universe.publish(CODE)
+        with client(1, "online") as asked:
+            asked.history(CODE)
+        for other in (0, 2):
+            with client(1, "online") as asked:
+                assert asked.import_record(files[other]).joined
+            with client(1, "offline") as asked:
+                assert len(asked.history(CODE)) == 61
+        with client(1, "online") as asked:
+            assert rows_of(asked.history(CODE))[::-1] == world.truth()

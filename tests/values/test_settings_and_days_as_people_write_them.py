@@ -1,16 +1,18 @@
 """Settings and days are read as people and platforms write them; a mode reads what it needs; nothing looks ahead."""
 
 import warnings
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from opend_si.dates import day_of, midnight, now, read_as_of, read_day, span_text
+from opend_si.dates import AsOf, day_of, midnight, now, read_as_of, read_day, span_text
 from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator
@@ -120,9 +122,14 @@ def test_no_moment_means_one_that_is_still_to_come(market: Market) -> None:
         for given in (datetime.now(UTC) + ahead, (datetime.now(UTC) + ahead).isoformat()):
             with pytest.warns(ShortInterestWarning, match="lies in the future"):
                 assert read_as_of(given, market) <= now()
-    for day in ("2099-01-01", date.today() + timedelta(days=5)):
+    days: list[Any] = ["2099-01-01", date.today() + timedelta(days=5)]
+    for day in days:
         with pytest.warns(ShortInterestWarning, match="lies in the future"):
-            read_as_of(day, market)
+            assert read_as_of(day, market) <= now()
+        with pytest.warns(ShortInterestWarning, match="lies in the future"):
+            public = AsOf(day, "publication").public(market)
+        assert public is not None
+        assert public < datetime.now(ZoneInfo(market.timezone)).date()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for given in (
@@ -173,3 +180,14 @@ def test_a_moment_without_a_zone_never_means_more_than_the_callers_now(
 )
 def test_an_age_is_said_in_the_units_that_people_use(seconds: int, text: str) -> None:
     assert span_text(seconds) == text
+
+
+@EVERY_MARKET
+@pytest.mark.parametrize("by", ["record", "publication"])
+def test_at_the_ends_of_the_calendar_there_is_an_answer_or_a_named_error(market: Market, by: Any) -> None:
+    ends: list[Any] = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC), date.min, date.max]
+    for given in (*ends, *map(str, ends)):
+        with warnings.catch_warnings(), suppress(InvalidArgument):
+            warnings.simplefilter("ignore")
+            AsOf(given, by).public(market)
+            AsOf(given, by).recorded(market)
