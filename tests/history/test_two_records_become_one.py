@@ -373,6 +373,7 @@ class Chain:
     def __init__(self, chance: random.Random, folder: Path) -> None:
         self.chance, self.world = chance, Joint(chance, 0.0)
         self.world.skews, self.world.heard_by = (0.0,) * 3, ([], [], [])
+        self.world.cursor = self.world.server.cursor = chance.choice(("offset", "offset", "timestamp"))
         self.files = [folder / f"{number}.sqlite3" for number in range(3)]
         self.stack = ExitStack()
 
