@@ -303,7 +303,7 @@ class Store:
                     # What was lost may have taken back what is left: nothing of before this event is joined any more.
                     for name in known.damaged:
                         blocks.delete_damaged(connection, (*owner, *name))
-                    seal = seal._replace(floor=event.seq - 1)
+                    seal = seal._replace(floor=event.seq - 1, summary="")
                     known = replace(known, damaged=(), seal=seal, is_whole=True)
                     newest = next((row for row in known.rows if row.identity == identity and row.is_current), None)
             number = newest.version + 1 if newest is not None else _next_number(connection, identity)

@@ -737,3 +737,73 @@ def test_a_sequence_that_was_damaged_is_counted_again(open_client: OpenClient, o
             assert ask(client, opend, "HK.00700") == "opend"
             assert ask(open_client("offline", cache), opend, "HK.00700") == "cache"
     assert_sound(cache)
+
+
+# What can become of each field of a seal; `STRICT` keeps no disk from making a text of a number.
+SEALS = [
+    *("summary = substr(summary, 1, 17)", "summary = 'x'", "summary = '{}'", "summary = ''", "summary = x'ff'"),
+    *(
+        "floor = 10000000000",
+        "floor = x'ff'",
+        "floor = 'x'",
+        "seq = 'x'",
+        "seq = 0",
+        "is_judged = x'00'",
+        "is_judged = 7",
+    ),
+    *("at = -1", "at = 9223372036854775807", "at = 'x'", "past = x'00'", "past = 'x'", "past = 5"),
+    *("digest = zeroblob(16)", "digest = 'x'", "digest = x''"),
+]
+
+
+@pytest.mark.parametrize("what", SEALS)
+def test_a_damaged_seal_of_a_symbol_is_an_error_of_the_cache_or_none(
+    open_client: OpenClient, face: ModuleType, opend: Simulator, cache: Path, what: str
+) -> None:
+    """Of this symbol alone; and it is repaired by what OpenD sends."""
+    codes = ["HK.00700", "HK.00001"]
+    with open_client("online", cache) as client:
+        assert client.sync(codes).ok
+        whole = {code: client.history(code) for code in codes}
+    sql = execute_unchecked(cache, "seal", f"UPDATE seal SET {what} WHERE symbol = 'HK.00700'")
+    assert "STRICT" in sql
+    with open_client("offline", cache) as client, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        questions: list[Callable[[], object]] = [
+            *(lambda: client.history("HK.00700"), lambda: client.get_page("HK.00700", num=5)),
+            *(lambda: client.revisions("HK.00700"), lambda: client.history("HK.00700", as_of=datetime.now(UTC))),
+            *(client.recorded, lambda: client.screen(market="HK"), lambda: client.panel(market="HK")),
+            *(
+                lambda: overview.info(cache),
+                lambda: overview.info(cache, check=True),
+                lambda: list(upkeep.verify(cache)),
+            ),
+        ]
+        for question in questions:
+            with suppress(face.CacheError):
+                question()
+        assert_frame_equal(client.history("HK.00001"), whole["HK.00001"])
+    opend.universe.publish("HK.00700")
+    with open_client("refresh", cache) as client:
+        assert client.sync(codes).ok
+        assert len(client.history("HK.00700")) == len(whole["HK.00700"]) + 1
+    with open_client("offline", cache) as client:
+        assert len(client.history("HK.00700")) == len(whole["HK.00700"]) + 1
+        assert client.recorded().set_index("symbol").complete.to_dict() == dict.fromkeys(codes, True)
+
+
+def execute_unchecked(path: Path, table: str, statement: str) -> str:
+    """Change a table as if SQLite did not look at types; gives how it was made."""
+    [(sql,)] = content_of(path, f"SELECT sql FROM sqlite_schema WHERE name = '{table}'")
+    loose = sql.replace("STRICT, ", "")
+    for made, then in ((loose, statement), (sql, "SELECT 1")):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (made, table))
+        execute(path, then)
+    return str(sql)
+
+
+def content_of(path: Path, question: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(question).fetchall()
