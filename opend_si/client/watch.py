@@ -4,11 +4,12 @@ Between two publications nothing is asked. While a publication may come, one sym
 the one that was asked longest ago; once it has news all others are asked. When a publication is over, each is asked
 once more.
 
-What was reported is a place in the record, not a moment of a clock: of each symbol the newest row's day, and the
-number of revisions. A look reports what the record has beyond that place, whoever recorded it, and moves on line by
-line. So a restart reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted
-after that, else right before: readers of a line may end the process as soon as they have it. A process that is killed
-in the instant between the two reports a line again, or not at all.
+What was reported is a place in the record: of each symbol the newest row's day, and the last revision, which is found
+again in the list of them. How many stand before it does not matter: prune and delete take some away, an import brings
+some. A look reports what the record has beyond that place, whoever recorded it, and moves on line by line. So a
+restart reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted after that,
+else right before: readers of a line may end the process as soon as they have it. A process that is killed in the
+instant between the two reports a line again, or not at all.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
@@ -146,6 +148,8 @@ class Watch:
 
     def _look(self) -> None:
         with self._state.held():
+            for code in self._keys:
+                self._try(f"the place of {code}", lambda code=code: self._find_mark(code))  # type: ignore[misc]
             # What was recorded by others is reported, too, if OpenD is away.
             self._try("OpenD", self._ask_due)
             for code in self._keys:
@@ -216,7 +220,34 @@ class Watch:
     def _place(self, code: str) -> Place:
         history = self._offline.history(code, kind=self._kind)
         newest = "" if history.empty else f"{history.index[-1]:%Y-%m-%d}"
-        return Place(newest, len(self._offline.revisions(code, kind=self._kind)))
+        revisions = self._revisions(code)
+        # Without a revision the place is the moment up to which the record has listened for some.
+        last = revisions[-1][0] if revisions else Mark(self._page(code).checked_at.isoformat(), "")
+        return Place(newest, last)
+
+    def _find_mark(self, code: str) -> None:
+        """Where an older file has a count, keep the revision that is meant, before more come."""
+        place = self._state.place(code)
+        if place is None or isinstance(place.last, Mark):
+            return
+        with suppress(CacheMiss):  # it was deleted; it is looked for again
+            revisions, last = self._revisions(code), self._place(code).last
+            counts = list(accumulate(len(changed) for _, changed in revisions))
+            done = sum(count <= place.last for count in counts)
+            if done < len(counts):
+                last = revisions[done - 1][0] if done else Mark("", "")
+            self._state.keep(code, Place(place.newest, last))
+
+    def _page(self, code: str) -> Page:
+        """What is recorded of a symbol's newest page."""
+        return self._offline.get_page(code, num=self._keys[code].num, kind=self._kind)
+
+    def _revisions(self, code: str) -> list[tuple[Mark, Any]]:
+        """The recorded revisions in their order, each with the values that changed."""
+        frame = self._offline.revisions(code, kind=self._kind)
+        # Of some it is not known when they were seen.
+        groups = frame.groupby(["date", "seen_at"], sort=False, dropna=False)
+        return [(Mark.of(*key), changed) for key, changed in groups]
 
     def _next_due(self, key: PageKey, now: datetime) -> datetime:
         """When there may be news: now and then while a publication may come, else from a midnight of its market."""
@@ -233,7 +264,7 @@ class Watch:
         code = str(key.symbol)
         asked = self._asked.get(code, _NEVER)
         try:
-            page = self._offline.get_page(code, num=key.num, kind=self._kind)
+            page = self._page(code)
         except CacheMiss:
             return Standing(key.table, None, asked)
         newest = None
@@ -254,21 +285,33 @@ class Watch:
     def _news(self, code: str, place: Place) -> Iterator[tuple[Line, Place]]:
         """Each line that was not reported, and the place that is reached with it."""
         history = self._offline.history(code, kind=self._kind)
-        revisions = self._offline.revisions(code, kind=self._kind)
-        # Fewer than before: the record was pruned, or is another.
-        done = min(place.revisions, len(revisions))
-        for (day, seen_at), changed in revisions.iloc[done:].groupby(["date", "seen_at"], sort=False):
-            done += len(changed)
-            if f"{day:%Y-%m-%d}" <= place.newest:  # else it is reported below, as a new row with the values of now
+        last = place.last
+        assert isinstance(last, Mark)
+        for mark, changed in self._beyond(code, last):
+            last = mark
+            if mark.day <= place.newest:  # else it is reported below, as a new row with the values of now
                 before, after = (
                     dict(zip(changed["column"], changed[name], strict=True)) for name in ("before", "after")
                 )
-                yield self._line(code, day, "revised", before, after, seen_at), Place(place.newest, done)
+                first = changed.iloc[0]
+                line = self._line(code, first["date"], "revised", before, after, first["seen_at"])
+                yield line, Place(place.newest, last)
         columns = [column.name for column in self._keys[code].table.columns]
         for day, row in zip(history.index, history.to_dict("records"), strict=True):
             if f"{day:%Y-%m-%d}" > place.newest:
                 after = {name: row[name] for name in columns}
-                yield self._line(code, day, "new", None, after, row["known_at"]), Place(f"{day:%Y-%m-%d}", done)
+                yield self._line(code, day, "new", None, after, row["known_at"]), Place(f"{day:%Y-%m-%d}", last)
+
+    def _beyond(self, code: str, last: Mark) -> list[tuple[Mark, Any]]:
+        """The revisions that come after the one that was reported last."""
+        revisions = self._revisions(code)
+        for place in range(len(revisions), 0, -1):
+            if revisions[place - 1][0].is_same(last):
+                return revisions[place:]
+        # It is not there any more. Moments tell what came later, unless the clock was set back since.
+        if revisions and last.seen_at and self._page(code).checked_at >= datetime.fromisoformat(last.seen_at):
+            return [found for found in revisions if found[0].is_later(last)]
+        return revisions
 
     def _line(self, code: str, day: Any, what: str, before: object, after: object, seen_at: object) -> Line:
         public = published_by(self._keys[code].table, day.date())
@@ -298,11 +341,47 @@ class Standing(NamedTuple):
         return may_have_news(self.table, self.newest, self.checked, now)
 
 
+class Mark(NamedTuple):
+    """A revision: when it was seen (`""`: not known), and the day of its row (`""`: none, the moment alone)."""
+
+    seen_at: str
+    day: str
+
+    @classmethod
+    def of(cls, day: Any, seen_at: Any) -> Mark:
+        return cls("" if seen_at != seen_at else seen_at.isoformat(), f"{day:%Y-%m-%d}")  # NaT is not itself
+
+    def is_same(self, other: Mark) -> bool:
+        """Whether it is another, noted before: a clock may since have been found to have been ahead."""
+        return self.day == other.day and self.seen_at in ("", other.seen_at)
+
+    def is_later(self, other: Mark) -> bool:
+        """Whether it was seen after another. What is seen at once is listed from the newest row down."""
+        if not self.seen_at:
+            return False
+        mine, others = (datetime.fromisoformat(mark.seen_at) for mark in (self, other))
+        return mine > others or (mine == others and self.day < other.day)
+
+
 class Place(NamedTuple):
-    """How far the record of a symbol was reported: up to the row of this day (`""`: none), and so many revisions."""
+    """How far the record of a symbol was reported: up to the row of this day (`""`: none), and up to this revision.
+
+    In older files the second is a number: so many values had been revised.
+    """
 
     newest: str
-    revisions: int
+    last: Mark | int
+
+    @classmethod
+    def read(cls, newest: str, last: Any) -> Place:
+        """A place as it is kept in JSON."""
+        date.fromisoformat(newest or "2000-01-01")
+        if isinstance(last, int):
+            return cls(newest, last)
+        mark = Mark(*last)
+        datetime.fromisoformat(mark.seen_at or "2000-01-01")
+        date.fromisoformat(mark.day or "2000-01-01")
+        return cls(newest, mark)
 
 
 class State:
@@ -330,7 +409,7 @@ class State:
     def place(self, code: str) -> Place | None:
         """How far a symbol was reported; None: it has not been met."""
         found = self._places.get(f"{self._kind} {code}")
-        return None if found is None else Place(*found)
+        return None if found is None else Place.read(*found)
 
     def keep(self, code: str, place: Place) -> None:
         """Note a place."""
@@ -373,9 +452,8 @@ class State:
                 return {}
         try:
             places: dict[str, Any] = json.loads(text)
-            for newest, revisions in places.values():
-                date.fromisoformat(newest or "2000-01-01")
-                int(revisions)
+            for newest, last in places.values():
+                Place.read(newest, last)
         except (ValueError, TypeError, AttributeError):
             raise InvalidArgument(
                 f"{self._path} does not hold what a watch keeps. Name another file with --state."

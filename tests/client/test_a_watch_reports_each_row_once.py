@@ -27,6 +27,8 @@ import pytest
 from opend_si.client import watch
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.dates.calendars import add_business_days, is_due, publication, published_by
+from opend_si.history.joining import import_record
+from opend_si.history.upkeep import delete, prune
 from opend_si.simulator import Simulator, Universe
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call
@@ -207,6 +209,68 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
     assert len(named(lines)) == len(set(named(lines))) == 3
     assert notes == ["the mail server is away"]  # once, until it changes
     assert watching.held_up_by is None
+
+
+def test_what_is_pruned_deleted_or_imported_moves_no_place(
+    start: Callable[..., Simulator],
+    make: Callable[..., Watch],
+    one_face: ModuleType,
+    record: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL"], most_rows=60))
+    lines: list[Line] = []
+    watching = make(opend, ["US.AAPL"], lines, poll=0.0)
+    theirs = {**record, "cache": tmp_path / "theirs.sqlite3"}
+
+    def revised(*values: int, row: int = 2) -> list[int]:
+        """Which values are reported of those that a row is revised to."""
+        lines.clear()
+        for value in values:
+            opend.universe.revise("US.AAPL", row, sharesShort=value)
+            watching.look()
+        return [line["after"]["shares_short"] for line in lines]
+
+    with one_face.Client(port=opend.port, mode="refresh", **theirs) as other:
+        other.sync(["US.AAPL"])
+        watching.look()
+        assert revised(100, 101, 102) == [100, 101, 102]
+        prune(record["cache"], datetime.now(UTC) + timedelta(days=1))
+        assert revised(200, 201) == [200, 201]
+        delete(record["cache"], ["US.AAPL"], {SHORT_INTEREST.proto_id})
+        watching.look()
+        assert revised(300, 301) == [300, 301]
+        for value in (11, 12):
+            opend.universe.revise("US.AAPL", 4, sharesShort=value)
+            other.sync(["US.AAPL"])
+        assert revised(13, row=3) == [13, 12]
+        assert import_record(record["cache"], theirs["cache"]).joined
+        assert revised(14, row=3) == [14]
+
+
+def test_a_state_that_counts_revisions_is_read_as_the_place_that_it_is(
+    start: Callable[..., Simulator], make: Callable[..., Watch], record: dict[str, Any], tmp_path: Path
+) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL"], most_rows=60))
+    lines: list[Line] = []
+    watching = make(opend, ["US.AAPL"], lines, poll=0.0)
+    watching.look()
+    for value in (100, 101, 102):
+        opend.universe.revise("US.AAPL", 2, sharesShort=value)
+        watching.look()
+    newest = (opend.universe.rows("US.AAPL") or ())[0].timestampStr
+
+    def found(count: int) -> list[int]:
+        lines.clear()
+        (tmp_path / "watch.json").write_text(json.dumps({"short_interest US.AAPL": [newest, count]}))
+        watching.look()
+        watching.look()
+        return [line["after"]["shares_short"] for line in lines]
+
+    assert [found(count) for count in range(5)] == [[100, 101, 102], [101, 102], [102], [], []]
+    prune(record["cache"], datetime.now(UTC) + timedelta(days=1))
+    opend.universe.revise("US.AAPL", 2, sharesShort=103)
+    assert found(3) == [103]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
