@@ -15,7 +15,6 @@ instant between the two reports a line again, or not at all.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -23,7 +22,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from opend_si.client.sync import SyncReport
@@ -33,13 +32,14 @@ from opend_si.errors import (
     CacheError,
     CacheMiss,
     InvalidArgument,
-    OpenDError,
-    ProtocolError,
-    RateLimited,
+    NotPermitted,
     ShortInterestError,
+    UnknownSymbol,
+    Unsupported,
 )
 from opend_si.pages import Page, PageKey
 from opend_si.pages.named import call_of
+from opend_si.system.locks import lock
 from opend_si.system.sharing import how_to_share, make_file, make_folder
 from opend_si_schema.definitions import Table
 
@@ -51,7 +51,8 @@ _WITHOUT_ROWS = timedelta(days=1)
 _NAP = 300.0
 
 
-_OF_A_SYMBOL = (OpenDError, ProtocolError, InvalidArgument)
+# These are about the symbol, and stay. All else is about OpenD or the record, and may be over in a minute.
+_OF_A_SYMBOL = (UnknownSymbol, NotPermitted, Unsupported, InvalidArgument)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 # A new row or a revised one, for JSON: symbol, kind, date, what, before and after by column, seen_at, published_by.
 Line: TypeAlias = dict[str, Any]
@@ -73,7 +74,9 @@ class Clock:
         return datetime.now(UTC)
 
     def sleep_until(self, moment: datetime) -> None:
-        while (left := (moment - self.now()).total_seconds()) > 0:
+        # The clock may be set back meanwhile: then the span is over before it says so.
+        end = time.monotonic() + (moment - self.now()).total_seconds()
+        while (left := min((moment - self.now()).total_seconds(), end - time.monotonic())) > 0:
             time.sleep(min(left, _NAP))
 
 
@@ -119,7 +122,10 @@ class Watch:
         self._state, self._report, self._note = State(state, kind), report, note
         self._poll, self._clock = poll, clock or Clock()
         self._whole = whole
+        # When each symbol was last asked for with an answer that tells of now; and when it was tried, whatever came.
         self._asked: dict[str, datetime] = {}
+        self._tried: dict[str, datetime] = {}
+        self._begun = _NEVER
         self._amiss: dict[str, str] = {}
         # Why the last look left something for another try; None if it did not.
         self.held_up_by: Exception | None = None
@@ -143,7 +149,10 @@ class Watch:
         if self.held_up_by is not None:
             return now + timedelta(seconds=min(RETRY, self._poll or RETRY))
         if self._poll is not None:
-            return now + timedelta(seconds=self._poll)
+            poll = timedelta(seconds=self._poll)
+            # Those that the last look had no need to ask for come first.
+            rest = [self._asked[code] for code in self._keys if self._asked.get(code, now) < self._begun]
+            return max(min(rest, default=now) + poll, now + poll / 100)
         return min(self._next_due(key, now) for key in self._keys.values())
 
     def _look(self) -> None:
@@ -160,7 +169,7 @@ class Watch:
         try:
             step()
         except (Unreported, ShortInterestError) as error:
-            self.held_up_by = error
+            self.held_up_by = self.held_up_by or error
             self._say(what, str(error))
         else:
             self._say(what, "")
@@ -174,24 +183,28 @@ class Watch:
     # Asking -----------------------------------------------------------------------------------------------------------
 
     def _ask_due(self) -> None:
-        begun = self._clock.now()
+        """Ask for each symbol that is due, the one that was tried longest ago first: no error of one starves others."""
+        begun = self._begun = self._clock.now()
         for code in self._keys:
-            if self._state.place(code) is None and begun - self._asked.get(code, _NEVER) >= _WITHOUT_ROWS:
-                self._meet(code)
-        met = [code for code in self._keys if self._state.place(code) and self._asked.get(code, _NEVER) < begun]
+            self._meet(code)
+        standing = {code: self._standing(key, begun) for code, key in self._keys.items()}
+        due = sorted(standing, key=lambda code: max(self._tried.get(code, _NEVER), standing[code].checked))
         if self._poll is not None:
-            self._ask_all(met)
+            poll = timedelta(seconds=self._poll)
+            self._ask_all(code for code in due if begun - self._last_asked(code, begun) >= poll)
             return
-        standing = {code: self._standing(self._keys[code]) for code in met}
-        due = {code: known for code, known in standing.items() if known.is_due(begun)}
+        due = [code for code in due if standing[code].is_due(begun)]
         # More may come after an answer of now: then one symbol of the market asks for all of them.
-        waiting = {code: known for code, known in due.items() if known._replace(checked=begun).is_due(begun)}
-        for table in {known.table for known in waiting.values()}:
-            group = [code for code, known in waiting.items() if known.table is table]
-            group.sort(key=lambda code: waiting[code].checked)
-            if self._ask(group[0]):
-                self._ask_all(group[1:])
-        self._ask_all(code for code in due if code not in waiting)
+        waiting = [code for code in due if standing[code]._replace(checked=begun).is_due(begun)]
+        looked_at: set[Table] = set()
+        for code in due:
+            table = standing[code].table
+            if code not in waiting:
+                self._ask(code)
+            elif table not in looked_at:
+                looked_at.add(table)
+                if self._ask(code):
+                    self._ask_all(each for each in waiting if each != code and standing[each].table is table)
 
     def _ask_all(self, codes: Iterable[str]) -> None:
         for code in codes:
@@ -199,22 +212,34 @@ class Watch:
 
     def _ask(self, code: str) -> bool:
         """Bring one symbol up to date; whether it has a new row."""
+        before = self._checked(code)
+        self._tried[code] = self._clock.now()
         (entry,) = self._online.sync([code], kind=self._kind)
         error = entry.error
-        # A refusal is about the symbol, and is noted. All else is about OpenD or the record, and ends this look.
-        if error is not None and (isinstance(error, RateLimited) or not isinstance(error, _OF_A_SYMBOL)):
+        if error is not None and not isinstance(error, _OF_A_SYMBOL):
             raise error
-        self._asked[code] = self._clock.now()
+        # A gateway whose OpenD is away answers with what it has: by the schedule that is no word of now.
+        if error is not None or self._poll is not None or before is None or self._checked(code) != before:
+            self._asked[code] = self._clock.now()
         self._say(f"asking {code}", "" if error is None else f"{code}: {error}")
+        self._meet(code)
         return entry.new_rows > 0
 
-    def _meet(self, code: str) -> None:
-        """Begin with a symbol: what is recorded of it counts as reported. It is recorded first, if it is not."""
+    def _last_asked(self, code: str, now: datetime) -> datetime:
+        """When a symbol was last asked for. What lies ahead is of a clock that was set back, and tells nothing."""
+        asked = self._asked.get(code, _NEVER)
+        return asked if asked <= now else _NEVER
+
+    def _checked(self, code: str) -> datetime | None:
         try:
-            self._state.keep(code, self._place(code))
+            return self._page(code).checked_at
         except CacheMiss:
-            self._ask(code)
-            with suppress(CacheMiss):  # it was refused
+            return None
+
+    def _meet(self, code: str) -> None:
+        """Begin with a symbol as soon as it is recorded: what is recorded of it counts as reported."""
+        if self._state.place(code) is None:
+            with suppress(CacheMiss):
                 self._state.keep(code, self._place(code))
 
     def _place(self, code: str) -> Place:
@@ -251,7 +276,7 @@ class Watch:
 
     def _next_due(self, key: PageKey, now: datetime) -> datetime:
         """When there may be news: now and then while a publication may come, else from a midnight of its market."""
-        known = self._standing(key)
+        known = self._standing(key, now)
         if known.is_due(now):
             return now + timedelta(seconds=POLL)
         zone = ZoneInfo(key.symbol.market.timezone)
@@ -259,10 +284,10 @@ class Watch:
         midnights = (datetime.combine(today + timedelta(days=days), time_of_day(), zone) for days in range(1, 9))
         return next(midnight for midnight in midnights if known.is_due(midnight))
 
-    def _standing(self, key: PageKey) -> Standing:
+    def _standing(self, key: PageKey, now: datetime) -> Standing:
         """How it stands with a symbol, whoever recorded it."""
         code = str(key.symbol)
-        asked = self._asked.get(code, _NEVER)
+        asked = self._last_asked(code, now)
         try:
             page = self._page(code)
         except CacheMiss:
@@ -270,7 +295,7 @@ class Watch:
         newest = None
         if page.records:
             newest = day_of(page.records[0].timestamp, key.symbol.market)  # type: ignore[arg-type]
-        return Standing(key.table, newest, max(asked, page.checked_at))
+        return Standing(key.table, newest, max(asked, page.checked_at if page.checked_at <= now else _NEVER))
 
     # Reporting --------------------------------------------------------------------------------------------------------
 
@@ -399,10 +424,14 @@ class State:
             mark = self._path.with_name(f".{self._path.name}.lock")
             with suppress(FileExistsError):
                 make_file(mark)
-            lock = mark.open("r+b")
-        with lock:
-            if not _lock(lock):
-                raise Unreported(f"another watch is at work with {self._path}: it reports; name another with --state")
+            file = mark.open("r+b")
+        with file:
+            try:
+                lock(file.fileno(), 0)
+            except OSError:
+                raise Unreported(
+                    f"another watch is at work with {self._path}: it reports; name another with --state"
+                ) from None
             self._places = self._read()
             yield
 
@@ -469,19 +498,3 @@ def _translated(path: Path) -> Iterator[None]:
         raise CacheError(
             f"The state of the watch cannot be kept in {path}: {error.strerror}.{how_to_share(path)}"
         ) from None
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed, or its process ends. False: another has."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
