@@ -18,6 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +28,10 @@ import pytest
 from opend_si.client import watch
 from opend_si.client.watch import Line, Unreported, Watch
 from opend_si.dates.calendars import add_business_days, is_due, publication, published_by
+from opend_si.history.joining import import_record
+from opend_si.history.upkeep import delete, prune
 from opend_si.simulator import Simulator, Universe
+from opend_si.simulator.server import Refused
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call
 from tests.processes import Run, at, running
@@ -149,7 +153,7 @@ def test_it_reports_once_through_restarts_revisions_and_other_recorders(
     symbols = ["HK.00005", "HK.00700", "US.AAPL", "US.GME"]
     opend = start(universe=Universe(symbols=symbols, most_rows=60))
     lines: list[Line] = []
-    watching = make(opend, symbols, lines, poll=60.0)
+    watching = make(opend, symbols, lines, poll=0.0)
     watching.look()
     assert lines == []  # what was there before is no news
     expected: list[tuple[str, str, str, Any]] = []
@@ -168,7 +172,7 @@ def test_it_reports_once_through_restarts_revisions_and_other_recorders(
                     row = (opend.universe.rows(symbol) or ())[index]
                     expected.append((symbol, row.timestampStr, "revised", getattr(row, field)))
                 case "restart":
-                    watching = make(opend, symbols, lines, poll=60.0)
+                    watching = make(opend, symbols, lines, poll=0.0)
                     continue
                 case "other":
                     other.sync([symbol])
@@ -196,7 +200,7 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
         lines.append(line)
 
     notes: list[str] = []
-    watching = make(opend, ["US.AAPL"], lines, notes, report=report, poll=3600.0)
+    watching = make(opend, ["US.AAPL"], lines, notes, report=report, poll=0.0)
     watching.look()
     opend.universe.publish("US.AAPL", 3)
     for _ in range(3):
@@ -209,11 +213,145 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
     assert watching.held_up_by is None
 
 
+def test_what_is_pruned_deleted_or_imported_moves_no_place(
+    start: Callable[..., Simulator],
+    make: Callable[..., Watch],
+    one_face: ModuleType,
+    record: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL"], most_rows=60))
+    lines: list[Line] = []
+    watching = make(opend, ["US.AAPL"], lines, poll=0.0)
+    theirs = {**record, "cache": tmp_path / "theirs.sqlite3"}
+
+    def revised(*values: int, row: int = 2) -> list[int]:
+        """Which values are reported of those that a row is revised to."""
+        lines.clear()
+        for value in values:
+            opend.universe.revise("US.AAPL", row, sharesShort=value)
+            watching.look()
+        return [line["after"]["shares_short"] for line in lines]
+
+    with one_face.Client(port=opend.port, mode="refresh", **theirs) as other:
+        other.sync(["US.AAPL"])
+        watching.look()
+        assert revised(100, 101, 102) == [100, 101, 102]
+        prune(record["cache"], datetime.now(UTC) + timedelta(days=1))
+        assert revised(200, 201) == [200, 201]
+        delete(record["cache"], ["US.AAPL"], {SHORT_INTEREST.proto_id})
+        watching.look()
+        assert revised(300, 301) == [300, 301]
+        for value in (11, 12):
+            opend.universe.revise("US.AAPL", 4, sharesShort=value)
+            other.sync(["US.AAPL"])
+        assert revised(13, row=3) == [13, 12]
+        assert import_record(record["cache"], theirs["cache"]).joined
+        assert revised(14, row=3) == [14]
+
+
+def test_a_state_that_counts_revisions_is_read_as_the_place_that_it_is(
+    start: Callable[..., Simulator], make: Callable[..., Watch], record: dict[str, Any], tmp_path: Path
+) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL"], most_rows=60))
+    lines: list[Line] = []
+    watching = make(opend, ["US.AAPL"], lines, poll=0.0)
+    watching.look()
+    for value in (100, 101, 102):
+        opend.universe.revise("US.AAPL", 2, sharesShort=value)
+        watching.look()
+    newest = (opend.universe.rows("US.AAPL") or ())[0].timestampStr
+
+    def found(count: int) -> list[int]:
+        lines.clear()
+        (tmp_path / "watch.json").write_text(json.dumps({"short_interest US.AAPL": [newest, count]}))
+        watching.look()
+        watching.look()
+        return [line["after"]["shares_short"] for line in lines]
+
+    assert [found(count) for count in range(5)] == [[100, 101, 102], [101, 102], [102], [], []]
+    prune(record["cache"], datetime.now(UTC) + timedelta(days=1))
+    opend.universe.revise("US.AAPL", 2, sharesShort=103)
+    assert found(3) == [103]
+
+
+class NotLoggedIn(Simulator):
+    """An OpenD that refuses for a reason that passes."""
+
+    is_refusing = True
+
+    def _rows(self, key: Any) -> Any:
+        if self.is_refusing:
+            raise Refused("not logged in yet")
+        return super()._rows(key)
+
+
+def test_a_refusal_that_passes_is_no_answer(make: Callable[..., Watch]) -> None:
+    symbols = ["US.AAPL", "US.GME"]
+    notes: list[str] = []
+    with NotLoggedIn(Universe(symbols=symbols, most_rows=5)) as opend:
+        clock = Jumping(datetime.now(UTC))
+        watching = make(opend, symbols, [], notes, poll=3600.0, clock=clock)
+        for _ in range(4):
+            watching.look()
+            assert watching.held_up_by is not None
+            assert watching.next_look() - clock.now() == timedelta(seconds=watch.RETRY)
+            clock.sleep_until(watching.next_look())
+        assert {request.symbol for request in opend.requests} == set(symbols)  # none waits for the other
+        opend.is_refusing = False
+        seen = len(opend.requests)
+        watching.look()
+        assert watching.held_up_by is None
+        assert len(opend.requests) == seen + 2
+
+
+def test_a_failing_report_costs_no_request(start: Callable[..., Simulator], make: Callable[..., Watch]) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL", "US.GME"], most_rows=5))
+
+    def report(_line: Line, _noted: Callable[[], None]) -> None:
+        raise Unreported("the mail server is away")
+
+    clock = Jumping(datetime.now(UTC))
+    begun = clock.now()
+    watching = make(opend, ["US.AAPL", "US.GME"], [], report=report, poll=3600.0, clock=clock)
+    watching.look()
+    opend.universe.publish("US.AAPL")
+    seen = len(opend.requests)
+    while clock.now() - begun < timedelta(hours=3):
+        clock.sleep_until(watching.next_look())
+        watching.look()
+    assert len(opend.requests) - seen == 3 * 2
+
+
+def test_a_clock_that_is_set_back_stops_nothing(start: Callable[..., Simulator], make: Callable[..., Watch]) -> None:
+    opend = start(universe=Universe(symbols=["US.AAPL"], most_rows=5))
+    lines: list[Line] = []
+    clock = Jumping(datetime.now(UTC))
+    watching = make(opend, ["US.AAPL"], lines, poll=3600.0, clock=clock)
+    watching.look()
+    opend.universe.publish("US.AAPL")
+    clock.at -= timedelta(days=3)
+    watching.look()
+    assert len(lines) == 1
+
+    class SetBack(watch.Clock):
+        times = 0
+
+        def now(self) -> datetime:
+            self.times += 1
+            return super().now() - timedelta(days=self.times > 1)
+
+    sleeping = Thread(target=SetBack().sleep_until, args=(datetime.now(UTC) + timedelta(seconds=0.1),), daemon=True)
+    sleeping.start()
+    sleeping.join(20)
+    assert not sleeping.is_alive()
+
+
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 def test_every_kind_can_be_watched(start: Callable[..., Simulator], make: Callable[..., Watch], call: Call) -> None:
     opend = start(universe=Universe(symbols=["US.AAPL", "HK.00005"], most_rows=5))
     lines: list[Line] = []
-    watching = make(opend, ["US.AAPL", "HK.00005"], lines, kind=call.name, poll=60.0)
+    watching = make(opend, ["US.AAPL", "HK.00005"], lines, kind=call.name, poll=0.0)
     watching.look()
     opend.universe.publish("HK.00005", call=call)
     opend.universe.publish("US.AAPL", call=call)
