@@ -33,6 +33,9 @@ _DER, _LONG = "MII", 200
 MIN_TIMEOUT = 0.001
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
+# The most that a limit to keep can be. A refusal takes every slot of a window, for everybody: a budget of more is
+# written for so long that all wait for its file, and a window of more is as good as for ever.
+MAX_REQUESTS, MAX_WINDOW = 10_000, 24 * 3600.0
 
 
 class Mode(StrEnum):
@@ -214,8 +217,11 @@ def parse_rate(name: str, text: object) -> Rate | None:
         rate = Rate(int(requests), float(seconds))
     except ValueError:
         rate = Rate(0, 0)
-    if not slash or rate.requests < 1 or not 0 < rate.seconds < math.inf:
-        raise InvalidArgument(f"{name} is {text!r}: it takes requests/seconds such as 30/30, or off")
+    if not slash or not 1 <= rate.requests <= MAX_REQUESTS or not 0 < rate.seconds <= MAX_WINDOW:
+        raise InvalidArgument(
+            f"{name} is {text!r}: it takes requests/seconds such as 30/30, at most {MAX_REQUESTS:,} requests and "
+            f"{MAX_WINDOW:,.0f} seconds (a day), or off"
+        )
     return rate
 
 

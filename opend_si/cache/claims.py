@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from opend_si.errors import CacheError
 from opend_si.system.clocks import monotonic
 from opend_si.system.home import PAGES_FILE
-from opend_si.system.leases import NAME_BYTES, Board, Leases
+from opend_si.system.leases import NAME_BYTES, Board, Lease, Leases
 from opend_si.system.ours import OurFile
 
 
@@ -26,6 +27,7 @@ FILE = OurFile(
     "list of pages being fetched", _beside(Path(PAGES_FILE)).name, named_by=("OPEND_SI_CACHE", "OPEND_SI_HOME")
 )
 _MARK = b"OPSC"
+_T = TypeVar("_T")
 
 # Seconds for which a list that cannot be used is left alone: a wait for it costs up to five, and brings little.
 _LEFT_ALONE = 60.0
@@ -61,7 +63,7 @@ class Claims:
             board.put(key, owner, seconds, own)
             return True
 
-        return self._use(take)
+        return self._use(take, otherwise=True)
 
     def release(self, identity: tuple[int, str, str, int], owner: bytes) -> None:
         """Give the right back."""
@@ -72,16 +74,32 @@ class Claims:
                     board.end(place)
             return True
 
-        self._use(release)
+        self._use(release, otherwise=True)
 
-    def _use(self, use: Callable[[Board], bool]) -> bool:
-        if monotonic() < self._unusable_until:
+    def held(self, identity: tuple[int, str, str, int]) -> Lease | None:
+        """The right to fetch a page as somebody has it now. A renewed one differs."""
+        return self._use(lambda board: next(iter(board.of(self._key(identity)).values()), None), otherwise=None)
+
+    def end(self, identity: tuple[int, str, str, int], held: Lease) -> None:
+        """End somebody's right, if it is still as it was: who renewed it or took it anew keeps it."""
+
+        def end(board: Board) -> bool:
+            for place, lease in board.of(self._key(identity)).items():
+                if lease == held:
+                    board.end(place)
             return True
+
+        self._use(end, otherwise=True)
+
+    def _use(self, use: Callable[[Board], _T], otherwise: _T) -> _T:
+        """What comes of the use of the list; `otherwise` where it cannot be used."""
+        if monotonic() < self._unusable_until:
+            return otherwise
         try:
             return self._leases.use(use)
         except CacheError:  # the page cache beside it cannot be used either, and says so; or it is another program's
             self._unusable_until = monotonic() + _LEFT_ALONE
-            return True
+            return otherwise
 
     def _key(self, identity: tuple[int, str, str, int]) -> bytes:
         named = repr((self._pages, *identity)).encode(errors="surrogatepass")

@@ -11,7 +11,7 @@ from opend_si.cache.claims import Claims
 from opend_si.client.steps import Sleep, Steps
 from opend_si.pages import PageKey
 from opend_si.settings import MAX_TIMEOUT
-from opend_si.system.leases import NAME_BYTES
+from opend_si.system.leases import NAME_BYTES, Lease
 
 _T = TypeVar("_T")
 
@@ -19,6 +19,9 @@ _T = TypeVar("_T")
 _FIRST_LOOK, _LAST_LOOK = 0.005, 0.08
 # A right that was taken no longer ago than this is not taken again before a request is sent, and lasts so much longer.
 _GRACE = 0.5
+# From its last renewal until it renews again, or has sent, who lives takes less than this besides what OpenD takes: a
+# grace, a look at the budget, or the time in which a request is sent or not at all.
+_SIGN_OF_LIFE = 3 * _GRACE
 
 
 class ClaimLost(Exception):
@@ -26,13 +29,19 @@ class ClaimLost(Exception):
 
 
 class Claim:
-    """This thread's right to fetch a page. It lapses by itself after the longest time that a request can last."""
+    """This thread's right to fetch a page. It lapses by itself after the longest time that a request can last.
+
+    That is the holder's own time, which may be far longer than another's who waits for it: see `doubt`.
+    """
 
     def __init__(self, claims: Claims, key: PageKey, seconds: float) -> None:
         self._grace = min(_GRACE, seconds, MAX_TIMEOUT - seconds)
         self._claims, self._page, self._seconds = claims, key.identity, seconds + self._grace
         self._owner = os.urandom(NAME_BYTES)
         self._taken_at = 0.0
+        self._patience = seconds + _SIGN_OF_LIFE
+        self._seen: Lease | None = None  # another's right, and when it was first seen as it is
+        self._seen_at = 0.0
 
     def take(self, *, anew: bool = True) -> bool:
         """Take it, or renew it. False: another has it, or may have had it where it is only to be renewed."""
@@ -43,14 +52,23 @@ class Claim:
         return True
 
     def hold(self) -> None:
-        """Have it for the longest time of a request from now; `ClaimLost` if it lapsed: the page may be there."""
+        """Have it for the longest time of a request from now; `ClaimLost` if it lapsed: the page may be there.
+
+        Whoever waits before a request is sent calls it at each look: those who wait for the page see that it lives.
+        """
         if time.monotonic() - self._taken_at > self._grace and not self.take(anew=False):
             raise ClaimLost
 
-    def renew(self) -> None:
-        """Renew it if half of its time has passed."""
-        if time.monotonic() - self._taken_at > self._seconds / 2 and not self.take(anew=False):
-            raise ClaimLost
+    def doubt(self) -> None:
+        """End another's right that was not renewed for as long as a request of ours could have lasted.
+
+        Its holder has died, or waits for OpenD longer than we would. If it lives, its next `hold` tells it.
+        """
+        held, at = self._claims.held(self._page), time.monotonic()
+        if held is None or held != self._seen:
+            self._seen, self._seen_at = held, at
+        elif at - self._seen_at > self._patience:
+            self._claims.end(self._page, held)
 
     def give_back(self) -> None:
         self._claims.release(self._page, self._owner)
@@ -61,13 +79,14 @@ def once(
 ) -> Steps[_T]:
     """What `fetch` gives; or what `look` finds, once another thread or process has fetched the page.
 
-    `seconds` is how long a request lasts at most.
+    `seconds` is how long a request lasts at most, and how long one that fetches may give no sign of life.
     """
     claim = Claim(claims, key, seconds)
     pause = _FIRST_LOOK
     while True:
         try:
             while not claim.take():
+                claim.doubt()
                 yield Sleep(pause)
                 pause = min(2 * pause, _LAST_LOOK)
                 if (found := look()) is not None:

@@ -198,7 +198,7 @@ class _Metered(_Unmetered):
             if isinstance(slot, Slot):
                 return slot, since
             if request.claim is not None:
-                request.claim.renew()
+                request.claim.hold()
             yield Sleep(min(max(slot, 0.001), _BUDGET_LOOK), budget=Wait(slot, since < self._refused_until))
 
 

@@ -172,3 +172,35 @@ def test_a_slot_outlasts_whatever_is_sent_in_it(settings: Settings) -> None:
     [lease] = budget._leases.use(lambda board: list(board.taken.values()))
     assert isinstance(settings.rate, Rate)
     assert lease.until >= step.begin_by + step.seconds + settings.rate.seconds
+
+
+def test_who_was_taken_for_dead_and_lives_sends_nothing(settings: Settings) -> None:
+    """It was stopped for longer than one with less time waits for it; its right would have lasted far longer."""
+    key, theirs = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), list[str]()
+    claims, budget = Claims(settings.cache), Budget(settings.budget)
+    slow = Fetcher(settings.with_options(None, 3600.0, NOT_GIVEN), budget)
+    steps = once(
+        claims,
+        key,
+        3600.0,
+        lambda: theirs[0] if theirs else None,
+        lambda claim: slow.fetch(key, claim, just_now),
+    )
+    assert next(steps) == Account()
+    hasty = fetched_once(claims, Fetcher(settings, budget), key, [])
+    begun = time.monotonic()
+    step: Any = next(hasty)
+    while isinstance(step, Sleep):
+        time.sleep(step.seconds)
+        assert time.monotonic() - begun < 10, "it waits for the dead"
+        step = next(hasty)
+    assert time.monotonic() - begun > TIMEOUT
+    assert step == Account()  # it has the right now, and fetches
+    step = steps.send(7)
+    assert isinstance(step, Sleep)
+    assert step.budget is None
+    theirs.append("another's")
+    with pytest.raises(StopIteration) as done:
+        steps.send(None)
+    assert done.value.value == "another's"
+    hasty.close()

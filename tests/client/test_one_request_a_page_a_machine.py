@@ -107,6 +107,57 @@ def test_when_the_one_that_fetches_is_killed_another_takes_over(start: Start, tm
     assert len(opend.requests) == 2
 
 
+@pytest.mark.needs("signals")
+def test_nobody_waits_for_as_long_as_one_that_was_killed_would_have(start: Start, tmp_path: Path) -> None:
+    opend = start()
+    opend.faults.append(faults.silence())
+    script = (
+        "import futu_si, sys; futu_si.Client(sys.argv[1], int(sys.argv[2]), mode='online', timeout=3600,"
+        " cache=sys.argv[3]).get_page('HK.00700')"
+    )
+    cache = tmp_path / "pages.sqlite3"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, opend.host, str(opend.port), str(cache)], cwd=ROOT, stderr=subprocess.DEVNULL
+    ) as doomed:
+        opend.wait_for_requests(1)
+        doomed.kill()
+        doomed.wait()
+    with (
+        futu_si.Client(opend.host, opend.port, mode="online", timeout=1, cache=cache) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        asked = [pool.submit(client.get_page, "HK.00700") for _ in range(4)]
+        try:
+            pages = [page.result(20) for page in asked]
+        finally:
+            cache.with_suffix(".claims").unlink()  # nobody holds anything any more: a test that failed ends, too
+    assert [page.source for page in pages].count("opend") == 1
+    assert len(opend.requests) == 2
+
+
+def test_who_waits_for_the_budget_with_a_long_timeout_is_not_robbed(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPEND_SI_RATE", "1/5")
+    opend = start()
+    where: dict[str, Any] = {
+        "mode": "online",
+        "cache": tmp_path / "pages.sqlite3",
+        "on_wait": lambda _: None,
+    }
+    with (
+        futu_si.Client(opend.host, opend.port, timeout=3600, **where) as patient,
+        futu_si.Client(opend.host, opend.port, timeout=0.5, **where) as hasty,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        patient.get_page("US.AAPL")
+        waits = pool.submit(patient.get_page, "HK.00700")
+        time.sleep(0.5)
+        assert hasty.get_page("HK.00700").source == "cache"
+        assert waits.result().source == "opend"
+    assert len(opend.requests) == 2
+
+
 # The budget ----------------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from opend_si.errors import InvalidArgument, ShortInterestWarning
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator
 from opend_si_schema.calls import MARKETS
-from opend_si_schema.definitions import Market
+from opend_si_schema.definitions import Market, Rate
 from tests.processes import Run, at
 
 EVERY_MARKET = pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.prefix)
@@ -80,6 +80,22 @@ def test_the_address_that_a_container_platform_sets_is_understood(link: str, add
 def test_another_address_is_explained(link: str) -> None:
     with pytest.raises(InvalidArgument, match=f"^OPEND_PORT is '{link}'.*enableServiceLinks"):
         resolved(OPEND_PORT=link)
+
+
+@pytest.mark.parametrize(
+    "rate", ["10001/2", "9999999999999999999999/1", "30/86401", "30/1e308", "30/inf", "30/nan", "0/30", "30/0", "30"]
+)
+def test_a_limit_that_would_hold_everybody_up_is_refused(rate: str) -> None:
+    with pytest.raises(
+        InvalidArgument, match=f"^OPEND_SI_RATE is '{rate}'.*at most 10,000 requests and 86,400 seconds"
+    ):
+        resolved(OPEND_SI_RATE=rate)
+
+
+def test_a_limit_may_be_as_large_as_the_largest() -> None:
+    assert resolved(OPEND_SI_RATE="10000/86400").rate == Rate(10_000, 86_400.0)
+    assert resolved(OPEND_SI_RATE="1000/0.01").rate == Rate(1000, 0.01)
+    assert resolved(OPEND_SI_RATE="off").rate is None
 
 
 WRONG = {"OPEND_PORT": "eleven", "OPEND_RSA_KEY": "-----BEGIN", "OPEND_SI_RATE": "soon", "OPEND_SI_MAX_AGE": "old"}
