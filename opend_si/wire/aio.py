@@ -212,7 +212,12 @@ class AsyncioConnection:
                     found.close()
 
         dial_beside(self._host, self._port, time.monotonic() + deadline - loop.time(), hand_over)
-        return await dialled
+        try:
+            return await dialled
+        except asyncio.CancelledError:  # it may have come in the same moment
+            if dialled.done() and not dialled.cancelled() and dialled.exception() is None:
+                dialled.result().close()
+            raise
 
     def leave_parent(self) -> None:
         """In a forked child: the link is the parent's, and so is the event loop that it belongs to."""

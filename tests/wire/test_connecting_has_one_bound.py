@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from opend_si.simulator import Simulator
+from opend_si.wire import aio
+from opend_si.wire.aio import AsyncioConnection
+from opend_si.wire.dial import dial_beside
 
 NAME = "opend.lan"
 ASK = ["blocking", "asyncio"]
@@ -200,3 +203,33 @@ def test_a_process_that_cannot_encode_names_has_a_named_error(opend: Simulator) 
     assert ended.stderr == ""
     assert "(-1, " in ended.stdout
     assert "open files" in ended.stdout
+
+
+def test_a_socket_that_came_in_the_moment_of_a_cancellation_is_closed(
+    opend: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody gets it any more: the task ends with its cancellation, though what it waited for is there."""
+    dialled: list[socket.socket] = []
+
+    async def ask() -> None:
+        loop, connection = asyncio.get_running_loop(), AsyncioConnection(opend.host, opend.port, 5.0)
+
+        def dial_and_cancel(
+            host: str, port: int, deadline: float, hand_over: Callable[[socket.socket | Exception], None]
+        ) -> None:
+            def handed_over(found: socket.socket | Exception) -> None:
+                assert isinstance(found, socket.socket)
+                dialled.append(found)
+                loop.call_soon_threadsafe(lambda: (hand_over(found), loop.call_soon(task.cancel)))
+
+            dial_beside(host, port, deadline, handed_over)
+
+        monkeypatch.setattr(aio, "dial_beside", dial_and_cancel)
+        task = asyncio.create_task(connection.greeting())
+        with suppress(asyncio.CancelledError):
+            await task
+        await connection.close()
+
+    for _ in range(5):
+        asyncio.run(ask())
+    assert [found.fileno() for found in dialled] == [-1] * 5
