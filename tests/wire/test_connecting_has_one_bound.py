@@ -220,7 +220,11 @@ def test_a_socket_that_came_in_the_moment_of_a_cancellation_is_closed(
             def handed_over(found: socket.socket | Exception) -> None:
                 assert isinstance(found, socket.socket)
                 dialled.append(found)
-                loop.call_soon_threadsafe(lambda: (hand_over(found), loop.call_soon(task.cancel)))
+                loop.call_soon_threadsafe(both, found)
+
+            def both(found: socket.socket) -> None:
+                hand_over(found)
+                loop.call_soon(task.cancel)
 
             dial_beside(host, port, deadline, handed_over)
 
