@@ -112,8 +112,7 @@ class Peer:
             origin = yield from self._fetcher.origin()
         except (ConnectionFailed, RequestTimeout) as error:
             if held == SIMULATOR and self.origin is None:  # it may be an OpenD that is gone
-                kind = RequestTimeout if isinstance(error, RequestTimeout) else ConnectionFailed
-                raise kind(
+                raise type(error)(
                     f"{error} What is recorded of {key} was made up by a simulator, and does not answer for an OpenD; mode "
                     "offline reads it."
                 ) from error

@@ -10,13 +10,13 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-from opend_si.client.steps import Exchange, Sleep, Steps
+from opend_si.client.steps import Account, Exchange, Sleep, Steps
 from opend_si.dates import now
-from opend_si.errors import ConnectionFailed, InvalidArgument, ShortInterestError
+from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.errors.texts import one_line
 from opend_si.pages.named import call_of
 from opend_si.settings import Wait, WaitCallback
-from opend_si.wire.errors import was_sent
+from opend_si.wire.errors import nobody_answers, was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 
 if TYPE_CHECKING:
@@ -258,9 +258,14 @@ class _Cell:
         self._handle.update({"text/plain": text.get().rstrip()}, raw=True)
 
 
+def is_gone(report: SymbolReport) -> bool:
+    """Whether it failed because nobody answers, which ends the asking."""
+    return nobody_answers(report.error)
+
+
 def is_said_elsewhere(report: SymbolReport) -> bool:
     """Whether its error was said before the sync, or is said once after it."""
-    return isinstance(report.error, (ConnectionFailed, InvalidArgument))
+    return is_gone(report) or isinstance(report.error, InvalidArgument)
 
 
 def line_of(report: SymbolReport) -> str:
@@ -282,16 +287,16 @@ class Patience:
 
     def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
         self._left, self._pause = seconds, _FIRST_PAUSE
-        self._was_there = False
-        self.gone: ConnectionFailed | None = None  # why nobody is asked any more
+        self.was_there = False  # a connection to OpenD stood
+        self.gone: ShortInterestError | None = None  # why nobody is asked any more
 
     def met(self) -> None:
-        """OpenD has answered."""
-        self._was_there, self._pause = True, _FIRST_PAUSE
+        """OpenD was there all the while that a symbol took."""
+        self.was_there, self._pause = True, _FIRST_PAUSE
 
     def wait(self) -> Steps[bool]:
         """Wait before the next attempt; False: it is not worth one."""
-        if not self._was_there or self._left <= 0:
+        if not self.was_there or self._left <= 0:
             return False
         seconds = min(self._pause, self._left)
         self._left -= seconds
@@ -307,15 +312,16 @@ def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Pati
         try:
             steps = sync() if patience.gone is None else _unasked(sync(), patience.gone)
             found = yield from spent.counting(steps)
-        except ConnectionFailed as error:
-            if patience.gone is not None or not (yield from patience.wait()):
-                patience.gone = error
-                return SymbolReport(symbol, requests=spent.requests, error=error)
         except ShortInterestError as error:
+            if nobody_answers(error):
+                patience.was_there |= spent.has_met
+                if patience.gone is None and (yield from patience.wait()):
+                    continue
+                patience.gone = error
             return SymbolReport(symbol, requests=spent.requests, error=error)
         else:
             break
-    if spent.requests:
+    if spent.has_met:
         patience.met()
     return SymbolReport(
         symbol=symbol,
@@ -327,21 +333,27 @@ def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Pati
     )
 
 
-def _unasked(steps: Steps[_T], error: ConnectionFailed) -> Steps[_T]:
+def _unasked(steps: Steps[_T], error: ShortInterestError) -> Steps[_T]:
     """The same steps, with every question to OpenD answered by an error."""
     try:
         step = next(steps)
         while True:
-            step = steps.send((yield step)) if isinstance(step, Sleep) else steps.throw(ConnectionFailed(str(error)))
+            step = steps.send((yield step)) if isinstance(step, Sleep) else steps.throw(type(error)(str(error)))
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
 
 
 class _Spent:
-    """Counts the page requests that were sent."""
+    """Counts the page requests that were sent.
+
+    Attributes:
+        requests: How many.
+        has_met: Whether a connection to OpenD stood, be it that others sent all requests.
+
+    """
 
     def __init__(self) -> None:
-        self.requests = 0
+        self.requests, self.has_met = 0, False
 
     def counting(self, steps: Steps[_T]) -> Steps[_T]:
         """The same steps."""
@@ -355,6 +367,7 @@ class _Spent:
                     step = steps.throw(error)
                 else:
                     self.requests += isinstance(step, Exchange)
+                    self.has_met |= isinstance(step, (Account, Exchange))
                     step = steps.send(result)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]

@@ -15,6 +15,10 @@ class NotSent(RequestTimeout):
     """The time for a request was over before it could be sent."""
 
 
+class NotGreeted(RequestTimeout):
+    """A connection was made, and InitConnect was not answered in time: nobody is there to be asked."""
+
+
 class TooLate(Exception):
     """A request was not sent, because the moment by which it had to be had passed. It never reaches a caller."""
 
@@ -25,9 +29,14 @@ class AnotherAnswers(TooLate):
 
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
-    if isinstance(error, (NotSent, TooLate)):
+    if isinstance(error, (NotSent, TooLate, NotGreeted)):
         return False
     return isinstance(error, LinkCut) or not isinstance(error, ConnectionFailed)
+
+
+def nobody_answers(error: BaseException | None) -> bool:
+    """Whether it is as good as certain that the next request would end with this error, too."""
+    return isinstance(error, (ConnectionFailed, NotGreeted))
 
 
 class BodyMismatch(ProtocolError):
@@ -111,7 +120,7 @@ def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -
     if isinstance(error, LinkCut):
         return ConnectionFailed(f"OpenD at {where} closed the connection during InitConnect. {advice}")
     if isinstance(error, RequestTimeout):
-        return RequestTimeout(f"OpenD at {where} did not answer InitConnect in time. {advice}")
+        return NotGreeted(f"OpenD at {where} did not answer InitConnect in time. {advice}")
     if isinstance(error, BodyMismatch):
         told = f"{error}." if key_file is None else f"{error}. {advice}"
         return ProtocolError(f"OpenD at {where} and this client do not encrypt alike: {told}")

@@ -6,10 +6,12 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -252,6 +254,30 @@ def test_a_sync_without_opend_is_one_line_and_an_exit_code_of_its_own(
     assert done.stderr.count("No OpenD at") == 1
     assert done.stderr.count("doctor` checks the way to OpenD step by step") == 1
     assert "doctor" not in console("sync", "US.NONE", **kept, **at(opend)).stderr
+
+
+def test_a_sync_asks_a_server_that_says_nothing_once(kept: dict[str, str]) -> None:
+    """As an OpenD that hangs: each symbol would cost a timeout."""
+    links = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                links.append(stack.enter_context(listening.accept()[0]))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ExitStack() as stack:
+        server = threading.Thread(target=serve)
+        server.start()
+        codes = [f"US.A{letter}" for letter in "ABCDE"]
+        port = str(listening.getsockname()[1])
+        done = run_console("futu-si", "sync", *codes, "--timeout", "1", **kept, OPEND_PORT=port)
+        got = run_console("futu-si", "get", "US.AA", "--timeout", "1", **kept, OPEND_PORT=port)
+        listening.shutdown(socket.SHUT_RDWR)
+        server.join()
+    assert (done.returncode, done.stdout.partition(":")[0]) == (4, "5 symbols, 5 failed")
+    assert got.returncode == 4
+    assert done.stderr.count("\n") == 1
+    assert len(links) == 2
 
 
 def test_a_quiet_sync_says_only_what_went_wrong(console: Run, opend: Simulator, kept: dict[str, str]) -> None:

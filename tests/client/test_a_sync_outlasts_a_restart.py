@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from opend_si.client.steps import Sleep
+from opend_si.client.answers import Synced
+from opend_si.client.steps import Account, Sleep
 from opend_si.client.sync import Patience, report_symbol
 from opend_si.errors import ConnectionFailed
 from opend_si.simulator import Fault, Simulator, Universe, faults
@@ -101,6 +102,27 @@ def test_an_opend_that_stays_away_costs_one_bounded_wait_and_none_if_it_never_wa
     gone.met()
     assert paused(never_there, 5) == []
     assert paused(gone, 5) == [0.5, 1.0, 2.0, 4.0, 2.5]
+
+
+def test_an_opend_that_answered_only_others_was_there() -> None:
+    """A sync that waits for pages that other processes fetch sends nothing, and its connection stands all the same."""
+    attempts = 0
+
+    def waited_for_others() -> Any:
+        nonlocal attempts
+        attempts += 1
+        yield Account()
+        if attempts == 1:
+            raise ConnectionFailed("it restarts")
+        return Synced(rows=3)
+
+    steps = report_symbol("HK.00700", waited_for_others, Patience())
+    assert next(steps) == Account()
+    assert steps.send(7) == Sleep(0.5)
+    assert steps.send(None) == Account()
+    with pytest.raises(StopIteration) as done:
+        steps.send(7)
+    assert (done.value.value.rows, done.value.value.error) == (3, None)
 
 
 def test_a_sync_of_an_opend_that_is_not_there_fails_at_once(face: ModuleType, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from opend_si.cli import exits
 from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options, read_codes
 from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print_rows
 from opend_si.cli.tables import Rows
-from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_said_elsewhere, line_of
-from opend_si.errors import ConnectionFailed, InvalidArgument
+from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_gone, is_said_elsewhere, line_of
+from opend_si.errors import InvalidArgument
 from opend_si.errors.texts import one_line
 from opend_si.pages import PageKey
 from opend_si.pages.named import call_of
@@ -63,7 +63,7 @@ def sync(
 
 def _left_with(report: SyncReport, command: str) -> int:
     """The exit code; says why, where that was not said symbol by symbol."""
-    gone = [entry.error for entry in report.failed if isinstance(entry.error, ConnectionFailed)]
+    gone = [entry.error for entry in report.failed if is_gone(entry)]
     if gone:
         note(
             f"{command}: {gone[0]} {len(gone):,} of {counted(len(report), 'symbol')} could not be brought up to date. "
