@@ -216,7 +216,9 @@ class Answers:
             body, content, origin, sent = came
             return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
         here = held.page(key, anything, after)  # where the record is the gateway's own, too, it has that by now
-        if not self._has_warned and (here is None or here.content.columns(key.table) != came.content.columns(key.table)):
+        if not self._has_warned and (
+            here is None or here.content.columns(key.table) != came.content.columns(key.table)
+        ):
             self._has_warned = True
             warn(
                 f"{self._settings.address} is a gateway, which keeps the record: what it answers is not recorded here. "
