@@ -86,22 +86,26 @@ def test_when_a_fetch_fails_the_next_in_line_fetches(start: Start, tmp_path: Pat
     assert len(opend.requests) == 1 + told.count("opend")
 
 
+def kill_while_it_fetches(opend: Simulator, cache: Path, timeout: float, kill: int) -> None:
+    """Have a process ask for a page, and end it before the reply comes."""
+    opend.faults.append(faults.silence())
+    script = (
+        "import futu_si, sys; host, port, cache, timeout = sys.argv[1:];"
+        " futu_si.Client(host, int(port), mode='online', timeout=float(timeout), cache=cache).get_page('HK.00700')"
+    )
+    command = [sys.executable, "-c", script, opend.host, str(opend.port), str(cache), str(timeout)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as doomed:
+        opend.wait_for_requests(1)
+        doomed.send_signal(kill)
+        doomed.wait()
+
+
 @pytest.mark.needs("signals")
 @pytest.mark.parametrize("kill", ["SIGKILL", "SIGTERM"])
 def test_when_the_one_that_fetches_is_killed_another_takes_over(start: Start, tmp_path: Path, kill: str) -> None:
     opend = start()
-    opend.faults.append(faults.silence())
-    script = (
-        "import futu_si, sys; futu_si.Client(sys.argv[1], int(sys.argv[2]), mode='online', timeout=1,"
-        " cache=sys.argv[3]).get_page('HK.00700')"
-    )
     cache = tmp_path / "pages.sqlite3"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, opend.host, str(opend.port), str(cache)], cwd=ROOT, stderr=subprocess.DEVNULL
-    ) as doomed:
-        opend.wait_for_requests(1)
-        doomed.send_signal(getattr(signal, kill))
-        doomed.wait()
+    kill_while_it_fetches(opend, cache, timeout=1, kill=getattr(signal, kill))
     with futu_si.Client(opend.host, opend.port, mode="online", timeout=1, cache=cache) as client:
         assert client.get_page("HK.00700").source == "opend"
     assert len(opend.requests) == 2
@@ -110,18 +114,8 @@ def test_when_the_one_that_fetches_is_killed_another_takes_over(start: Start, tm
 @pytest.mark.needs("signals")
 def test_nobody_waits_for_as_long_as_one_that_was_killed_would_have(start: Start, tmp_path: Path) -> None:
     opend = start()
-    opend.faults.append(faults.silence())
-    script = (
-        "import futu_si, sys; futu_si.Client(sys.argv[1], int(sys.argv[2]), mode='online', timeout=3600,"
-        " cache=sys.argv[3]).get_page('HK.00700')"
-    )
     cache = tmp_path / "pages.sqlite3"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, opend.host, str(opend.port), str(cache)], cwd=ROOT, stderr=subprocess.DEVNULL
-    ) as doomed:
-        opend.wait_for_requests(1)
-        doomed.kill()
-        doomed.wait()
+    kill_while_it_fetches(opend, cache, timeout=3600, kill=signal.SIGKILL)
     with (
         futu_si.Client(opend.host, opend.port, mode="online", timeout=1, cache=cache) as client,
         ThreadPoolExecutor(4) as pool,
