@@ -103,11 +103,12 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
     for page, names in bases.items():
         if not bodies.keys().isdisjoint(names):
             newest.setdefault(page, max(version for *name, version in past.read_names(last[2]) if (*name,) == page))
-    for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
-        row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
-        bodies.update({name: row[0]} if row else {})
     if bases:
         alike = _alike(connection, owner, newest)
+        bodies.update((past.name_of(version), version.body) for found in alike.values() for version in found)
+        for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
+            row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
+            bodies.update({name: row[0]} if row else {})
         with suppress(past.Unreadable):
             body = past.write_block(versions, alike, last[2], bodies)
             _write_block(connection, owner, last[0], len(past.read_names(last[2])) + len(versions), body)

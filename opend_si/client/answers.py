@@ -385,7 +385,8 @@ class Answers:
             raise naming(key, error) from None
         known, clock, ground = found.ledger.statements, Clock(), None
         if self._record is not None:
-            standing, clock = self._peer.standing(key, self._record), self._record.clock()
+            seen_now = self._record.asked(key)
+            standing, clock = self._peer.seen(self._record.symbol(key, seen_now.stamp)), seen_now.clock
             if standing.ledger is not found.ledger:
                 known = (*standing.ledger.statements, *known)
             elif heard is None:

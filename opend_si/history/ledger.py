@@ -30,7 +30,7 @@ rows are added in front, old values can be revised. The rules, and the tests (in
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -129,6 +129,11 @@ class Ledger:
             kept.append(other)
         own = replace(said, void_seq=seq) if judgement.is_void else said
         return Ledger((*kept, own), is_whole=self.is_whole, epoch=seq if void or judgement.is_void else self.epoch)
+
+    def without(self, gone: Container[int]) -> Ledger:
+        """It without some of its statements, named by the events that brought them."""
+        stays = tuple(said for said in self.statements if said.first_seq not in gone)
+        return self if len(stays) == len(self.statements) else Ledger(stays, is_whole=self.is_whole, epoch=self.epoch)
 
     def _joined(self, said: Statement) -> Ledger:
         """It with the answer to a new question that nothing contradicts: what a walk does page by page."""

@@ -70,6 +70,11 @@ class Statement:
         put(self, "hi", self.after if is_below else first + 1)
 
     @property
+    def runs(self) -> Runs:
+        """When its rows were first seen with their values."""
+        return self.seen or ((len(self.rows), self.first_seq, self.fetched_at),)
+
+    @property
     def is_current(self) -> bool:
         """Whether OpenD has not answered the same question differently since."""
         return self.superseded_seq == 0
@@ -100,8 +105,7 @@ class Statement:
 
     def first_seen(self) -> Iterator[tuple[int, int]]:
         """For each row, when it was first seen with this value: the number of the event, and its moment."""
-        runs = self.seen or ((len(self.rows), self.first_seq, self.fetched_at),)
-        return chain.from_iterable(repeat((seq, at), count) for count, seq, at in runs)
+        return chain.from_iterable(repeat((seq, at), count) for count, seq, at in self.runs)
 
 
 def count_from(rows: Sequence[Row], at: float) -> int:

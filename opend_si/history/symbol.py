@@ -178,8 +178,9 @@ class SymbolRecord:
                 changed[old.first_seq] = changed.get(old.first_seq, old)._replace(superseded_seq=seq, superseded_at=at)
             return Ruling(version, is_new, tuple(changed.values()), (), self._summary(self.ledger, version.origin))
         behind = reply.behind if said.reach == reply.behind else version.behind or reply.behind
-        version = version._replace(behind=behind)
-        said = make_statement(key, version, content)
+        if version is not reply or behind != reply.behind:
+            version = version._replace(behind=behind)
+            said = make_statement(key, version, content)
         judgement = judge(self.ledger, said)
         if is_new:
             runs = self._first_seen(said)
@@ -193,11 +194,9 @@ class SymbolRecord:
             changed[other.first_seq] = row._replace(void_seq=seq, void_at=at)
         if old is not None:
             changed[old.first_seq] = changed.get(old.first_seq, old)._replace(superseded_seq=seq, superseded_at=at)
-        leaving = self._leaving(ledger, said, changed)
+        leaving, ledger = self._leaving(ledger, said, changed)
         stays = tuple(row for row in changed.values() if row.first_seq not in leaving)
-        return Ruling(
-            version, is_new, stays, tuple(leaving.values()), self._summary(_without(ledger, leaving), version.origin)
-        )
+        return Ruling(version, is_new, stays, tuple(leaving.values()), self._summary(ledger, version.origin))
 
     def grown(self, key: PageKey, ruling: Ruling, content: Content, seal: Seal | None) -> SymbolRecord:
         """It after a reply; without a seal for a question alone."""
@@ -300,14 +299,16 @@ class SymbolRecord:
             events.append(before[1] if before is not None and before[0].values == row.values else now)
         return write_runs(events)
 
-    def _leaving(self, ledger: Ledger, said: Statement, changed: Mapping[int, Version]) -> dict[int, Version]:
-        """The versions that no answer of now needs after a reply, as they leave."""
+    def _leaving(
+        self, ledger: Ledger, said: Statement, changed: Mapping[int, Version]
+    ) -> tuple[dict[int, Version], Ledger]:
+        """The versions that no answer of now needs after a reply, as they leave, and the ledger without them."""
         leaving = {}
         for one in ledger.may_be_needless(said):
             if not ledger.is_needed(one):
                 leaving[one.first_seq] = changed.get(one.first_seq) or self._held[one.first_seq][0]
-                ledger = _without(ledger, leaving) if one.is_trusted else ledger
-        return leaving
+                ledger = ledger.without(leaving) if one.is_trusted else ledger
+        return leaving, ledger.without(leaving)
 
     def _summary(self, ledger: Ledger, origin: str) -> str:
         """What is noted beside the seal, for questions that need no page."""
@@ -438,13 +439,6 @@ def _bare(
 
 def _is_longest_head(key: PageKey, version: Version) -> bool:
     return version.is_current and (version.next_key, version.num) == ("", key.call.page_size.maximum)
-
-
-def _without(ledger: Ledger, leaving: Mapping[int, Version]) -> Ledger:
-    if not leaving:
-        return ledger
-    stays = (said for said in ledger.statements if said.first_seq not in leaving)
-    return Ledger(stays, is_whole=ledger.is_whole, epoch=ledger.epoch)
 
 
 def _page(key: PageKey, content: Content, version: Version, source: Source) -> Page:
