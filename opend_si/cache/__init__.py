@@ -4,9 +4,10 @@ database    opening the files: versions, locks, errors told apart by code
 connection  SQLite's failures, all of one kind
 layout      the tables of the record's file, and the steps from one version of them to the next
 versions    what a record holds of a symbol, and the order in which it came to know it
+runs        when the rows of a version were first seen
 sequence    the numbers of events, and how the clock ran
 store       recorded pages: bytes as received, versions kept, checksums verified
-past        versions that no history of now needs, packed so that they can be given back to the byte
+past        versions that no history of now needs, told by their rows so that they can be given back to the byte
 blocks      the past in the record's file
 claims      which pages are being fetched now
 guard       the store with its failure policy: online it degrades with a warning, offline it raises

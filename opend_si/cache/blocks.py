@@ -12,13 +12,14 @@ from opend_si.cache import past
 from opend_si.cache.versions import Event, PastVersion, Version, Versions
 
 _SELECT_BLOCKS = "SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
-_SELECT_LAST_BLOCK = """
-    SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block DESC LIMIT 1
+_SELECT_LAST_BLOCKS = """
+    SELECT block, checksum, body FROM past WHERE protocol = ? AND symbol = ? ORDER BY block DESC LIMIT 2
 """
 _SELECT_BLOCK_CHECKSUMS = "SELECT checksum FROM past WHERE protocol = ? AND symbol = ? ORDER BY block"
 WRITE_BLOCK = """
     INSERT OR REPLACE INTO past (protocol, symbol, block, entries, checksum, body) VALUES (?, ?, ?, ?, ?, ?)
 """
+_DELETE_BLOCK = "DELETE FROM past WHERE protocol = ? AND symbol = ? AND block = ?"
 _SELECT_BODY = """
     SELECT bytes FROM page JOIN body ON id = body
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version = ?
@@ -37,6 +38,8 @@ _SELECT_SUPERSEDED = """
     WHERE protocol = ? AND symbol = ? AND next_key = ? AND num = ? AND version < ? AND superseded_seq != 0
     ORDER BY version DESC LIMIT ?
 """
+# A block: its number, its checksum, and what it holds.
+_Block = tuple[int, bytes, bytes]
 # How many of them the versions of a block are made from.
 _OLDER = 3
 _DELETE_BODY = """
@@ -71,7 +74,7 @@ def read_past(
         try:
             if not is_block(number, checksum, body):
                 raise past.Unreadable
-            versions = past.read_block(protocol, symbol, body, bodies)
+            versions = past.read(protocol, symbol, body, bodies)
         except past.Unreadable:
             faults += 1
             continue
@@ -92,28 +95,44 @@ def leave(connection: sqlite3.Connection, leaving: Sequence[Version], event: Eve
     """Write versions that were deleted from the present into the past."""
     owner = leaving[0].protocol, leaving[0].symbol
     versions = [PastVersion(version, event) for version in sorted(leaving, key=lambda row: row.first_seq)]
-    last = connection.execute(_SELECT_LAST_BLOCK, owner).fetchone()
-    bases: dict[past.Page, list[past.Name]] = {}
+    last = [*connection.execute(_SELECT_LAST_BLOCKS, owner).fetchall()]
+    number = last[0][0] + 1 if last else 0
     with suppress(past.Unreadable):
-        if last is not None and is_block(*last) and past.may_grow(last[2]):
-            bases = past.read_bases(last[2])
-    bodies = {past.name_of(version): version.body for version in leaving}
+        if last and is_block(*last[0]):
+            if past.is_open(last[0][2]):
+                _grow(connection, owner, last[0], versions)
+                return
+            if len(last) > 1 and is_block(*last[1]) and past.may_join(last[1][2], last[0][2]):
+                _join(connection, owner, last[1], last[0], leaving)
+    write_blocks(connection, owner, number, versions)
+
+
+def _grow(
+    connection: sqlite3.Connection,
+    owner: tuple[int, str],
+    block: _Block,
+    versions: Sequence[PastVersion],
+    bases: Sequence[Version] = (),
+) -> None:
+    """Add versions to a block."""
+    number, _, body = block
     newest = {past.page_of(version): version.version for version, _ in versions}
-    # What is made from a version that leaves is made from another one: that one comes to stand in the same block.
-    for page, names in bases.items():
-        if not bodies.keys().isdisjoint(names):
-            newest.setdefault(page, max(version for *name, version in past.read_names(last[2]) if (*name,) == page))
-    if bases:
-        alike = _alike(connection, owner, newest)
-        bodies.update((past.name_of(version), version.body) for found in alike.values() for version in found)
-        for name in {name for page in newest for name in bases.get(page, ())} - bodies.keys():
-            row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
-            bodies.update({name: row[0]} if row else {})
-        with suppress(past.Unreadable):
-            body = past.write_block(versions, alike, last[2], bodies)
-            _write_block(connection, owner, last[0], len(past.read_names(last[2])) + len(versions), body)
-            return
-    write_blocks(connection, owner, 0 if last is None else last[0] + 1, versions)
+    grown = past.write(versions, [*bases, *_alike(connection, owner, newest)], body)
+    _write_block(connection, owner, number, len(past.read_names(body)) + len(versions), grown)
+
+
+def _join(
+    connection: sqlite3.Connection, owner: tuple[int, str], block: _Block, last: _Block, leaving: Sequence[Version]
+) -> None:
+    """Make the last block a part of the one before it. What is `leaving` stands in a later block from now on."""
+    bodies = {past.name_of(version): version.body for version in leaving}
+    for name in past.read_bases(last[2]):
+        row = connection.execute(_SELECT_BODY, (*owner, *name)).fetchone()
+        bodies.update({name: row[0]} if row else {})
+    versions = past.read(*owner, last[2], bodies)
+    if len(versions) == len(past.read_names(last[2])):
+        connection.execute(_DELETE_BLOCK, (*owner, last[0]))  # first of all: the other takes its place in the file
+        _grow(connection, owner, block, versions, leaving)
 
 
 def delete(connection: sqlite3.Connection, version: tuple[int, str, str, int, int]) -> None:
@@ -138,11 +157,11 @@ def write_blocks(
     last, from the nearest of the present.
     """
     later: dict[past.Page, Version] = {}
-    for place in reversed(range(0, len(versions), past.BLOCK_VERSIONS)):
-        own = versions[place : place + past.BLOCK_VERSIONS]
+    for place in reversed(range(0, len(versions), past.MOST_VERSIONS)):
+        own = versions[place : place + past.MOST_VERSIONS]
         newest = {past.page_of(version): version.version for version, _ in own}
-        body = past.write_block(own, _alike(connection, owner, newest, later))
-        _write_block(connection, owner, number + place // past.BLOCK_VERSIONS, len(own), body)
+        body = past.write(own, _alike(connection, owner, newest, later))
+        _write_block(connection, owner, number + place // past.MOST_VERSIONS, len(own), body)
         later.update({past.page_of(version): version for version, _ in reversed(own)})
 
 
@@ -157,27 +176,28 @@ def _alike(
     owner: tuple[int, str],
     newest: Mapping[past.Page, int],
     later: Mapping[past.Page, Version] = MappingProxyType({}),
-) -> dict[past.Page, list[Version]]:
-    """What versions of pages are to be made from, the most alike last; `newest`: the number of the last of each.
+) -> list[Version]:
+    """What versions of pages are to be made from, the best one first; `newest`: the number of the last of each.
 
     `later` has the oldest of a page in a later block.
     """
     keys = sorted(connection.execute(_SELECT_PAGES, owner).fetchall(), key=_order)
-    found = {}
+    found: dict[past.Name, Version] = {}
     for page, number in newest.items():
         # The last that the present still needs: rows that a newer page lacks are in them.
         rows = connection.execute(_SELECT_SUPERSEDED, (*owner, *page, number, _OLDER)).fetchall()
         older = [version for version in map(Version._make, rows) if version.is_sound]
-        found[page] = [*older[::-1], *([later[page]] if page in later else _nearest(connection, owner, page, keys))]
-    return found
+        alike = [*([later[page]] if page in later else []), *_nearest(connection, owner, page, keys), *older]
+        found.update((past.name_of(version), version) for version in alike)
+    return list(found.values())
 
 
 def _nearest(
     connection: sqlite3.Connection, owner: tuple[int, str], page: past.Page, keys: Sequence[past.Page]
 ) -> list[Version]:
-    """The pages of the present that are most like a page: those whose cursors stand beside its own, itself the last."""
+    """The pages of the present that are most like a page: itself, and those whose cursors stand beside its own."""
     place = bisect_left(keys, _order(page), key=_order)
-    found = (current(connection, (*owner, *other)) for other in keys[max(place - 1, 0) : place + 1])
+    found = (current(connection, (*owner, *other)) for other in reversed(keys[max(place - 1, 0) : place + 1]))
     return [version for version in found if version is not None and version.is_sound]
 
 
@@ -193,11 +213,17 @@ def past_digest(connection: sqlite3.Connection, protocol: int, symbol: str) -> b
     return past.digest(checksum for (checksum,) in found)
 
 
-def newest_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> int:
-    """The highest number of a page's versions in the past, 0 for none."""
+def newest_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int], digest: bytes) -> int | None:
+    """The highest number of a page's versions in the past, 0 for none; None where some of it is lost."""
+    if past_digest(connection, *identity[:2]) != digest:
+        return None
     newest = 0
-    for _, _, body in connection.execute(_SELECT_BLOCKS, identity[:2]).fetchall():
-        with suppress(past.Unreadable):
-            names = past.read_names(body)
-            newest = max(newest, *(version for *page, version in names if page == [*identity[2:]]), 0)
+    for block in connection.execute(_SELECT_BLOCKS, identity[:2]).fetchall():
+        try:
+            if not is_block(*block):
+                return None
+            names = past.read_names(block[2])
+        except past.Unreadable:
+            return None
+        newest = max(newest, *(version for *page, version in names if page == [*identity[2:]]), 0)
     return newest

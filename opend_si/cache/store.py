@@ -306,7 +306,7 @@ class Store:
                     seal = seal._replace(floor=event.seq - 1, summary="")
                     known = replace(known, damaged=(), seal=seal, is_whole=True)
                     newest = next((row for row in known.rows if row.identity == identity and row.is_current), None)
-            number = newest.version + 1 if newest is not None else _next_number(connection, identity)
+            number = newest.version + 1 if newest is not None else _next_number(connection, identity, event, seal)
             ruling = judge(known, event, number)
             kept = ruling.version.signed()
             for row in (*ruling.changed, *(() if ruling.is_new else (kept,))):
@@ -422,10 +422,14 @@ class Store:
 _HOW_TO_RECORD = "Ask for it once in mode online, with OpenD running, and it is recorded."
 
 
-def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int]) -> int:
-    """The number of a next version where no current one is there: above those of the past, too."""
+def _next_number(connection: sqlite3.Connection, identity: tuple[int, str, str, int], event: Event, seal: Seal) -> int:
+    """The number of a next version where no current one is there: above those of the past, too.
+
+    What is lost may be named by blocks of the past, and no other may take its name: the number of the event is higher.
+    """
     newest: int = connection.execute(_NEWEST_VERSION, identity).fetchone()[0]
-    return max(newest, blocks.newest_number(connection, identity)) + 1
+    past = None if seal.floor else blocks.newest_number(connection, identity, seal.past)
+    return event.seq if past is None else max(newest, past) + 1
 
 
 def insert(connection: sqlite3.Connection, row: Version) -> None:

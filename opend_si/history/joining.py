@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.cache.reading import Found, Whole, opened, put, symbols
+from opend_si.cache.runs import Runs, pack_runs, unpack_runs
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Clock, Event, PastVersion, Seal, Version
 from opend_si.dates import now
 from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.history.merging import merge
 from opend_si.history.overview import kind_of
-from opend_si.history.statements import Runs, pack_runs, unpack_runs
 from opend_si.pages import SIMULATOR, Content, PageKey
 
 

@@ -27,10 +27,11 @@ from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 from opend_si.cache.reading import Whole
+from opend_si.cache.runs import pack_runs, unpack_runs, write_runs
 from opend_si.cache.versions import Event, PastVersion, Seal, Version, Versions
 from opend_si.errors import ProtocolError
 from opend_si.history.ledger import Judgement, Ledger
-from opend_si.history.statements import BOTTOM, TOP, Statement, contradicts, pack_runs, unpack_runs, write_runs
+from opend_si.history.statements import BOTTOM, TOP, Statement, contradicts
 from opend_si.history.symbol import SymbolRecord, Symbols, make_statement
 from opend_si.pages import Content, PageKey, Row
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import chain, pairwise, repeat
-from typing import Any, TypeAlias
+from typing import Any
 
+from opend_si.cache.runs import Runs
 from opend_si.dates import day_of
 from opend_si.errors import ProtocolError
 from opend_si.pages import Row
@@ -21,11 +22,6 @@ TOP, BOTTOM = math.inf, -math.inf
 _DAY = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
 # The years 2 to 9998: every time zone has all of their days.
 _FIRST_DAY, _LAST_DAY = -62_104_060_800, 253_370_764_799
-
-# When the rows of a page were first seen with their values: so many rows, the number of the event, and its moment.
-Runs: TypeAlias = tuple[tuple[int, int, int], ...]
-# What runs begin with that are kept as steps. The first form began with a count, which is never 0.
-_BY_STEPS = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,78 +187,3 @@ def _day_text(at: int, market: Market) -> str:
 def is_timestamp(next_key: str) -> bool:
     """Whether a cursor can be a row's timestamp, written as OpenD writes it."""
     return len(next_key) <= 20 and next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key
-
-
-def write_runs(seen: Sequence[tuple[int, int]]) -> Runs:
-    """When the rows of a page were first seen, rows of one event together."""
-    runs: list[tuple[int, int, int]] = []
-    for seq, at in seen:
-        if runs and runs[-1][1:] == (seq, at):
-            runs[-1] = (runs[-1][0] + 1, seq, at)
-        else:
-            runs.append((1, seq, at))
-    return tuple(runs)
-
-
-def pack_runs(runs: Runs, own: tuple[int, int]) -> bytes:
-    """Runs as the record keeps them; nothing where all rows came with the page, whose own event is given.
-
-    Each event is kept as what differs from the one before, and the first from the page's own: most rows come one by
-    one, and who asks every week asks at about the same hour.
-    """
-    if len(runs) == 1 and runs[0][1:] == own:
-        return b""
-    parts = bytearray(_BY_STEPS if runs else b"")
-    (seq, at), step = own, 0
-    for count, own_seq, own_at in runs:
-        is_long = count != 1
-        _put_varint(parts, _zigzag(own_seq - seq) << 1 | is_long)
-        if is_long:
-            _put_varint(parts, count)
-        _put_varint(parts, _zigzag(own_at - at - step))
-        seq, at, step = own_seq, own_at, own_at - at
-    return bytes(parts)
-
-
-def unpack_runs(data: bytes, own: tuple[int, int]) -> Runs:
-    """Runs as they were kept with a page, whose own event is given; none where all rows came with it."""
-    numbers = _varints(data)
-    if not data.startswith(_BY_STEPS):  # the first form: each number as it is
-        return tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
-    following = iter(numbers[1:])
-    (seq, at), step = own, 0
-    runs = []
-    for number in following:
-        count = next(following) if number & 1 else 1
-        step += _unzigzag(next(following))
-        seq, at = seq + _unzigzag(number >> 1), at + step
-        runs.append((count, seq, at))
-    return tuple(runs)
-
-
-def _varints(data: bytes) -> list[int]:
-    numbers: list[int] = []
-    number = shift = 0
-    for byte in data:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            numbers.append(number)
-            number = shift = 0
-    return numbers
-
-
-def _put_varint(parts: bytearray, number: int) -> None:
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-
-
-def _zigzag(number: int) -> int:
-    """A number without a sign, small where it is small."""
-    return number << 1 if number >= 0 else ~number << 1 | 1
-
-
-def _unzigzag(number: int) -> int:
-    return ~(number >> 1) if number & 1 else number >> 1

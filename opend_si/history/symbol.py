@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from opend_si.cache.runs import Runs, pack_runs, unpack_runs, write_runs
 from opend_si.cache.store import Ruling
 from opend_si.cache.versions import Event, Seal, Version, Versions
 from opend_si.dates import milliseconds
@@ -19,14 +20,10 @@ from opend_si.history.statements import (
     BOTTOM,
     TOP,
     Cut,
-    Runs,
     Statement,
     check_days,
     check_page,
     is_timestamp,
-    pack_runs,
-    unpack_runs,
-    write_runs,
 )
 from opend_si.pages import END, MAX_CURSOR_LENGTH, OPEND, Content, Page, PageKey, Row, Source, answers_for
 from opend_si_schema import common

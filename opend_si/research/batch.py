@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from opend_si.cache.runs import unpack_runs
 from opend_si.cache.versions import BODY, RawVersion, Version, Versions
 from opend_si.errors import InvalidArgument
-from opend_si.history.statements import BOTTOM, unpack_runs
+from opend_si.history.statements import BOTTOM
 from opend_si.history.symbol import Symbols
 from opend_si.history.vintages import first_seen
 from opend_si.history.walk import Walk, recorded_walk

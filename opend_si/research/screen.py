@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from opend_si.cache.runs import unpack_runs
 from opend_si.cache.store import Store
 from opend_si.cache.versions import Seal, Version
 from opend_si.dates import When, now, read_day
@@ -15,7 +16,6 @@ from opend_si.errors import InvalidArgument, warn
 from opend_si.errors.texts import some
 from opend_si.history.frames import make_rows
 from opend_si.history.overview import first_pages
-from opend_si.history.statements import unpack_runs
 from opend_si.history.symbol import noted_beside
 from opend_si.research.changes import with_changes
 from opend_si.research.panel import Choice, choose, panel

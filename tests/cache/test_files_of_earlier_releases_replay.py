@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 import futu_si
+from opend_si.cache.runs import unpack_runs
 from opend_si.cache.store import Store
 from opend_si.history import overview
-from opend_si.history.statements import unpack_runs
 from opend_si.simulator import Simulator, Universe
 from tests.cache.processes import OpenD, ask, assert_sound, beside
 from tests.processes import ROOT
 
-SAMPLE, SAMPLE_2, PACKED_2, SAMPLE_3 = (
-    ROOT / "tests/data/cache" / f"pages-v{name}.sqlite3" for name in ("1", "2", "2-packed", "3")
+SAMPLE, SAMPLE_2, PACKED_2, SAMPLE_3, PACKED_3 = (
+    ROOT / "tests/data/cache" / f"pages-v{name}.sqlite3" for name in ("1", "2", "2-packed", "3", "3-packed")
 )
 # Rows, cursor, first and last date, and digest of each page that is recorded in it.
 SAMPLE_PAGES = [
@@ -43,6 +43,7 @@ SAMPLE_3_PAGES = [
 ]
 # What the release that made it gave of each version of the symbol in it, and how many versions that are.
 PACKED_2_TOLD = "a7c73d6ffec77e510d0d9a6e62d865b8965a216bc6c99c76a631aee2eb52bc52", 42
+PACKED_3_TOLD = "009b0dcd8b4ce5f040884b8003b291bf18a7a7162eaa290b907e4ed4bd97d87c", 80
 SAMPLE_CLOSES = [467.8, 493.4, 510.5]
 
 
@@ -152,12 +153,17 @@ def told_of_versions(path: Path) -> tuple[str, list[Any]]:
     return sha256(repr(told).encode()).hexdigest(), told
 
 
-def test_a_past_that_was_packed_otherwise_is_given_back_to_the_byte_and_grows(face: ModuleType, cache: Path) -> None:
-    """Recorded every week for forty weeks by the release that first packed the past by pages."""
-    shutil.copyfile(PACKED_2, cache)
+@pytest.mark.parametrize(
+    ("sample", "rows", "told"), [(PACKED_2, 30, PACKED_2_TOLD), (PACKED_3, 60, PACKED_3_TOLD)], ids=["2", "3"]
+)
+def test_a_past_that_was_packed_otherwise_is_given_back_to_the_byte_and_grows(
+    face: ModuleType, cache: Path, sample: Path, rows: int, told: tuple[str, int]
+) -> None:
+    """Recorded every week for forty weeks by the release that first packed the past by pages, and by a later one."""
+    shutil.copyfile(sample, cache)
     digest, before = told_of_versions(cache)
-    assert (digest, len(before)) == PACKED_2_TOLD
-    universe = Universe(symbols=["HK.00700"], most_rows=30)
+    assert (digest, len(before)) == told
+    universe = Universe(symbols=["HK.00700"], most_rows=rows)
     universe.publish("HK.00700", 40)
     with (
         Simulator(universe) as opend,
@@ -166,8 +172,8 @@ def test_a_past_that_was_packed_otherwise_is_given_back_to_the_byte_and_grows(fa
         for _ in range(4):
             universe.publish("HK.00700")
             assert client.sync(["HK.00700"]).ok
-    kept = {(*told[:3], told[-1]): told[-2] for told in told_of_versions(cache)[1]}
-    assert {(*told[:3], told[-1]): told[-2] for told in before}.items() <= kept.items()
+    kept = {(*one[:3], one[-1]): one[-2] for one in told_of_versions(cache)[1]}
+    assert {(*one[:3], one[-1]): one[-2] for one in before}.items() <= kept.items()
     assert len(kept) > len(before) + 2
     assert_sound(cache)
     assert overview.info(cache) == overview.info(cache, check=True)
