@@ -1,7 +1,7 @@
 """Leases: rights that processes take for a while, in a small file of which one lock makes them take turns.
 
 A lease is of a key, such as a page that is being fetched, and has a holder. It ends when it is given back, or when its
-time is over (`opend_si.system.clocks`): who died holds nothing for ever.
+time is over (`opend_si.system.clocks`): who died holds nothing for ever. It may be remembered for a while after that.
 
 The file is a row of places of 64 bytes. The first says whose file it is, what it is called inside (a file that is
 deleted or replaced takes its leases with it, and is known by that), and how many places there are; each of the others
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from io import FileIO
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from zlib import crc32
@@ -38,8 +39,9 @@ NAME_BYTES = 16
 # version has it.
 _HEADER = struct.Struct(f"<4sHxxI{NAME_BYTES}sI")
 _CHECKSUM = struct.Struct("<I")
-# A lease: key, holder, since when and until when by the monotonic clock, since when by the wall clock.
-_LEASE = struct.Struct(f"<I4x{NAME_BYTES}s{NAME_BYTES}sddd")
+# A lease: for how many milliseconds it is remembered, key, holder, since when and until when by the monotonic clock,
+# since when by the wall clock.
+_LEASE = struct.Struct(f"<II{NAME_BYTES}s{NAME_BYTES}sddd")
 _PLACE = _LEASE.size
 _EMPTY = _CHECKSUM.pack(crc32(bytes(_PLACE - _CHECKSUM.size))) + bytes(_PLACE - _CHECKSUM.size)
 _VERSION = 1
@@ -52,8 +54,9 @@ _T = TypeVar("_T")
 
 
 class Lease(NamedTuple):
-    """A right that is taken; times are those of `Moment.left`."""
+    """A right that is taken; times are those of `Moment.left`. In its last milliseconds it is only `remembered`."""
 
+    remembered: int
     key: bytes
     holder: bytes
     since: float
@@ -103,7 +106,7 @@ class Board:
             checksum, *lease = _LEASE.unpack(held)
             if checksum != crc32(held[_CHECKSUM.size :]):
                 raise ValueError(f"place {place} does not fit its checksum")
-            if now.left(*lease[2:]):
+            if now.left(*lease[3:]):
                 taken[place] = Lease._make(lease)
         if not taken and places > _FIRST_PLACES:
             board._resize(_FIRST_PLACES)
@@ -115,12 +118,19 @@ class Board:
 
     def left(self, places: Sequence[int]) -> list[float]:
         """How many seconds of each lease are left, the fewest first."""
-        return sorted(self.now.left(*self.taken[place][2:]) for place in places)
+        return sorted(self.now.left(*self.taken[place][3:]) for place in places)
 
-    def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None) -> int:
-        """Give a lease from now on, in the place of another or in a free one; says in which."""
-        now = self.now
-        lease = Lease(key, holder, now.monotonic, now.monotonic + seconds, now.wall)
+    def over(self, lease: Lease) -> float:
+        """For how many seconds a lease has been over and is remembered; 0 while it lasts."""
+        return max(lease.remembered / 1000 - self.now.left(*lease[3:]), 0.0)
+
+    def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None, remembered: float = 0.0) -> int:
+        """Give a lease from now on, in the place of another or in a free one; says in which.
+
+        It is `remembered` for so many seconds when it is over.
+        """
+        now, after = self.now, ceil(remembered * 1000)
+        lease = Lease(after, key, holder, now.monotonic, now.monotonic + seconds + after / 1000, now.wall)
         if place is None:
             free = (free for free in range(self._may_be_free, self._places) if free not in self.taken)
             place = next(free, None) or self._grown()
