@@ -20,7 +20,8 @@ So each slot is remembered for OpenD's own window, where its rate has a shorter 
 as for a test server, is not: the slots of a second would take longer to read than it lasts. There all have one rate.
 
 Slots of a process that died free themselves, because a slot in flight carries the longest time it can last: slots are
-leases (`opend_si.system.leases`), whose times no clock change moves.
+leases (`opend_si.system.leases`), whose times no clock change moves. That time is the dead one's own. Who waits counts
+it no longer than its own, and then a window from when it sees that the process is gone.
 
 A file that is deleted or replaced while it is in use takes the slots with it. So each file has a name of its own
 inside, and the process that finds another name counts a whole window as used; so it does where it finds a file that was
@@ -33,14 +34,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 from opend_si.system.clocks import TICK, Moment
 from opend_si.system.home import BUDGET_FILE
-from opend_si.system.leases import NAME_BYTES, Board, Lease, Leases
+from opend_si.system.leases import NAME_BYTES, Board, Lease, Leases, has_died, is_ours, new_holder
 from opend_si.system.ours import OurFile
 from opend_si_schema.definitions import Rate
 
@@ -103,8 +104,9 @@ class Budget:
             _NAMES[path] = board.name  # it says now what this process knows of it
             key = _key(bucket)
             if wait := _wait(board, key, rate):
+                _settle_those_of_the_dead(board, key, timeout)
                 return wait
-            slot = Slot(bucket, os.urandom(NAME_BYTES), remembered)
+            slot = Slot(bucket, new_holder(), remembered)
             board.put(key, slot.holder, timeout, remembered=remembered)
             return slot
 
@@ -117,7 +119,7 @@ class Budget:
             key = _key(slot.bucket)
             board.put(key, slot.holder, 0.0, _place(board, key, slot.holder), slot.remembered)  # it may have lapsed
 
-        self._leases.use(end)
+        self._use_own(slot, end)
 
     def cancel(self, slot: Slot) -> None:
         """Nothing was sent: the slot is free now."""
@@ -127,7 +129,11 @@ class Budget:
             if place is not None:
                 board.end(place)
 
-        self._leases.use(free)
+        self._use_own(slot, free)
+
+    def _use_own(self, slot: Slot, use: Callable[[Board], None]) -> None:
+        if is_ours(slot.holder):  # a forked child lets go of what was asked: the request is its parent's
+            self._leases.use(use)
 
     def exhaust(self, bucket: str, rate: Rate, window: float = 0.0) -> None:
         """OpenD says that the limit is used up, by other programs too.
@@ -176,6 +182,13 @@ def _wait(board: Board, key: bytes, rate: Rate) -> float:
 def _ages(board: Board, leases: Iterable[Lease]) -> list[float]:
     """For how many seconds the request of each slot has been over, the last first; 0 for one in flight."""
     return sorted(board.over(lease) for lease in leases if lease.holder != _REFUSAL)
+
+
+def _settle_those_of_the_dead(board: Board, key: bytes, timeout: float) -> None:
+    """End the slots of processes that are gone, where theirs would last for longer than one of ours."""
+    for place, lease in board.of(key).items():
+        if not board.over(lease) and board.lasted(lease) > timeout and has_died(lease.holder):
+            board.put(key, lease.holder, 0.0, place, lease.remembered / 1000)
 
 
 def _place(board: Board, key: bytes, holder: bytes) -> int | None:

@@ -21,6 +21,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import FileIO
 from math import ceil
 from pathlib import Path
@@ -51,6 +52,57 @@ _FIRST_PLACES = 32
 _PAUSES = 0.01, 0.05, 0.2, 0.5
 
 _T = TypeVar("_T")
+
+
+# Holders --------------------------------------------------------------------------------------------------------------
+
+# Where its process runs, the process's number, and what tells it from all others of that process.
+_HOLDER = struct.Struct("<4sI8s")
+_NOWHERE = bytes(4)
+# What tells apart where a number means the same process: the start of the machine, and a container. Linux has them.
+_START, _CONTAINER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+
+
+def new_holder() -> bytes:
+    """A holder that nobody has been."""
+    return _HOLDER.pack(_where(), os.getpid(), os.urandom(8))
+
+
+def is_ours(holder: bytes) -> bool:
+    """Whether a holder is of this process, and not of the one that it was forked from."""
+    return bool(_HOLDER.unpack(holder)[1] == os.getpid())
+
+
+def has_died(holder: bytes) -> bool:
+    """Whether the process of a holder has ended, as far as this one can know.
+
+    It cannot where the other runs on another system or in another container, or where its number is another's by now.
+    """
+    where, number, _ = _HOLDER.unpack(holder)
+    if where == _NOWHERE or where != _where():
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's, and lives
+        pass
+    return False
+
+
+def _where() -> bytes:
+    try:
+        return crc32(_start(), _CONTAINER.stat().st_ino).to_bytes(4, "little")
+    except OSError:
+        return _NOWHERE
+
+
+@cache
+def _start() -> bytes:
+    return _START.read_bytes()
+
+
+# Leases ---------------------------------------------------------------------------------------------------------------
 
 
 class Lease(NamedTuple):
@@ -123,6 +175,10 @@ class Board:
     def over(self, lease: Lease) -> float:
         """For how many seconds a lease has been over and is remembered; 0 while it lasts."""
         return max(lease.remembered / 1000 - self.now.left(*lease[3:]), 0.0)
+
+    def lasted(self, lease: Lease) -> float:
+        """For how many seconds a lease has been there as it is."""
+        return lease.until - lease.since - self.now.left(*lease[3:])
 
     def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None, remembered: float = 0.0) -> int:
         """Give a lease from now on, in the place of another or in a free one; says in which.
