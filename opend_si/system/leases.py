@@ -29,8 +29,8 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from opend_si.system import forks, ours
-from opend_si.system.clocks import Moment, monotonic
-from opend_si.system.locks import has_no_locks, lock, unlock
+from opend_si.system.clocks import Moment
+from opend_si.system.locks import has_no_locks, lock, looks, unlock
 from opend_si.system.ours import OurFile
 from opend_si.system.sharing import make_file, make_folder
 
@@ -256,20 +256,22 @@ class Leases:
             CacheError: The file cannot be used; `CacheBusy`, `CacheCorrupt`, `CacheVersionMismatch` say why.
 
         """
-        asked_at = monotonic()
-        try:
-            with self._turn, self._open() as file:
-                lock(file.fileno(), ours.BUSY_SECONDS - (monotonic() - asked_at))
-                try:
-                    return use(self._board(file))
-                finally:
-                    unlock(file.fileno())
-        except BlockingIOError as error:
-            raise self._file.busy(self.path) from error
-        except OSError as error:
-            if has_no_locks(error):
-                raise self._file.lockless(self.path, waited=False) from error
-            raise self._file.unusable(self.path, error.strerror or error) from error
+        for _ in looks(ours.BUSY_SECONDS):
+            # Closed between two looks: no fork waits for what another process holds.
+            try:
+                with self._turn, self._open() as file:
+                    lock(file.fileno(), 0)
+                    try:
+                        return use(self._board(file))
+                    finally:
+                        unlock(file.fileno())
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if has_no_locks(error):
+                    raise self._file.lockless(self.path, waited=False) from error
+                raise self._file.unusable(self.path, error.strerror or error) from error
+        raise self._file.busy(self.path)
 
     def _open(self) -> FileIO:
         for pause in _PAUSES:
