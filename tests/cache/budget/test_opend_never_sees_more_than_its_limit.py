@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from opend_si.cache.budget import Budget, Slot
 from opend_si_schema.definitions import Rate
+from tests.stress import limits
 
 # OpenD's limit, and the window that the budget takes it to have at most.
 TRUTH, WINDOW = Rate(6, 6.0), 30.0
@@ -171,3 +172,11 @@ def test_waits_that_are_told_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyP
         clock.budget.settle(slot)
     assert all(later > before for before, later in pairwise(told))
     assert len(told) <= 40, "one wait a slot"
+
+
+@pytest.mark.needs("fork", "signals")
+def test_whatever_becomes_of_users_a_server_counts_no_more() -> None:
+    """`tests.stress.limits` does the same for minutes."""
+    tally = limits.run(8.0)
+    assert tally.is_good, tally
+    assert len(tally.arrivals) > 10
