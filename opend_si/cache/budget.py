@@ -5,8 +5,9 @@ A user's processes share their default folder; several users share one that was 
 
 A slot is taken before a request is sent, and counts until *more than* a window after its reply came. A slot that
 counted from the sending would free itself early: the server counts when a request arrives, and saw 33 to 37 in a window
-of 30. What is not covered is an OpenD that stands still for longer than a request and a window together, and reads then
-what it was sent before: nobody can know when that will have arrived.
+of 30. What was given up without a reply counts as under way for a second more. What is not covered is an OpenD that
+stands still for longer than a request and a window together, and reads then what it was sent before: nobody can know
+when that will have arrived.
 
 Users may have different rates. At a rate of `n` requests in `w` seconds one takes a slot where, for every whole `k`,
 fewer than `k * n` slots are in flight or ended in the last `k * w` seconds, whoever took them. Proof that OpenD never
@@ -112,12 +113,15 @@ class Budget:
 
         return self._leases.use(take)
 
-    def settle(self, slot: Slot) -> None:
-        """The reply has come, or never will: the slot is free a window from now."""
+    def settle(self, slot: Slot, seconds: float = 0.0) -> None:
+        """The reply has come: the slot is free a window from now.
+
+        Where none came, a window from when the request must have arrived, in so many `seconds`.
+        """
 
         def end(board: Board) -> None:
             key = _key(slot.bucket)
-            board.put(key, slot.holder, 0.0, _place(board, key, slot.holder), slot.remembered)  # it may have lapsed
+            board.put(key, slot.holder, seconds, _place(board, key, slot.holder), slot.remembered)  # it may have lapsed
 
         self._use_own(slot, end)
 

@@ -28,6 +28,8 @@ SIMULATED_ACCOUNT = 10_000_000
 _BUDGET_LOOK = 0.25
 # Seconds after which a request is not sent any more: its slot is counted from before.
 _SLACK = 1.0
+# Seconds after which a request has arrived, or never will, when it was given up without a reply.
+_UNDER_WAY = 1.0
 # How often a request may be too late to be sent before it is given up.
 _MOST_LATE = 10
 
@@ -170,7 +172,7 @@ class _Metered(_Unmetered):
                 if isinstance(error, ClaimLost) or not was_sent(error):
                     self._budget.cancel(slot)
                 else:
-                    self._budget.settle(slot)
+                    self._budget.settle(slot, _UNDER_WAY)
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
             self._budget.settle(slot)
