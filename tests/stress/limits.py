@@ -1,12 +1,13 @@
 """OpenD's limit, whatever becomes of its users: `python -m tests.stress.limits [--seconds N] [--seed N]`.
 
-Processes with rates and timeouts of their own share a budget and ask without a pause. They are killed (`kill -9`), are
-stopped for longer than a window, fork while they ask, have clocks that are set, and some requests are not answered. The
-server notes when each request arrives. The exit code is 1 if more came within a window than the limit, or if an error
-came that nothing explains.
+Processes with rates and timeouts of their own share a budget and ask without a pause. They are killed (`kill -9`),
+interrupted, stopped for longer than a window, fork while they ask, and have clocks that are set. Requests are under way
+for a while, and some are not answered. The server notes when each arrives. The exit code is 1 if more came within a
+window than the limit, or if an error came that nothing explains.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -30,8 +31,10 @@ SECONDS = 300.0
 # OpenD's limit, and what users may have in its place: each alone keeps it.
 LIMIT = Rate(6, 1.2)
 RATES = ("6/1.2", "6/1.2", "3/0.6", "2/0.4", "1/0.2", "5/1.2", "3/1", "1/0.5", "6/3")
-TIMEOUTS = (0.3, 1.0, 5.0, 600.0)
+TIMEOUTS = (0.5, 1.0, 5.0, 600.0)
 _USERS = 5
+# Seconds for which a request may be under way: less than the shortest timeout.
+_FAR = 0.2
 # Longer than a window and the shortest timeouts, shorter than others wait for a file that a stopped process holds.
 _LONGEST_STOP = 4.0
 # What a user may be told: a stopped process holds the file, a request was not answered, or was too late.
@@ -44,6 +47,7 @@ class Tally:
 
     arrivals: list[float] = field(default_factory=list)
     kills: int = 0
+    interrupts: int = 0
     stops: int = 0
     users: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -64,7 +68,7 @@ class Tally:
         named = "; ".join(f"{count} x {text}" for text, count in self.errors.most_common(5))
         return (
             f"{len(self.arrivals):,} requests of {self.users} users, at most {self.most} within {LIMIT.seconds:g} s (the limit "
-            f"is {LIMIT.requests}); {self.kills} killed, {self.stops} stopped, errors: {named or 'none'}"
+            f"is {LIMIT.requests}); {self.kills} killed, {self.interrupts} interrupted, {self.stops} stopped, errors: {named or 'none'}"
         )
 
 
@@ -72,10 +76,11 @@ class Asker:
     """A user: a process that asks until it is killed."""
 
     def __init__(self, port: int, seed: int, rate: str, timeout: float) -> None:
-        self._chance, self._shift = random.Random(seed), 0.0
+        self._chance, self._shift, self._asks = random.Random(seed), 0.0, False
         os.environ["OPEND_SI_RATE"] = rate
         self._client = futu_si.Client(port=port, mode="bypass", timeout=timeout, on_wait=lambda _: None)
         wall = clocks.wall
+        signal.signal(signal.SIGINT, self._interrupt)
         clocks.wall = lambda: wall() + self._shift  # type: ignore[assignment]
 
     def run(self) -> None:
@@ -86,12 +91,36 @@ class Asker:
             if self._chance.random() < 0.03 and not os.fork():
                 _say("user", os.getpid())
             try:
+                self._asks = True
                 self._client.get_page("HK.00700")
+                self._asks = False
+            except KeyboardInterrupt:
+                pass
             except futu_si.ShortInterestError as error:
                 if type(error).__name__ not in _EXPECTED:
                     _say("error", f"{type(error).__name__}: {error}")
             except BaseException as error:
                 _say("error", repr(error))
+
+    def _interrupt(self, *_: object) -> None:
+        if self._asks:
+            self._asks = False
+            raise KeyboardInterrupt
+
+
+class Far(Simulator):
+    """An OpenD at the end of a slow line."""
+
+    async def converse(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read = reader.read
+
+        async def read_late(n: int = -1) -> bytes:
+            data = await read(n)
+            await asyncio.sleep(random.uniform(0, _FAR))
+            return data
+
+        reader.read = read_late  # type: ignore[method-assign]
+        await super().converse(number, reader, writer)
 
 
 def _serve(port: int) -> None:
@@ -141,7 +170,10 @@ class Storm:
             self._living.discard(pid)
             self._signal(pid, signal.SIGKILL)
             self.tally.kills += 1
-        elif chance.random() < 0.5:
+        elif chance.random() < 0.4:
+            self._signal(chance.choice(living), signal.SIGINT)
+            self.tally.interrupts += 1
+        elif chance.random() < 0.6:
             pid = chance.choice(living)
             self._signal(pid, signal.SIGSTOP)
             self._stopped[pid] = now + chance.uniform(0, _LONGEST_STOP)
@@ -165,7 +197,7 @@ class Storm:
 
 def run(seconds: float, seed: int = 1) -> Tally:
     """Let it blow for so many seconds."""
-    with tempfile.TemporaryDirectory() as home, Simulator(latency=0.02) as opend:
+    with tempfile.TemporaryDirectory() as home, Far(latency=0.02) as opend:
         environ = {**os.environ, "OPEND_SI_HOME": home, "PYTHONWARNINGS": "ignore"}
         command = [sys.executable, "-m", "tests.stress.limits", "--child", str(opend.port)]
         with subprocess.Popen(
