@@ -123,6 +123,18 @@ def make_empty(path: Path) -> None:
 
 
 @contextmanager
+def open_folder(folder: Path, flags: int = 0) -> Iterator[int]:
+    """A folder, open. It is opened and noted at once, in C: whenever an interrupt comes, it is closed."""
+    handles = list[int]()
+    closing = map(os.close, handles)
+    try:
+        handles.extend(map(os.open, (folder,), (os.O_RDONLY | flags,)))
+        yield handles[0]
+    finally:
+        next(closing, None)
+
+
+@contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors that name the output."""
     try:
@@ -240,12 +252,7 @@ def _held(scratch: Path, *, may_wait: bool = True) -> Iterator[None]:
             yield
         mark.unlink()
         return
-    handles = list[int]()
-    closing = map(os.close, handles)
-    try:
-        # Opened and noted at once, in C: whenever an interrupt comes, it is closed.
-        handles.extend(map(os.open, (scratch,), (os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW,)))
-        handle = handles[0]
+    with open_folder(scratch, os.O_DIRECTORY | os.O_NOFOLLOW) as handle:
         if not may_wait and os.fstat(handle).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         try:
@@ -254,8 +261,6 @@ def _held(scratch: Path, *, may_wait: bool = True) -> Iterator[None]:
             if not may_wait:
                 raise  # held, or a file system without locks: nothing tells that it was left
         yield
-    finally:
-        next(closing, None)
 
 
 def _is_on(folder: Path, other: Path) -> bool:
