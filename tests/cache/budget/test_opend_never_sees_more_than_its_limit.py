@@ -42,9 +42,9 @@ class Clock:
     """A budget in a file of its own, and a clock that the test sets."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.at, self.budget = 1e5, Budget(folder / "budget.slots")
+        self.at, self.wall, self.budget = 1e5, 1e9, Budget(folder / "budget.slots")
         patch.setattr("opend_si.system.clocks.monotonic", lambda: self.at)
-        patch.setattr("opend_si.system.clocks.wall", lambda: self.at + 1e9)
+        patch.setattr("opend_si.system.clocks.wall", lambda: self.at + self.wall)
 
 
 def test_the_rates_of_the_model_are_within_opends_limit() -> None:
@@ -54,7 +54,7 @@ def test_the_rates_of_the_model_are_within_opends_limit() -> None:
 @settings(deadline=None, max_examples=400)
 @given(
     rates=st.lists(st.sampled_from(RATES), min_size=1, max_size=3),
-    steps=st.lists(STEP, max_size=50),
+    steps=st.lists(st.one_of(STEP, st.tuples(st.just("set the clock"), st.floats(-50, 50))), max_size=50),
     late=st.randoms(use_true_random=False),
 )
 @example([Rate(6, 6.0), Rate(3, 3.0)], [("burst", 0), ("pass", 3.01), ("burst", 1)], None)
@@ -74,6 +74,8 @@ def test_users_of_different_rates_keep_one_limit(
         for step, value in steps:
             if step == "pass":
                 clock.at += value
+            elif step == "set the clock":
+                clock.wall += value
             elif step == "cancel" and out:
                 clock.budget.cancel(out.pop(value % len(out))[0])
             elif step == "settle" and out:
