@@ -1,7 +1,7 @@
 # make TASK ARGS="ARGUMENTS": each task is one of tasks.py, which says what it does. Without make: python tasks.py TASK ARGUMENTS.
 
 PYTHON ?= python3
-TASKS = help demo test check docs interop matrix notebook regenerate bench bench-compare fuzz clocks walks signals forks build lock clean
+TASKS = help demo test check docs interop matrix notebook regenerate bench bench-compare fuzz clocks walks signals forks limits build lock clean
 
 .PHONY: $(TASKS)
 

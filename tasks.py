@@ -16,6 +16,7 @@
     walks           processes that walk one record while rows are published and revised; `--minutes 30`
     signals         Ctrl-C at any moment; `--count 10000`
     forks           forks under busy threads; `--count 1000`
+    limits          OpenD's limit under users that are killed, stopped and forked; `--seconds 300`
     build           the wheel and the sdist, in dist/, and whether an index would take them
     lock            resolves anew what continuous integration installs (.ci/lock.txt)
     clean           removes what the other tasks have set up
@@ -211,7 +212,7 @@ TASKS: dict[str, Callable[..., None]] = {
     "bench": with_module("benchmarks"),
     "bench-compare": with_module("benchmarks", "--compare"),
     "fuzz": with_module("tests.stress.fuzz"),
-    **{name: with_module(f"tests.stress.{name}") for name in ("clocks", "walks", "signals", "forks")},
+    **{name: with_module(f"tests.stress.{name}") for name in ("clocks", "walks", "signals", "forks", "limits")},
     "build": build,
     "lock": lock,
     "clean": clean,

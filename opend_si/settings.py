@@ -33,8 +33,8 @@ _DER, _LONG = "MII", 200
 MIN_TIMEOUT = 0.001
 # Longest time in seconds that a request, and so the right to fetch a page, may last.
 MAX_TIMEOUT = 3600.0
-# The most that a limit to keep can be. A refusal takes every slot of a window, for everybody: a budget of more is
-# written for so long that all wait for its file, and a window of more is as good as for ever.
+# The most that a limit to keep can be. Who takes a slot reads all those of a window: of more, for so long that all wait
+# for the file, and a window of more is as good as for ever.
 MAX_REQUESTS, MAX_WINDOW = 10_000, 24 * 3600.0
 
 

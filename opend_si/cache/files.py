@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from opend_si.errors import CacheError
+from opend_si.system.files import open_folder
 from opend_si.system.locks import has_no_locks, lock
 
 # Tables here are STRICT (https://sqlite.org/stricttables.html); Python uses the system's SQLite where there is one.
@@ -58,12 +59,9 @@ def with_folder_locked(folder: Path, act: Callable[[], _T], seconds: float) -> _
     """Do something while a folder is held, where the system can; elsewhere an open file cannot be moved anyway."""
     if sys.platform == "win32":
         return act()
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with open_folder(folder) as handle:
         lock(handle, seconds)
         return act()
-    finally:
-        os.close(handle)
 
 
 def lacks_locks(folder: Path) -> bool:

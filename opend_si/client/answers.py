@@ -210,21 +210,18 @@ class Answers:
 
         A gateway keeps the record: what it once checked is not recorded as checked now.
         """
-        held = record.symbol(key)
-        if came.origin != GATEWAY:
-            self._peer.note(key, held.origin, came.origin)
-            body, content, origin, sent = came
+        held, (body, content, origin, sent) = record.symbol(key), came
+        if origin != GATEWAY:
+            self._peer.note(key, held.origin, origin)
             return record.record(key, body, content, asked=asked, sent=sent, after=after, origin=origin)
         here = held.page(key, anything, after)  # where the record is the gateway's own, too, it has that by now
-        if not self._has_warned and (
-            here is None or here.content.columns(key.table) != came.content.columns(key.table)
-        ):
+        if not self._has_warned and (here is None or here.content.columns(key.table) != content.columns(key.table)):
             self._has_warned = True
             warn(
                 f"{self._settings.address} is a gateway, which keeps the record: what it answers is not recorded here. "
                 "mode bypass asks it without this warning."
             )
-        return _unkept(key, asked, came)
+        return record.unkept(key, held, body, content, asked=asked, sent=sent, after=after, origin=origin)
 
     # Histories --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,7 +10,7 @@ from opend_si.cache.claims import Claims
 from opend_si.client.steps import Sleep, Steps
 from opend_si.pages import PageKey
 from opend_si.settings import MAX_TIMEOUT
-from opend_si.system.leases import NAME_BYTES, Lease
+from opend_si.system.leases import Lease, is_ours, new_holder
 
 _T = TypeVar("_T")
 
@@ -37,7 +36,7 @@ class Claim:
     def __init__(self, claims: Claims, key: PageKey, seconds: float) -> None:
         self._grace = min(_GRACE, seconds, MAX_TIMEOUT - seconds)
         self._claims, self._page, self._seconds = claims, key.identity, seconds + self._grace
-        self._owner = os.urandom(NAME_BYTES)
+        self._owner = new_holder()
         self._taken_at = 0.0
         self._patience = seconds + _SIGN_OF_LIFE
         self._seen: Lease | None = None  # another's right, and when it was first seen as it is
@@ -71,7 +70,9 @@ class Claim:
             self._claims.end(self._page, held)
 
     def give_back(self) -> None:
-        self._claims.release(self._page, self._owner)
+        """Whoever wants it may take it. In a forked child it is the parent's."""
+        if is_ours(self._owner):
+            self._claims.release(self._page, self._owner)
 
 
 def once(

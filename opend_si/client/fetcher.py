@@ -28,6 +28,8 @@ SIMULATED_ACCOUNT = 10_000_000
 _BUDGET_LOOK = 0.25
 # Seconds after which a request is not sent any more: its slot is counted from before.
 _SLACK = 1.0
+# Seconds after which a request has arrived, or never will, when it was given up without a reply.
+_UNDER_WAY = 1.0
 # How often a request may be too late to be sent before it is given up.
 _MOST_LATE = 10
 
@@ -162,8 +164,7 @@ class _Metered(_Unmetered):
         bucket = _bucket(account, request.key.call)
         if bucket is None:
             return (yield from request.send(time.monotonic(), (account,)))
-        rate = self._rate(request.key.call)
-        slot, reserving_since = yield from self._reserve(bucket, request, rate)
+        slot, reserving_since = yield from self._reserve(bucket, request)
         try:
             answer = yield from request.send(reserving_since, (account,))
         except BaseException as error:
@@ -171,10 +172,10 @@ class _Metered(_Unmetered):
                 if isinstance(error, ClaimLost) or not was_sent(error):
                     self._budget.cancel(slot)
                 else:
-                    self._budget.settle(slot, rate)
+                    self._budget.settle(slot, _UNDER_WAY)
             raise
         with suppress(CacheError):  # the reply is here and paid for; the slot frees itself
-            self._budget.settle(slot, rate)
+            self._budget.settle(slot)
         return answer
 
     def allowance(self, call: Call) -> Steps[Allowance | None]:
@@ -186,15 +187,16 @@ class _Metered(_Unmetered):
         if bucket is None:
             return False
         rate = self._rate(key.call)
-        self._budget.exhaust(bucket, rate)
+        self._budget.exhaust(bucket, rate, key.call.rate.seconds)
         self._refused_until = time.monotonic() + rate.seconds
         return True
 
-    def _reserve(self, bucket: str, request: _Request, rate: Rate) -> Steps[tuple[Slot, float]]:
+    def _reserve(self, bucket: str, request: _Request) -> Steps[tuple[Slot, float]]:
         """A slot, and when the monotonic clock stood before it was taken."""
+        call = request.key.call
         while True:
             since = time.monotonic()
-            slot = self._budget.reserve(bucket, rate, self._settings.timeout + _SLACK)
+            slot = self._budget.reserve(bucket, self._rate(call), self._settings.timeout + _SLACK, call.rate.seconds)
             if isinstance(slot, Slot):
                 return slot, since
             if request.claim is not None:

@@ -156,16 +156,31 @@ class Record:
 
         result = self.store.record(key.identity, None if standing is None else standing.seal, judge)
         if result is None:
-            # It could not be kept: it stands for this question alone.
-            before = (standing or self.symbol(key)).of(origin)
-            event = Event(max(asked.seq, before.ledger.seq) + 1, now())
-            reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
-            ruling = before.ruling(key, reply, content, asked.seq, sent.seq)
-            return Reply(key, content, ruling.version, "opend", before.grown(key, ruling, content, None), is_kept=False)
+            held = standing or self.symbol(key)
+            return self.unkept(key, held, body, content, asked=asked, sent=sent, after=after, origin=origin)
         grown = stood[-1].grown(key, result.ruling, content, result.seal)
         self._clock = result.stamp, result.clock
         self._remember(name, grown, result.stamp)
         return Reply(key, content, result.ruling.version, "opend", grown)
+
+    def unkept(
+        self,
+        key: PageKey,
+        held: SymbolRecord,
+        body: bytes,
+        content: Content,
+        *,
+        asked: Asked,
+        sent: Asked,
+        after: int,
+        origin: str,
+    ) -> Reply:
+        """A reply that cannot be kept, or is not to be: beside what is held it stands for its question alone."""
+        before = held.of(origin)
+        event = Event(max(asked.seq, before.ledger.seq) + 1, now())
+        reply = Version.reply(key.identity, body, event, after=after, sent=sent.mono, origin=origin)
+        ruling = before.ruling(key, reply, content, asked.seq, sent.seq)
+        return Reply(key, content, ruling.version, "opend", before.grown(key, ruling, content, None), is_kept=False)
 
     def _remember(self, name: tuple[int, str], record: SymbolRecord, stamp: Hashable) -> None:
         self._kept.keep(name, _Remembered(stamp, record), record.weight)

@@ -14,7 +14,7 @@ else:
     wall = partial(time.clock_gettime, time.CLOCK_REALTIME)
 
 # Seconds that are left of what is over but for the clock's next step.
-_TICK = 1e-3
+TICK = 1e-3
 
 
 class Moment(NamedTuple):
@@ -42,4 +42,4 @@ class Moment(NamedTuple):
         by_monotonic = until - self.monotonic if since <= self.monotonic else -1.0
         by_wall = wall + lasts - self.wall if wall <= self.wall + lasts else -1.0
         left = max(by_monotonic, by_wall)
-        return max(left, _TICK) if left >= 0 else 0.0  # it is over when *more* than its time has passed
+        return max(left, TICK) if left >= 0 else 0.0  # it is over when *more* than its time has passed

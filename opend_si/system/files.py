@@ -19,6 +19,7 @@ import re
 import shutil
 import stat
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -116,6 +117,23 @@ def new_file(path: Path, *, may_replace: bool = True, folder: Path | None = None
                 _put_first(half, target)
 
 
+def make_empty(path: Path) -> None:
+    """Make an empty file, where nothing is. Opened and closed at once, in C: no interrupt leaves it open."""
+    deque(map(os.close, map(os.open, (path,), (os.O_CREAT | os.O_EXCL | os.O_RDWR,), (0o600,))), maxlen=0)
+
+
+@contextmanager
+def open_folder(folder: Path, flags: int = 0) -> Iterator[int]:
+    """A folder, open. It is opened and noted at once, in C: whenever an interrupt comes, it is closed."""
+    handles = list[int]()
+    closing = map(os.close, handles)
+    try:
+        handles.extend(map(os.open, (folder,), (os.O_RDONLY | flags,)))
+        yield handles[0]
+    finally:
+        next(closing, None)
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors that name the output."""
@@ -183,7 +201,7 @@ def _put_first(half: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without links: the name is taken first, with an empty file
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        make_empty(target)
         try:
             half.replace(target)
         except BaseException:
@@ -234,8 +252,7 @@ def _held(scratch: Path, *, may_wait: bool = True) -> Iterator[None]:
             yield
         mark.unlink()
         return
-    handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
+    with open_folder(scratch, os.O_DIRECTORY | os.O_NOFOLLOW) as handle:
         if not may_wait and os.fstat(handle).st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         try:
@@ -244,8 +261,6 @@ def _held(scratch: Path, *, may_wait: bool = True) -> Iterator[None]:
             if not may_wait:
                 raise  # held, or a file system without locks: nothing tells that it was left
         yield
-    finally:
-        os.close(handle)
 
 
 def _is_on(folder: Path, other: Path) -> bool:

@@ -1,7 +1,7 @@
 """Leases: rights that processes take for a while, in a small file of which one lock makes them take turns.
 
 A lease is of a key, such as a page that is being fetched, and has a holder. It ends when it is given back, or when its
-time is over (`opend_si.system.clocks`): who died holds nothing for ever.
+time is over (`opend_si.system.clocks`): who died holds nothing for ever. It may be remembered for a while after that.
 
 The file is a row of places of 64 bytes. The first says whose file it is, what it is called inside (a file that is
 deleted or replaced takes its leases with it, and is known by that), and how many places there are; each of the others
@@ -21,14 +21,16 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import FileIO
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from opend_si.system import forks, ours
-from opend_si.system.clocks import Moment, monotonic
-from opend_si.system.locks import has_no_locks, lock, unlock
+from opend_si.system.clocks import Moment
+from opend_si.system.locks import has_no_locks, lock, looks, unlock
 from opend_si.system.ours import OurFile
 from opend_si.system.sharing import make_file, make_folder
 
@@ -38,8 +40,9 @@ NAME_BYTES = 16
 # version has it.
 _HEADER = struct.Struct(f"<4sHxxI{NAME_BYTES}sI")
 _CHECKSUM = struct.Struct("<I")
-# A lease: key, holder, since when and until when by the monotonic clock, since when by the wall clock.
-_LEASE = struct.Struct(f"<I4x{NAME_BYTES}s{NAME_BYTES}sddd")
+# A lease: for how many milliseconds it is remembered, key, holder, since when and until when by the monotonic clock,
+# since when by the wall clock.
+_LEASE = struct.Struct(f"<II{NAME_BYTES}s{NAME_BYTES}sddd")
 _PLACE = _LEASE.size
 _EMPTY = _CHECKSUM.pack(crc32(bytes(_PLACE - _CHECKSUM.size))) + bytes(_PLACE - _CHECKSUM.size)
 _VERSION = 1
@@ -51,9 +54,61 @@ _PAUSES = 0.01, 0.05, 0.2, 0.5
 _T = TypeVar("_T")
 
 
-class Lease(NamedTuple):
-    """A right that is taken; times are those of `Moment.left`."""
+# Holders --------------------------------------------------------------------------------------------------------------
 
+# Where its process runs, the process's number, and what tells it from all others of that process.
+_HOLDER = struct.Struct("<4sI8s")
+_NOWHERE = bytes(4)
+# What tells apart where a number means the same process: the start of the machine, and a container. Linux has them.
+_START, _CONTAINER = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+
+
+def new_holder() -> bytes:
+    """A holder that nobody has been."""
+    return _HOLDER.pack(_where(), os.getpid(), os.urandom(8))
+
+
+def is_ours(holder: bytes) -> bool:
+    """Whether a holder is of this process, and not of the one that it was forked from."""
+    return bool(_HOLDER.unpack(holder)[1] == os.getpid())
+
+
+def has_died(holder: bytes) -> bool:
+    """Whether the process of a holder has ended, as far as this one can know.
+
+    It cannot where the other runs on another system or in another container, or where its number is another's by now.
+    """
+    where, number, _ = _HOLDER.unpack(holder)
+    if where == _NOWHERE or where != _where():
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it is another user's, and lives
+        pass
+    return False
+
+
+def _where() -> bytes:
+    try:
+        return crc32(_start(), _CONTAINER.stat().st_ino).to_bytes(4, "little")
+    except OSError:
+        return _NOWHERE
+
+
+@cache
+def _start() -> bytes:
+    return _START.read_bytes()
+
+
+# Leases ---------------------------------------------------------------------------------------------------------------
+
+
+class Lease(NamedTuple):
+    """A right that is taken; times are those of `Moment.left`. In its last milliseconds it is only `remembered`."""
+
+    remembered: int
     key: bytes
     holder: bytes
     since: float
@@ -103,7 +158,7 @@ class Board:
             checksum, *lease = _LEASE.unpack(held)
             if checksum != crc32(held[_CHECKSUM.size :]):
                 raise ValueError(f"place {place} does not fit its checksum")
-            if now.left(*lease[2:]):
+            if now.left(*lease[3:]):
                 taken[place] = Lease._make(lease)
         if not taken and places > _FIRST_PLACES:
             board._resize(_FIRST_PLACES)
@@ -115,12 +170,23 @@ class Board:
 
     def left(self, places: Sequence[int]) -> list[float]:
         """How many seconds of each lease are left, the fewest first."""
-        return sorted(self.now.left(*self.taken[place][2:]) for place in places)
+        return sorted(self.now.left(*self.taken[place][3:]) for place in places)
 
-    def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None) -> int:
-        """Give a lease from now on, in the place of another or in a free one; says in which."""
-        now = self.now
-        lease = Lease(key, holder, now.monotonic, now.monotonic + seconds, now.wall)
+    def over(self, lease: Lease) -> float:
+        """For how many seconds a lease has been over and is remembered; 0 while it lasts."""
+        return max(lease.remembered / 1000 - self.now.left(*lease[3:]), 0.0)
+
+    def lasted(self, lease: Lease) -> float:
+        """For how many seconds a lease has been there as it is."""
+        return lease.until - lease.since - self.now.left(*lease[3:])
+
+    def put(self, key: bytes, holder: bytes, seconds: float, place: int | None = None, remembered: float = 0.0) -> int:
+        """Give a lease from now on, in the place of another or in a free one; says in which.
+
+        It is `remembered` for so many seconds when it is over.
+        """
+        now, after = self.now, ceil(remembered * 1000)
+        lease = Lease(after, key, holder, now.monotonic, now.monotonic + seconds + after / 1000, now.wall)
         if place is None:
             free = (free for free in range(self._may_be_free, self._places) if free not in self.taken)
             place = next(free, None) or self._grown()
@@ -190,20 +256,22 @@ class Leases:
             CacheError: The file cannot be used; `CacheBusy`, `CacheCorrupt`, `CacheVersionMismatch` say why.
 
         """
-        asked_at = monotonic()
-        try:
-            with self._turn, self._open() as file:
-                lock(file.fileno(), ours.BUSY_SECONDS - (monotonic() - asked_at))
-                try:
-                    return use(self._board(file))
-                finally:
-                    unlock(file.fileno())
-        except BlockingIOError as error:
-            raise self._file.busy(self.path) from error
-        except OSError as error:
-            if has_no_locks(error):
-                raise self._file.lockless(self.path, waited=False) from error
-            raise self._file.unusable(self.path, error.strerror or error) from error
+        for _ in looks(ours.BUSY_SECONDS):
+            # Closed between two looks: no fork waits for what another process holds.
+            try:
+                with self._turn, self._open() as file:
+                    lock(file.fileno(), 0)
+                    try:
+                        return use(self._board(file))
+                    finally:
+                        unlock(file.fileno())
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if has_no_locks(error):
+                    raise self._file.lockless(self.path, waited=False) from error
+                raise self._file.unusable(self.path, error.strerror or error) from error
+        raise self._file.busy(self.path)
 
     def _open(self) -> FileIO:
         for pause in _PAUSES:

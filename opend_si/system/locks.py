@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Iterator
 
 from opend_si.system.clocks import monotonic
 
@@ -54,6 +55,16 @@ else:
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
+def looks(seconds: float) -> Iterator[None]:
+    """One look now, and others for so many seconds, each after a pause."""
+    until, pause = monotonic() + seconds, _FIRST_LOOK
+    yield
+    while monotonic() < until:
+        time.sleep(pause)
+        yield
+        pause = min(2 * pause, _LAST_LOOK)
+
+
 def lock(handle: int, seconds: float) -> None:
     """Lock what is open, until it is closed.
 
@@ -62,14 +73,9 @@ def lock(handle: int, seconds: float) -> None:
         OSError: It cannot be locked (`has_no_locks`).
 
     """
-    if _is_had(handle):
-        return
-    until, pause = monotonic() + seconds, _FIRST_LOOK
-    while monotonic() < until:
-        time.sleep(pause)
+    for _ in looks(seconds):
         if _is_had(handle):
             return
-        pause = min(2 * pause, _LAST_LOOK)
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from opend_si.system.files import new_file
+from opend_si.system.files import make_empty, new_file
 from opend_si.system.home import BUDGET_FILE, PAGES_FILE
 
 if sys.platform != "win32":
@@ -48,10 +48,10 @@ def make_file(path: Path, content: bytes = b"") -> None:
     """
     group = _group(path.parent)
     if not content and group is None:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        make_empty(path)
         return
     with new_file(path, may_replace=False) as half:
-        half.touch(0o600)
+        make_empty(half)
         half.write_bytes(content)
         if sys.platform == "win32" or group is None:
             return

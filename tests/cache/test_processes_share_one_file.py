@@ -238,7 +238,7 @@ def open_many(link: Any, folder: Path) -> None:
             store.symbol(key.call.proto_id, str(key.symbol))
             slot = budget.reserve("bucket", rate, 1)
             assert isinstance(slot, Slot)  # there are enough for all
-            budget.settle(slot, rate)
+            budget.settle(slot)
         except Exception as caught:
             error = f"{type(caught).__name__}: {caught}"
         finally:

@@ -2,6 +2,7 @@
 
 import time
 from asyncio import CancelledError
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from opend_si.cache.claims import Claims
 from opend_si.client.claims import Claim, once
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Account, Exchange, Sleep, Steps
+from opend_si.errors import RequestTimeout
 from opend_si.history.record import Asked
 from opend_si.pages import Identity, PageKey
 from opend_si.settings import NOT_GIVEN, Settings
 from opend_si.system.leases import NAME_BYTES
+from opend_si.wire.errors import LinkCut
 from opend_si_schema.calls import SHORT_INTEREST
 from opend_si_schema.definitions import Rate
 
@@ -172,6 +175,22 @@ def test_a_slot_outlasts_whatever_is_sent_in_it(settings: Settings) -> None:
     [lease] = budget._leases.use(lambda board: list(board.taken.values()))
     assert isinstance(settings.rate, Rate)
     assert lease.until >= step.begin_by + step.seconds + settings.rate.seconds
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), CancelledError(), RequestTimeout("silent"), LinkCut("cut")])
+def test_a_request_that_was_given_up_may_still_arrive(settings: Settings, error: BaseException) -> None:
+    """It was sent a moment ago: its slot counts from when it must have arrived, and not from now."""
+    key, budget = PageKey.check(SHORT_INTEREST, "HK.00700", None, 50), Budget(settings.budget)
+    steps = Fetcher(settings, budget).fetch(key, None, just_now)
+    assert next(steps) == Account()
+    assert isinstance(steps.send(7), Exchange)
+    with suppress(type(error)):
+        steps.throw(error)  # one that was cut off is repeated
+    steps.close()
+    [lease] = budget._leases.use(lambda board: list(board.taken.values()))
+    assert isinstance(settings.rate, Rate)
+    assert lease.until >= lease.since + 1.0 + settings.rate.seconds
+    assert lease.until < lease.since + 1.0 + 2 * settings.rate.seconds
 
 
 def test_who_was_taken_for_dead_and_lives_sends_nothing(settings: Settings) -> None:

@@ -8,6 +8,7 @@ or a transaction that is only given back when the traceback is forgotten is foun
 """
 
 import contextlib
+import gc
 import sqlite3
 import sys
 import threading
@@ -22,6 +23,7 @@ import pytest
 
 import opend_si
 from opend_si.simulator import Simulator
+from opend_si.system.sharing import make_file
 from tests.stress import signals
 
 # Python drops an interrupt that comes while it forgets a generator, and says so.
@@ -37,19 +39,19 @@ PATIENCE = 30
 class Interrupt:
     """Raises KeyboardInterrupt at a step, counted from 1; counts the steps."""
 
-    def __init__(self, at: int) -> None:
-        self._at, self.steps = at, 0
+    def __init__(self, at: int, events: tuple[str, ...]) -> None:
+        self._at, self._events, self.steps = at, events, 0
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(WATCHED):
+        if event in self._events and frame.f_code.co_filename.startswith(WATCHED):
             self.steps += 1
             if self.steps == self._at:
                 raise KeyboardInterrupt(f"{frame.f_code.co_filename}:{frame.f_lineno}, {event}")
 
 
-def steps_of(call: Callable[[], object], at: int = 0) -> int:
+def steps_of(call: Callable[[], object], at: int, events: tuple[str, ...] = ("call", "c_return")) -> int:
     """Make a call, interrupted at a step; gives how many steps it made."""
-    interrupt = Interrupt(at)
+    interrupt = Interrupt(at, events)
     sys.setprofile(interrupt)
     try:
         call()
@@ -118,6 +120,23 @@ def test_the_default_client_answers_after_an_interrupt(one_face: ModuleType, ope
         kept.append(error)
         assert one_face.get_short_interest("HK.00700")[0] == one_face.RET_OK
     assert len(kept) > 50
+
+
+@pytest.mark.needs("proc")
+@pytest.mark.parametrize("content", [b"", b"something"])
+def test_an_interrupt_while_a_file_is_made_leaves_nothing_open(tmp_path: Path, content: bytes) -> None:
+    """What comes where a generator is closed is left out: there this way to raise it skips what the generator does."""
+    for at in range(1, 500):
+        (folder := tmp_path / str(at)).mkdir()
+        before, told = {*Path("/proc/self/fd").iterdir()}, ""
+        try:
+            if steps_of(lambda folder=folder: make_file(folder / "file", content), at, ("c_return",)) < at:  # type: ignore[misc]
+                return
+        except KeyboardInterrupt as error:
+            told = str(error)
+        gc.collect()
+        assert {*Path("/proc/self/fd").iterdir()} == before, told
+    raise AssertionError("it does not end")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT there")

@@ -189,7 +189,7 @@ def test_no_more_slots_are_out_than_the_rate_allows(tmp_path_factory: pytest.Tem
         elif out:
             slot = out.pop()
             if step == "settle":
-                budget.settle(slot, rate)
+                budget.settle(slot)
             elif step == "cancel":
                 budget.cancel(slot)
                 taken -= 1
@@ -205,7 +205,7 @@ def test_a_slot_counts_from_the_reply_on(tmp_path: Path) -> None:
     slot = budget.reserve("a", rate, timeout=50.0)
     assert isinstance(slot, Slot)
     in_flight = budget.reserve("a", rate, timeout=50.0)
-    budget.settle(slot, rate)
+    budget.settle(slot)
     settled = budget.reserve("a", rate, timeout=50.0)
     assert not isinstance(in_flight, Slot)
     assert not isinstance(settled, Slot)
@@ -261,7 +261,7 @@ def test_processes_with_clocks_of_their_own_keep_one_limit(
                 whose = clocks[value % len(clocks)]
                 if out:
                     slot = out.pop(0)
-                    budget.settle(slot, rate)
+                    budget.settle(slot)
                     taken[slot.holder] = at + WINDOW
             else:
                 whose = clocks[value % len(clocks)]

@@ -178,6 +178,36 @@ def test_opend_that_comes_while_a_gateway_is_asked_is_recorded(call: str, tmp_pa
         assert len(opend.requests) == (1 if call == "page" else 3)
 
 
+@pytest.mark.parametrize("is_recorded", [False, True])
+@pytest.mark.parametrize("mode", ["online", "refresh"])
+@pytest.mark.parametrize("rate", ["off", "1000/0.01"])
+def test_a_gateway_that_comes_at_any_step_is_asked_once_for_a_page(
+    servers: dict[str, Any], rate: str, mode: str, is_recorded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would be cut from OpenD's longest page is cut from the gateway's, too: the first page, and one below it."""
+    monkeypatch.setenv("OPEND_SI_RATE", rate)
+    opend, gateway = servers["opend"], servers["gateway"]
+    for step in range(STEPS):
+        cache = tmp_path / f"{step}.sqlite3"
+        first = None
+        if is_recorded:
+            with futu_si.Client(opend.host, opend.port, cache=cache) as client:
+                first = client.get_page(CODE, num=50).next
+        for cursor in {None, first}:
+            given, asked = gateway.answers.given, len(opend.requests)
+            ports = itertools.chain([opend.port] * step, itertools.repeat(gateway.port))
+            with (
+                warnings.catch_warnings(),
+                client_of(False, ports, opend.port, {"mode": mode, "cache": cache}) as client,
+            ):
+                warnings.simplefilter("ignore")
+                page = client.get_page(CODE, cursor, num=20)
+            place = 50 if cursor else 0
+            assert [row.shares_short for row in page.records] == truth(1)[place : place + 20]
+            assert page.next == str(page.records[-1].timestamp)
+            assert gateway.answers.given - given + len(opend.requests) - asked <= 1
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_address_where_another_answers_each_time_costs_no_more_than_its_time(
     is_async: bool, monkeypatch: pytest.MonkeyPatch

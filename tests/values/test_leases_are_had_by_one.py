@@ -5,6 +5,7 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -286,14 +287,15 @@ def held(path: Path) -> Iterator[None]:
 
 def test_a_file_that_is_held_costs_one_wait_and_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "BUSY_SECONDS", 0.2)
-    leases, errors, waits = at(path), list[CacheBusy](), list[float]()
+    leases, errors, slept = at(path), list[CacheBusy](), Counter[int]()
     assert take(leases, KEYS[0], KEYS[1], 3600)
+    sleep = time.sleep
 
-    def wait(file: int, seconds: float) -> None:
-        waits.append(seconds)
-        lock(file, seconds)
+    def wait(seconds: float) -> None:
+        slept[threading.get_ident()] += int(seconds * 1e6)
+        sleep(seconds)
 
-    monkeypatch.setattr("opend_si.system.leases.lock", wait)
+    monkeypatch.setattr("opend_si.system.locks.time.sleep", wait)
 
     def ask() -> None:
         try:
@@ -309,8 +311,32 @@ def test_a_file_that_is_held_costs_one_wait_and_is_named(path: Path, monkeypatch
             thread.join()
     assert len(errors) == 4
     assert all(str(path) in str(error) and "0.2 s" in str(error) for error in errors)
-    assert sum(seconds > 0.1 for seconds in waits) == 1  # who waited for another thread does not wait once more
+    assert len(slept) == 4
+    assert max(slept.values()) < 250_000  # who waits for the file does not wait for other threads besides
     assert taken(leases).keys() == {(KEYS[0], KEYS[1])}
+
+
+def test_a_fork_waits_for_no_file_that_another_process_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("fork")
+    monkeypatch.setattr(ours, "BUSY_SECONDS", 3)
+    leases, found = at(path), list[object]()
+    taken(leases)
+
+    def ask() -> None:
+        try:
+            found.append(take(leases, KEYS[0], KEYS[1], 3600))
+        except CacheBusy as error:
+            found.append(error)
+
+    asking = threading.Thread(target=ask)
+    with held(path):
+        asking.start()
+        time.sleep(0.1)  # it waits
+        if not (child := os.fork()):
+            os._exit(0)
+        os.waitpid(child, 0)
+    asking.join()
+    assert found == [True], "the fork was there before the file was let go"
 
 
 def test_a_forked_child_holds_no_lock_of_its_parents(path: Path) -> None:
