@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from opend_si.client.watch import Place, State
+from opend_si.client.watch.places import Place, State
 from opend_si.history import upkeep
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import prune

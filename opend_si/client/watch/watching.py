@@ -14,42 +14,23 @@ instant between the two reports a line again, or not at all.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, date, datetime, timedelta
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
-from zoneinfo import ZoneInfo
+from typing import Any, Protocol, TypeAlias
 
 from opend_si.client.sync import SyncReport
-from opend_si.dates import day_of, may_have_news
+from opend_si.client.watch.places import Mark, Place, State, Unreported
+from opend_si.client.watch.schedule import RETRY, Clock, Standing
+from opend_si.dates import day_of
 from opend_si.dates.calendars import published_by
-from opend_si.errors import (
-    CacheError,
-    CacheMiss,
-    InvalidArgument,
-    NotPermitted,
-    ShortInterestError,
-    UnknownSymbol,
-    Unsupported,
-)
+from opend_si.errors import CacheMiss, InvalidArgument, NotPermitted, ShortInterestError, UnknownSymbol, Unsupported
 from opend_si.pages import Page, PageKey
 from opend_si.pages.named import call_of
-from opend_si.system.locks import lock
-from opend_si.system.sharing import how_to_share, make_file, make_folder
 from opend_si_schema.definitions import Table
-
-# Seconds between two questions while a publication may come, and before what failed is tried again.
-POLL, RETRY = 900.0, 60.0
-# A symbol without rows is asked for so often: nothing tells when it may have some.
-_WITHOUT_ROWS = timedelta(days=1)
-# The longest sleep in one piece: a machine may be suspended, or its clock set.
-_NAP = 300.0
-
 
 # These are about the symbol, and stay. All else is about OpenD or the record, and may be over in a minute.
 _OF_A_SYMBOL = (UnknownSymbol, NotPermitted, Unsupported, InvalidArgument)
@@ -65,23 +46,6 @@ class Client(Protocol):
     def history(self, code: str, *, kind: Any) -> Any: ...
     def revisions(self, code: str, *, kind: Any) -> Any: ...
     def sync(self, codes: Sequence[str], *, kind: Any) -> SyncReport: ...
-
-
-class Clock:
-    """The one place where a watch meets time."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep_until(self, moment: datetime) -> None:
-        # The clock may be set back meanwhile: then the span is over before it says so.
-        end = time.monotonic() + (moment - self.now()).total_seconds()
-        while (left := min((moment - self.now()).total_seconds(), end - time.monotonic())) > 0:
-            time.sleep(min(left, _NAP))
-
-
-class Unreported(Exception):
-    """A line could not be reported; it is tried again."""
 
 
 class Watch:
@@ -153,7 +117,7 @@ class Watch:
             # Those that the last look had no need to ask for come first.
             rest = [self._asked[code] for code in self._keys if self._asked.get(code, now) < self._begun]
             return max(min(rest, default=now) + poll, now + poll / 100)
-        return min(self._next_due(key, now) for key in self._keys.values())
+        return min(self._standing(key, now).next_due(now) for key in self._keys.values())
 
     def _look(self) -> None:
         with self._state.held():
@@ -274,16 +238,6 @@ class Watch:
         groups = frame.groupby(["date", "seen_at"], sort=False, dropna=False)
         return [(Mark.of(*key), changed) for key, changed in groups]
 
-    def _next_due(self, key: PageKey, now: datetime) -> datetime:
-        """When there may be news: now and then while a publication may come, else from a midnight of its market."""
-        known = self._standing(key, now)
-        if known.is_due(now):
-            return now + timedelta(seconds=POLL)
-        zone = ZoneInfo(key.symbol.market.timezone)
-        today = now.astimezone(zone).date()
-        midnights = (datetime.combine(today + timedelta(days=days), time_of_day(), zone) for days in range(1, 9))
-        return next(midnight for midnight in midnights if known.is_due(midnight))
-
     def _standing(self, key: PageKey, now: datetime) -> Standing:
         """How it stands with a symbol, whoever recorded it."""
         code = str(key.symbol)
@@ -350,151 +304,3 @@ class Watch:
             "seen_at": seen_at,
             "published_by": datetime.combine(public, time_of_day()),
         }
-
-
-class Standing(NamedTuple):
-    """How it stands with a symbol: its newest row's day, and when it was last asked for."""
-
-    table: Table
-    newest: date | None
-    checked: datetime
-
-    def is_due(self, now: datetime) -> bool:
-        """Whether it may have news."""
-        if self.newest is None:
-            return now - self.checked >= _WITHOUT_ROWS
-        return may_have_news(self.table, self.newest, self.checked, now)
-
-
-class Mark(NamedTuple):
-    """A revision: when it was seen (`""`: not known), and the day of its row (`""`: none, the moment alone)."""
-
-    seen_at: str
-    day: str
-
-    @classmethod
-    def of(cls, day: Any, seen_at: Any) -> Mark:
-        return cls("" if seen_at != seen_at else seen_at.isoformat(), f"{day:%Y-%m-%d}")  # NaT is not itself
-
-    def is_same(self, other: Mark) -> bool:
-        """Whether it is another, noted before: a clock may since have been found to have been ahead."""
-        return self.day == other.day and self.seen_at in ("", other.seen_at)
-
-    def is_later(self, other: Mark) -> bool:
-        """Whether it was seen after another. What is seen at once is listed from the newest row down."""
-        if not self.seen_at:
-            return False
-        mine, others = (datetime.fromisoformat(mark.seen_at) for mark in (self, other))
-        return mine > others or (mine == others and self.day < other.day)
-
-
-class Place(NamedTuple):
-    """How far the record of a symbol was reported: up to the row of this day (`""`: none), and up to this revision.
-
-    In older files the second is a number: so many values had been revised.
-    """
-
-    newest: str
-    last: Mark | int
-
-    @classmethod
-    def read(cls, newest: str, last: Any) -> Place:
-        """A place as it is kept in JSON."""
-        date.fromisoformat(newest or "2000-01-01")
-        if isinstance(last, int):
-            return cls(newest, last)
-        mark = Mark(*last)
-        datetime.fromisoformat(mark.seen_at or "2000-01-01")
-        date.fromisoformat(mark.day or "2000-01-01")
-        return cls(newest, mark)
-
-
-class State:
-    """The file that keeps the places. One look at a time uses it; the places are read again for each."""
-
-    def __init__(self, path: Path, kind: str) -> None:
-        self._path, self._kind = path, kind
-        self._places: dict[str, Any] = {}
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other watches out."""
-        with _translated(self._path):
-            make_folder(self._path.parent)
-            mark = self._path.with_name(f".{self._path.name}.lock")
-            with suppress(FileExistsError):
-                make_file(mark)
-            file = mark.open("r+b")
-        with file:
-            try:
-                lock(file.fileno(), 0)
-            except OSError:
-                raise Unreported(
-                    f"another watch is at work with {self._path}: it reports; name another with --state"
-                ) from None
-            self._places = self._read()
-            yield
-
-    def place(self, code: str) -> Place | None:
-        """How far a symbol was reported; None: it has not been met."""
-        found = self._places.get(f"{self._kind} {code}")
-        return None if found is None else Place.read(*found)
-
-    def keep(self, code: str, place: Place) -> None:
-        """Note a place."""
-        with self.moving(code, place) as move:
-            move()
-
-    @contextmanager
-    def moving(self, code: str, place: Place) -> Iterator[Callable[[], None]]:
-        """A function that notes a place, by no more than a renaming. What is raised inside takes the note back."""
-        before, after = self._places, {**self._places, f"{self._kind} {code}": place}
-        half = self._written(after)
-
-        def move() -> None:
-            with _translated(self._path):
-                half.replace(self._path)
-            self._places = after
-
-        try:
-            yield move
-        except BaseException:
-            if self._places is after:
-                self._places = before
-                with _translated(self._path):
-                    self._written(before).replace(self._path)
-            raise
-
-    def _written(self, places: dict[str, Any]) -> Path:
-        half = self._path.with_name(f".{self._path.name}.new")
-        with _translated(self._path):
-            half.unlink(missing_ok=True)
-            make_file(half)
-            half.write_text(json.dumps(places, indent=0), encoding="utf-8")
-        return half
-
-    def _read(self) -> dict[str, Any]:
-        with _translated(self._path):
-            try:
-                text = self._path.read_text(encoding="utf-8")
-            except FileNotFoundError:
-                return {}
-        try:
-            places: dict[str, Any] = json.loads(text)
-            for newest, last in places.values():
-                Place.read(newest, last)
-        except (ValueError, TypeError, AttributeError):
-            raise InvalidArgument(
-                f"{self._path} does not hold what a watch keeps. Name another file with --state."
-            ) from None
-        return places
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"The state of the watch cannot be kept in {path}: {error.strerror}.{how_to_share(path)}"
-        ) from None

@@ -25,8 +25,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from opend_si.client import watch
-from opend_si.client.watch import Line, Unreported, Watch
+from opend_si.client.watch import schedule
+from opend_si.client.watch.places import Unreported
+from opend_si.client.watch.watching import Line, Watch
 from opend_si.dates.calendars import add_business_days, is_due, publication, published_by
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import delete, prune
@@ -41,7 +42,7 @@ FIELD = {"HK": "aggregatedShort", "US": "sharesShort"}
 COLUMN = {"HK": "aggregated_short", "US": "shares_short"}
 
 
-class Jumping(watch.Clock):
+class Jumping(schedule.Clock):
     """A clock that is somewhere at once. Things happen on the way."""
 
     def __init__(self, start: datetime) -> None:
@@ -105,7 +106,7 @@ def due_days(prefix: str, start: date) -> Iterator[date]:
 def test_between_publications_it_sleeps_and_one_symbol_asks_for_all(
     prefix: str, start: Callable[..., Simulator], make: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "POLL", 3 * 3600.0)
+    monkeypatch.setattr(schedule, "POLL", 3 * 3600.0)
     symbols = [
         f"{prefix}.{name}" for name in (["00700", "00001", "00005"] if prefix == "HK" else ["AAPL", "GME", "AMD"])
     ]
@@ -141,7 +142,7 @@ def test_between_publications_it_sleeps_and_one_symbol_asks_for_all(
     assert sum(quiet) <= len(symbols) * ((opens - first[0]).days // 7)
     assert set(waiting) == {1}  # the fewest that can notice: one request
     since = max(opens, first[0])
-    assert len(waiting) >= (comes - since) // timedelta(seconds=watch.POLL) - 1  # it never looks away for longer
+    assert len(waiting) >= (comes - since) // timedelta(seconds=schedule.POLL) - 1  # it never looks away for longer
     assert found == len(symbols)
     assert sum(after) == 0
 
@@ -206,7 +207,7 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
     for _ in range(3):
         watching.look()
         if watching.held_up_by:
-            assert (watching.next_look() - datetime.now(UTC)).total_seconds() <= watch.RETRY
+            assert (watching.next_look() - datetime.now(UTC)).total_seconds() <= schedule.RETRY
     assert [line["date"] for line in lines] == sorted(line["date"] for line in lines)
     assert len(named(lines)) == len(set(named(lines))) == 3
     assert notes == ["the mail server is away"]  # once, until it changes
@@ -295,7 +296,7 @@ def test_a_refusal_that_passes_is_no_answer(make: Callable[..., Watch]) -> None:
         for _ in range(4):
             watching.look()
             assert watching.held_up_by is not None
-            assert watching.next_look() - clock.now() == timedelta(seconds=watch.RETRY)
+            assert watching.next_look() - clock.now() == timedelta(seconds=schedule.RETRY)
             clock.sleep_until(watching.next_look())
         assert {request.symbol for request in opend.requests} == set(symbols)  # none waits for the other
         opend.is_refusing = False
@@ -334,7 +335,7 @@ def test_a_clock_that_is_set_back_stops_nothing(start: Callable[..., Simulator],
     watching.look()
     assert len(lines) == 1
 
-    class SetBack(watch.Clock):
+    class SetBack(schedule.Clock):
         times = 0
 
         def now(self) -> datetime:
