@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from opend_si.errors import CacheError, InvalidArgument
+from opend_si.pages import OPEND
 from opend_si.system.locks import lock
 from opend_si.system.sharing import how_to_share, make_file, make_folder
 
@@ -87,20 +88,24 @@ class State:
             self._places = self._read()
             yield
 
-    def place(self, code: str) -> Place | None:
-        """How far a symbol was reported; None: it has not been met."""
-        found = self._places.get(f"{self._kind} {code}")
+    def place(self, code: str, origin: str) -> Place | None:
+        """How far a symbol's rows of an origin were reported; None: they have not been met."""
+        found = self._places.get(self._name(code, origin))
         return None if found is None else Place.read(*found)
 
-    def keep(self, code: str, place: Place) -> None:
+    def keep(self, code: str, origin: str, place: Place) -> None:
         """Note a place."""
-        with self.moving(code, place) as move:
+        with self.moving(code, origin, place) as move:
             move()
 
+    def _name(self, code: str, origin: str) -> str:
+        """Under what a place is kept. In older files no origin is named: it is OpenD's."""
+        return " ".join((self._kind, code, *(() if origin == OPEND else (origin,))))
+
     @contextmanager
-    def moving(self, code: str, place: Place) -> Iterator[Callable[[], None]]:
+    def moving(self, code: str, origin: str, place: Place) -> Iterator[Callable[[], None]]:
         """A function that notes a place, by no more than a renaming. What is raised inside takes the note back."""
-        before, after = self._places, {**self._places, f"{self._kind} {code}": place}
+        before, after = self._places, {**self._places, self._name(code, origin): place}
         half = self._written(after)
 
         def move() -> None:

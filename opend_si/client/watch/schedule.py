@@ -13,7 +13,7 @@ from opend_si_schema.definitions import Table
 
 # Seconds between two questions while a publication may come, and before what failed is tried again.
 POLL, RETRY = 900.0, 60.0
-# A symbol without rows is asked for so often: nothing tells when it may have some.
+# A symbol without rows of OpenD is asked for so often: nothing tells when it may have some.
 _WITHOUT_ROWS = timedelta(days=1)
 # The longest sleep in one piece: a machine may be suspended, or its clock set.
 _NAP = 300.0
@@ -33,17 +33,18 @@ class Clock:
 
 
 class Standing(NamedTuple):
-    """How it stands with a symbol: its newest row's day, and when it was last asked for."""
+    """How it stands with a symbol: its newest row's day, when it was last asked for, whether its rows are made up."""
 
     table: Table
     newest: date | None
     checked: datetime
+    is_made_up: bool = False
 
     def is_due(self, now: datetime) -> bool:
         """Whether it may have news."""
-        if self.newest is None:
-            return now - self.checked >= _WITHOUT_ROWS
-        return may_have_news(self.table, self.newest, self.checked, now)
+        if (self.newest is None or self.is_made_up) and now - self.checked >= _WITHOUT_ROWS:
+            return True
+        return self.newest is not None and may_have_news(self.table, self.newest, self.checked, now)
 
     def next_due(self, now: datetime) -> datetime:
         """When there may be news: now and then while a publication may come, else from a midnight of its market."""

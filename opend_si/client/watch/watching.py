@@ -6,8 +6,9 @@ once more.
 
 What was reported is a place in the record: of each symbol the newest row's day, and the last revision, which is found
 again in the list of them. How many stand before it does not matter: prune and delete take some away, an import brings
-some. A look reports what the record has beyond that place, whoever recorded it, and moves on line by line. So a
-restart reports nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted after that,
+some. OpenD's rows have a place, and those of a simulator have another: what is made up takes no row of OpenD's away. A
+look reports what the record has beyond that place, whoever recorded it, and moves on line by line. So a restart reports
+nothing twice and leaves nothing out. What is reported to somebody who confirms it is noted after that,
 else right before: readers of a line may end the process as soon as they have it. A process that is killed in the
 instant between the two reports a line again, or not at all.
 """
@@ -20,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from opend_si.client.sync import SyncReport
 from opend_si.client.watch.places import Mark, Place, State, Unreported
@@ -28,14 +29,15 @@ from opend_si.client.watch.schedule import RETRY, Clock, Standing
 from opend_si.dates import day_of
 from opend_si.dates.calendars import published_by
 from opend_si.errors import CacheMiss, InvalidArgument, NotPermitted, ShortInterestError, UnknownSymbol, Unsupported
-from opend_si.pages import Page, PageKey
+from opend_si.pages import SIMULATOR, Page, PageKey
 from opend_si.pages.named import call_of
 from opend_si_schema.definitions import Table
 
 # These are about the symbol, and stay. All else is about OpenD or the record, and may be over in a minute.
 _OF_A_SYMBOL = (UnknownSymbol, NotPermitted, Unsupported, InvalidArgument)
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-# A new row or a revised one, for JSON: symbol, kind, date, what, before and after by column, seen_at, published_by.
+# A new row or a revised one, for JSON: symbol, kind, origin, date, what, before and after by column, seen_at,
+# published_by.
 Line: TypeAlias = dict[str, Any]
 
 
@@ -46,6 +48,14 @@ class Client(Protocol):
     def history(self, code: str, *, kind: Any) -> Any: ...
     def revisions(self, code: str, *, kind: Any) -> Any: ...
     def sync(self, codes: Sequence[str], *, kind: Any) -> SyncReport: ...
+
+
+class Held(NamedTuple):
+    """What is recorded of a symbol, all of one origin: its history, and the revisions with the values that changed."""
+
+    origin: str
+    history: Any
+    revisions: list[tuple[Mark, Any]]
 
 
 class Watch:
@@ -122,7 +132,7 @@ class Watch:
     def _look(self) -> None:
         with self._state.held():
             for code in self._keys:
-                self._try(f"the place of {code}", lambda code=code: self._find_mark(code))  # type: ignore[misc]
+                self._try(f"the place of {code}", lambda code=code: self._meet(code))  # type: ignore[misc]
             # What was recorded by others is reported, too, if OpenD is away.
             self._try("OpenD", self._ask_due)
             for code in self._keys:
@@ -149,8 +159,6 @@ class Watch:
     def _ask_due(self) -> None:
         """Ask for each symbol that is due, the one that was tried longest ago first: no error of one starves others."""
         begun = self._begun = self._clock.now()
-        for code in self._keys:
-            self._meet(code)
         standing = {code: self._standing(key, begun) for code, key in self._keys.items()}
         due = sorted(standing, key=lambda code: max(self._tried.get(code, _NEVER), standing[code].checked))
         if self._poll is not None:
@@ -201,42 +209,49 @@ class Watch:
             return None
 
     def _meet(self, code: str) -> None:
-        """Begin with a symbol as soon as it is recorded: what is recorded of it counts as reported."""
-        if self._state.place(code) is None:
-            with suppress(CacheMiss):
-                self._state.keep(code, self._place(code))
+        """Begin with a symbol as soon as it is recorded: what an origin has of it by then counts as reported.
 
-    def _place(self, code: str) -> Place:
-        history = self._offline.history(code, kind=self._kind)
-        newest = "" if history.empty else f"{history.index[-1]:%Y-%m-%d}"
-        revisions = self._revisions(code)
+        Where an older file has a count, keep the revision that is meant, before more come.
+        """
+        with suppress(CacheMiss):
+            place = self._state.place(code, self._page(code).origin)
+            if place is None or isinstance(place.last, int):
+                held = self._held(code)
+                place = self._state.place(code, held.origin)
+                if place is None:
+                    self._state.keep(code, held.origin, self._end(code, held))
+                elif isinstance(place.last, int):
+                    self._state.keep(code, held.origin, self._counted(code, held, place.newest, place.last))
+
+    def _end(self, code: str, held: Held) -> Place:
+        """The place at which all is reported."""
+        newest = "" if held.history.empty else f"{held.history.index[-1]:%Y-%m-%d}"
         # Without a revision the place is the moment up to which the record has listened for some.
-        last = revisions[-1][0] if revisions else Mark(self._page(code).checked_at.isoformat(), "")
+        last = held.revisions[-1][0] if held.revisions else Mark(self._page(code).checked_at.isoformat(), "")
         return Place(newest, last)
 
-    def _find_mark(self, code: str) -> None:
-        """Where an older file has a count, keep the revision that is meant, before more come."""
-        place = self._state.place(code)
-        if place is None or isinstance(place.last, Mark):
-            return
-        with suppress(CacheMiss):  # it was deleted; it is looked for again
-            revisions, last = self._revisions(code), self._place(code).last
-            counts = list(accumulate(len(changed) for _, changed in revisions))
-            done = sum(count <= place.last for count in counts)
-            if done < len(counts):
-                last = revisions[done - 1][0] if done else Mark("", "")
-            self._state.keep(code, Place(place.newest, last))
+    def _counted(self, code: str, held: Held, newest: str, count: int) -> Place:
+        """The place at which so many values were revised."""
+        counts = list(accumulate(len(changed) for _, changed in held.revisions))
+        done = sum(each <= count for each in counts)
+        if done == len(counts):
+            return Place(newest, self._end(code, held).last)
+        return Place(newest, held.revisions[done - 1][0] if done else Mark("", ""))
+
+    def _held(self, code: str) -> Held:
+        """What is recorded of a symbol."""
+        history = self._offline.history(code, kind=self._kind)
+        frame = self._offline.revisions(code, kind=self._kind)
+        origin = history.attrs["origin"]
+        if frame.attrs["origin"] != origin:
+            raise Unreported(f"{code}: an OpenD and a simulator are recorded in turn; it is looked at again")
+        # Of some it is not known when they were seen.
+        groups = frame.groupby(["date", "seen_at"], sort=False, dropna=False)
+        return Held(origin, history, [(Mark.of(*key), changed) for key, changed in groups])
 
     def _page(self, code: str) -> Page:
         """What is recorded of a symbol's newest page."""
         return self._offline.get_page(code, num=self._keys[code].num, kind=self._kind)
-
-    def _revisions(self, code: str) -> list[tuple[Mark, Any]]:
-        """The recorded revisions in their order, each with the values that changed."""
-        frame = self._offline.revisions(code, kind=self._kind)
-        # Of some it is not known when they were seen.
-        groups = frame.groupby(["date", "seen_at"], sort=False, dropna=False)
-        return [(Mark.of(*key), changed) for key, changed in groups]
 
     def _standing(self, key: PageKey, now: datetime) -> Standing:
         """How it stands with a symbol, whoever recorded it."""
@@ -249,41 +264,46 @@ class Watch:
         newest = None
         if page.records:
             newest = day_of(page.records[0].timestamp, key.symbol.market)  # type: ignore[arg-type]
-        return Standing(key.table, newest, max(asked, page.checked_at if page.checked_at <= now else _NEVER))
+        checked = max(asked, page.checked_at if page.checked_at <= now else _NEVER)
+        return Standing(key.table, newest, checked, page.origin == SIMULATOR)
 
     # Reporting --------------------------------------------------------------------------------------------------------
 
     def _report_news(self, code: str) -> None:
-        place = self._state.place(code)
+        self._meet(code)
+        try:
+            held = self._held(code)
+        except CacheMiss:
+            return
+        place = self._state.place(code, held.origin)
         if place is None:
             return
-        for line, reached in self._news(code, place):
-            with self._whole(), self._state.moving(code, reached) as move:
+        for line, reached in self._news(code, held, place):
+            with self._whole(), self._state.moving(code, held.origin, reached) as move:
                 self._report(line, move)
 
-    def _news(self, code: str, place: Place) -> Iterator[tuple[Line, Place]]:
+    def _news(self, code: str, held: Held, place: Place) -> Iterator[tuple[Line, Place]]:
         """Each line that was not reported, and the place that is reached with it."""
-        history = self._offline.history(code, kind=self._kind)
-        last = place.last
+        history, last = held.history, place.last
         assert isinstance(last, Mark)
-        for mark, changed in self._beyond(code, last):
+        for mark, changed in self._beyond(code, held.revisions, last):
             last = mark
             if mark.day <= place.newest:  # else it is reported below, as a new row with the values of now
                 before, after = (
                     dict(zip(changed["column"], changed[name], strict=True)) for name in ("before", "after")
                 )
                 first = changed.iloc[0]
-                line = self._line(code, first["date"], "revised", before, after, first["seen_at"])
+                line = self._line(code, held.origin, first["date"], "revised", before, after, first["seen_at"])
                 yield line, Place(place.newest, last)
         columns = [column.name for column in self._keys[code].table.columns]
         for day, row in zip(history.index, history.to_dict("records"), strict=True):
             if f"{day:%Y-%m-%d}" > place.newest:
                 after = {name: row[name] for name in columns}
-                yield self._line(code, day, "new", None, after, row["known_at"]), Place(f"{day:%Y-%m-%d}", last)
+                line = self._line(code, held.origin, day, "new", None, after, row["known_at"])
+                yield line, Place(f"{day:%Y-%m-%d}", last)
 
-    def _beyond(self, code: str, last: Mark) -> list[tuple[Mark, Any]]:
+    def _beyond(self, code: str, revisions: list[tuple[Mark, Any]], last: Mark) -> list[tuple[Mark, Any]]:
         """The revisions that come after the one that was reported last."""
-        revisions = self._revisions(code)
         for place in range(len(revisions), 0, -1):
             if revisions[place - 1][0].is_same(last):
                 return revisions[place:]
@@ -292,11 +312,14 @@ class Watch:
             return [found for found in revisions if found[0].is_later(last)]
         return revisions
 
-    def _line(self, code: str, day: Any, what: str, before: object, after: object, seen_at: object) -> Line:
+    def _line(
+        self, code: str, origin: str, day: Any, what: str, before: object, after: object, seen_at: object
+    ) -> Line:
         public = published_by(self._keys[code].table, day.date())
         return {
             "symbol": code,
             "kind": self._kind,
+            "origin": origin,
             "date": day,
             "what": what,
             "before": before,

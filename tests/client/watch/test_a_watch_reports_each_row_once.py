@@ -10,7 +10,6 @@ import json
 import random
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -35,63 +34,12 @@ from opend_si.simulator import Simulator, Universe
 from opend_si.simulator.server import Refused
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call
+from tests.client.watch.conftest import Jumping, named, read
 from tests.processes import Run, at, running
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
 FIELD = {"HK": "aggregatedShort", "US": "sharesShort"}
 COLUMN = {"HK": "aggregated_short", "US": "shares_short"}
-
-
-class Jumping(schedule.Clock):
-    """A clock that is somewhere at once. Things happen on the way."""
-
-    def __init__(self, start: datetime) -> None:
-        self.at = start
-        self.events: list[tuple[datetime, Callable[[], object]]] = []
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep_until(self, moment: datetime) -> None:
-        assert moment > self.at, "a watch that does not sleep"
-        for event in sorted(self.events, key=lambda event: event[0]):
-            if self.at < event[0] <= moment:
-                event[1]()
-        self.at = moment
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> dict[str, Any]:
-    return {"cache": tmp_path / "pages.sqlite3", "timeout": 5}
-
-
-@pytest.fixture
-def make(one_face: ModuleType, record: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Watch]]:
-    """Makes watches of one record and one state; their lines and notes are added to lists."""
-    clients: list[Any] = []
-
-    def made(
-        opend: Simulator, codes: list[str], lines: list[Line], notes: list[str] | None = None, **more: Any
-    ) -> Watch:
-        online = one_face.Client(port=opend.port, mode="online", max_age=0, **record)
-        offline = one_face.Client(mode="offline", cache=record["cache"])
-        clients.extend((online, offline))
-        note = (notes if notes is not None else list[str]()).append
-
-        def report(line: Line, noted: Callable[[], None]) -> None:
-            noted()
-            lines.append(line)
-
-        more = {"report": report, "kind": "short_interest", **more}
-        return Watch(online, offline, codes, state=tmp_path / "watch.json", note=note, **more)
-
-    yield made
-    for client in clients:
-        client.close()
-
-
-def named(lines: list[Line]) -> list[tuple[str, str, str]]:
-    return [(line["symbol"], f"{line['date']:%Y-%m-%d}", line["what"]) for line in lines]
 
 
 def due_days(prefix: str, start: date) -> Iterator[date]:
@@ -365,12 +313,6 @@ def test_every_kind_can_be_watched(start: Callable[..., Simulator], make: Callab
     for line in lines:
         newest = (opend.universe.rows(line["symbol"], call) or ())[0]
         assert line["after"]["timestamp"] == newest.timestamp
-
-
-def read(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line: dict[str, Any] = json.loads(process.stdout.readline())
-    return line
 
 
 def test_processes_that_are_killed_and_an_opend_that_goes_report_each_row_once(tmp_path: Path) -> None:
