@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from threading import Timer
 from types import FrameType
 from typing import Any
 
@@ -21,6 +25,10 @@ from opend_si.client.watch.places import Unreported
 from opend_si.client.watch.watching import Line, Watch
 from opend_si.errors import ShortInterestError
 from opend_si.settings import Settings
+
+# Seconds that a command has to end after it was told to; and between two looks whether what it started has ended.
+_PATIENCE, _LOOK = 10.0, 0.05
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @click.command(epilog=EPILOG, short_help="Wait for publications, and report each new row once.")
@@ -59,6 +67,10 @@ def watch(
     wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
     if not wanted:
         raise click.UsageError("name symbols, or a file of them with --from")
+    if command is None and sys.stdout is None:
+        raise click.ClickException(
+            "the output cannot be written: stdout is closed. Name a file, or a command with --run."
+        )
     cache = Settings.resolve(cache=settings["cache"]).cache
     ending = _Ending()
     online = brand.client({**settings, "mode": "online", "max_age": 0}, WaitNotice())
@@ -70,7 +82,7 @@ def watch(
             wanted,
             kind,
             state or cache.with_name(f"watch-{kind}.json"),
-            partial(_run, command) if command else _print,
+            partial(_run, command, ending) if command else _print,
             lambda text: note(f"{brand.command}: {text}"),
             poll,
             whole=ending.put_off,
@@ -94,11 +106,14 @@ def _print(line: Line, noted: Callable[[], None]) -> None:
     click.echo(text)
 
 
-def _run(command: str, line: Line, noted: Callable[[], None]) -> None:
-    # S602: it is the user's own command, and gets the line on stdin.
-    done = subprocess.run(command, shell=True, input=f"{_text(line)}\n", text=True, encoding="utf-8")  # noqa: S602
-    if done.returncode:
-        raise Unreported(f"{command} ended with exit code {done.returncode} for {line['symbol']}; it is tried again")
+def _run(command: str, ending: _Ending, line: Line, noted: Callable[[], None]) -> None:
+    running = _Command(command)
+    with ending.passed_on(running):
+        code = running.finish(f"{_text(line)}\n")
+    if running.is_killed:
+        note(f"{command} did not end in {_PATIENCE:g} s for {line['symbol']}, and was killed")
+    if code or running.is_killed:
+        raise Unreported(f"{command} ended with exit code {code} for {line['symbol']}; it is tried again")
     noted()
 
 
@@ -113,12 +128,76 @@ def _written(value: Any) -> Any:
     return plain(value)
 
 
+class _Command:
+    """A shell command at work.
+
+    It has a process group of its own, so that what reaches the watch alone can be passed on to all that it started. At
+    a terminal it shares the watch's: it may read what is typed there, and Ctrl-C reaches it by itself.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.is_killed = False
+        self._has_group = os.name == "posix" and not _is_at_terminal()
+        self._killing: Timer | None = None
+        # S602: it is the user's own command, and gets the line on stdin.
+        self._process = subprocess.Popen(  # noqa: S602
+            text,
+            shell=True,
+            stdin=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            process_group=0 if self._has_group else None,
+        )
+
+    def finish(self, line: str) -> int:
+        """Give it a line and wait for its end; for that of all that it started, if it was told to end."""
+        self._process.communicate(line)
+        while self._killing is not None and self._killing.is_alive() and self._send(0):
+            time.sleep(_LOOK)
+        if self._killing is not None:
+            self._killing.cancel()
+        return self._process.returncode
+
+    def end(self, number: int) -> None:
+        """Pass on a signal that asks for an end."""
+        if self._has_group or number != signal.SIGINT:
+            self._send(number)
+        if self._killing is None:
+            self._killing = Timer(_PATIENCE, self._kill)
+            self._killing.daemon = True
+            self._killing.start()
+
+    def _kill(self) -> None:
+        self.is_killed = True
+        self._send(_KILL)
+
+    def _send(self, number: int) -> bool:
+        """Whether there was anybody to take a signal."""
+        with suppress(OSError):
+            if self._has_group:
+                os.killpg(self._process.pid, number)
+                return True
+            if self._process.returncode is None:
+                self._process.send_signal(number)
+                return True
+        return False
+
+
+def _is_at_terminal() -> bool:
+    """Whether what is typed at a terminal reaches this process."""
+    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    return False
+
+
 class _Ending:
-    """Ctrl-C and SIGTERM end the watch between two lines, never within one."""
+    """Ctrl-C and SIGTERM end the watch between two lines, never within one: the command of a line is told to end."""
 
     def __init__(self) -> None:
         self.is_asked_for = False  # by SIGTERM: how a service is ended
-        self._is_put_off = self._has_come = False
+        self._is_put_off = False
+        self._came: int | None = None
+        self._command: _Command | None = None
 
     def __enter__(self) -> None:
         self._before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -129,8 +208,10 @@ class _Ending:
 
     def _come(self, number: int, _frame: FrameType | None) -> None:
         self.is_asked_for = number == signal.SIGTERM
-        self._has_come = True
-        if not self._is_put_off:
+        self._came = number
+        if self._command is not None:
+            self._command.end(number)
+        elif not self._is_put_off:
             raise KeyboardInterrupt
 
     @contextmanager
@@ -141,5 +222,16 @@ class _Ending:
             yield
         finally:
             self._is_put_off = False
-            if self._has_come:
+            if self._came is not None:
                 raise KeyboardInterrupt
+
+    @contextmanager
+    def passed_on(self, command: _Command) -> Iterator[None]:
+        """While a command is at work it is told what comes, also what came while it was started."""
+        self._command = command
+        try:
+            if self._came is not None:
+                command.end(self._came)
+            yield
+        finally:
+            self._command = None
