@@ -88,9 +88,7 @@ def watch(
             whole=ending.put_off,
         )
         try:
-            if not once:
-                watching.run()
-            watching.look()
+            watching.look() if once else watching.run()
         except KeyboardInterrupt:
             note("the watch has ended; started again, it goes on where it was")
             raise click.exceptions.Exit(exits.OK if ending.is_asked_for else exits.INTERRUPTED) from None
@@ -185,7 +183,7 @@ class _Command:
 
 def _is_at_terminal() -> bool:
     """Whether what is typed at a terminal reaches this process."""
-    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
+    with suppress(OSError), Path("/dev/tty").open("rb", buffering=0) as terminal:
         return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
     return False
 

@@ -105,11 +105,11 @@ class Watch:
         self.held_up_by: Exception | None = None
 
     def run(self) -> None:
-        """Look and sleep in turn, until an exception ends it."""
+        """Look and sleep in turn, until something is wrong that does not pass by itself."""
         while True:
             self.look()
-            if isinstance(self.held_up_by, InvalidArgument):  # that does not pass by itself
-                raise self.held_up_by
+            if isinstance(self.held_up_by, InvalidArgument):
+                return
             self._clock.sleep_until(self.next_look())
 
     def look(self) -> None:
@@ -190,6 +190,12 @@ class Watch:
         error = entry.error
         if error is not None and not isinstance(error, _OF_A_SYMBOL):
             raise error
+        if not entry.is_kept:
+            raise InvalidArgument(
+                f"{code}: a gateway answers that keeps another record than this watch reads, so nothing of it can be "
+                "reported. Run the watch on the gateway's machine with its record (OPEND_SI_HOME), or let it ask OpenD "
+                "itself with host and port (or OPEND_HOST and OPEND_PORT)."
+            )
         # A gateway whose OpenD is away answers with what it has: by the schedule that is no word of now.
         if error is not None or self._poll is not None or before is None or self._checked(code) != before:
             self._asked[code] = self._clock.now()
