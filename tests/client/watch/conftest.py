@@ -16,6 +16,7 @@ import pytest
 from opend_si.client.watch import schedule
 from opend_si.client.watch.watching import Line, Watch
 from opend_si.simulator import Simulator
+from opend_si.simulator.server import Refused
 from tests.cache.processes import OpenD
 from tests.processes import running
 
@@ -83,6 +84,17 @@ def read(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
     line: dict[str, Any] = json.loads(process.stdout.readline())
     return line
+
+
+class NotLoggedIn(OpenD):
+    """An OpenD that refuses for a reason that passes."""
+
+    is_refusing = True
+
+    def _rows(self, key: Any) -> Any:
+        if self.is_refusing:
+            raise Refused("not logged in yet")
+        return super()._rows(key)
 
 
 @contextmanager

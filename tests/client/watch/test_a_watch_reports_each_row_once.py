@@ -31,10 +31,9 @@ from opend_si.dates.calendars import add_business_days, is_due, publication, pub
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import delete, prune
 from opend_si.simulator import Simulator, Universe
-from opend_si.simulator.server import Refused
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call
-from tests.client.watch.conftest import Jumping, named, read
+from tests.client.watch.conftest import Jumping, NotLoggedIn, named, read
 from tests.processes import Run, at, running
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
@@ -222,17 +221,6 @@ def test_a_state_that_counts_revisions_is_read_as_the_place_that_it_is(
     prune(record["cache"], datetime.now(UTC) + timedelta(days=1))
     opend.universe.revise("US.AAPL", 2, sharesShort=103)
     assert found(3) == [103]
-
-
-class NotLoggedIn(Simulator):
-    """An OpenD that refuses for a reason that passes."""
-
-    is_refusing = True
-
-    def _rows(self, key: Any) -> Any:
-        if self.is_refusing:
-            raise Refused("not logged in yet")
-        return super()._rows(key)
 
 
 def test_a_refusal_that_passes_is_no_answer(make: Callable[..., Watch]) -> None:
