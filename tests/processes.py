@@ -67,18 +67,29 @@ def run_console(command: str, *arguments: str, **environ: str) -> "subprocess.Co
 
 @contextmanager
 def running(
-    command: str, *arguments: str, sigint: Any = signal.SIG_DFL, stderr: Any = subprocess.PIPE, **environ: str
+    command: str,
+    *arguments: str,
+    sigint: Any = signal.SIG_DFL,
+    stderr: Any = subprocess.PIPE,
+    session: Any = False,
+    **environ: str,
 ) -> Iterator["subprocess.Popen[str]"]:
     """A console script at work. It is killed with the `with`: a test that failed does not wait for it.
 
-    `sigint`: what it finds SIGINT set to. In the background that is to be ignored, and would be here.
+    `sigint`: what it finds SIGINT set to. In the background that is to be ignored, and would be here. `session`: it has
+    one of its own, as a service has, and no terminal.
     """
     script = [str(Path(sys.executable).with_name(command)), *arguments]
     # Of a handler a child gets the default; only that it is ignored is passed on.
     before = signal.signal(signal.SIGINT, signal.default_int_handler if sigint == signal.SIG_DFL else sigint)
     try:
         process = subprocess.Popen(
-            script, stdout=subprocess.PIPE, stderr=stderr, text=True, env={**os.environ, **environ}
+            script,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env={**os.environ, **environ},
+            start_new_session=session,
         )
     finally:
         signal.signal(signal.SIGINT, before)
@@ -111,6 +122,10 @@ class Terminal:
             except OSError:  # how a terminal ends
                 break
         return self._sent.decode()
+
+    def type(self, keys: str) -> None:
+        """What a person at it types."""
+        os.write(self._ours, keys.encode())
 
     def close(self) -> None:
         os.close(self._ours)

@@ -80,7 +80,7 @@ _FILES = {
     "revisions": "pages",
     "sync": "sync",
     "changes": "news",
-    "watch": "news",
+    "watch": "watch",
     "mcp": "mcp",
     "plot": "research",
     "screen": "research",

@@ -10,6 +10,6 @@ fetcher          the way to OpenD: a request in its slot of the rate budget, in 
 steps            what has to be waited for
 pagewalk         a symbol's pages, one after the other
 sync             what a sync reports
-watch            when to look for news of a list, whom to ask, and what has not been reported
+watch/           what is news of a list, reported once: whom to ask, when, and what has not been reported
 doctor           where a client stands; whether OpenD is there and fit for a call
 """

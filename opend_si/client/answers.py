@@ -65,11 +65,15 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What a sync found: all rows, those that were first seen, and those that OpenD sent differently before."""
+    """What a sync found: all rows, those that were first seen, and those that OpenD sent differently before.
+
+    `is_kept`: whether the record has them now.
+    """
 
     rows: int
     new_rows: int = 0
     revised_rows: int = 0
+    is_kept: bool = True
 
 
 class Answers:
@@ -279,8 +283,16 @@ class Answers:
         if not found.is_kept and found.origin != GATEWAY:  # what a gateway sends is in its own record
             raise CacheError(f"{key}: what OpenD sent could not all be recorded in {record.store.path}. Sync it again.")
         known = [before.get(row.at) for row in found.rows]
-        revised = sum(old is not None and old.values != row.values for old, row in zip(known, found.rows, strict=True))
-        return Synced(len(found.rows), known.count(None), revised)
+        revised = [
+            row for old, row in zip(known, found.rows, strict=True) if old is not None and old.values != row.values
+        ]
+        # A gateway's record may be this one, where others may have recorded more by now.
+        held = before if found.is_kept else record.symbol(key).ledger.known()
+        is_kept = found.is_kept or (
+            all(row.at in held for row in found.rows)
+            and all(held[row.at].values != before[row.at].values for row in revised)
+        )
+        return Synced(len(found.rows), known.count(None), len(revised), is_kept)
 
     def _up_to_date(self, noted: dict[str, Any], record: Record, asked: Asked) -> int | None:
         """How many rows a symbol's history has, if what is noted of it says that it is whole and fresh."""

@@ -47,6 +47,7 @@ class SymbolReport:
         revised_rows: Rows whose values OpenD sent differently in this sync.
         requests: Requests that were spent on it.
         error: Why it could not be brought up to date; None if it was.
+        is_kept: Whether the record has what is new: not where a gateway answered that keeps another record.
         seen: From when to when it was walked, in milliseconds since 1970.
 
     """
@@ -57,6 +58,7 @@ class SymbolReport:
     revised_rows: int = 0
     requests: int = 0
     error: ShortInterestError | None = None
+    is_kept: bool = True
     seen: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
 
 
@@ -329,6 +331,7 @@ def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Pati
         new_rows=found.new_rows,
         revised_rows=found.revised_rows,
         requests=spent.requests,
+        is_kept=found.is_kept,
         seen=(begun_at, now()),
     )
 

@@ -20,7 +20,7 @@ EXECUTING = {"eval", "exec", "compile", "__import__", "loads", "load", "system",
 # Names of modules through which data becomes code, or a shell is reached.
 FORBIDDEN = {"pickle", "marshal", "shelve", "dill", "subprocess", "ctypes", "yaml"}
 # `watch --run` starts the user's own command. What came from outside is on its stdin, in none of its words.
-STARTING = {("news.py", "subprocess")}
+STARTING = {("watch.py", "subprocess")}
 # `loads` of these reads text into plain values.
 PLAIN = {"json.loads", "json.load", "tomllib.loads"}
 

@@ -2,7 +2,8 @@
 
 pages       get, history, revisions
 sync        sync, with its progress
-news        changes, watch
+news        changes
+watch       watch
 research    plot, screen, export
 verify      verify, check
 cache       cache path, info, verify, prune, export

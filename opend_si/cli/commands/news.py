@@ -1,26 +1,14 @@
-"""`changes` and `watch`: what is new or was revised, since a moment or from now on."""
+"""`changes`: what is new or was revised since a moment."""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, Number, form_options, kind_option, opend_options, read_codes
-from opend_si.cli.output import Format, WaitNotice, note, note_origin, plain, print_frame
-from opend_si.client.watch import Line, Unreported, Watch
-from opend_si.errors import ShortInterestError
+from opend_si.cli.options import EPILOG, Brand, form_options, kind_option
+from opend_si.cli.output import Format, WaitNotice, note, note_origin, print_frame
 from opend_si.pages.named import call_of
-from opend_si.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,125 +51,3 @@ def changes(
 def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that are read, without those that are empty."""
     return frame[[name for name in _SHOWN if frame[name].notna().any()]]
-
-
-@click.command(epilog=EPILOG, short_help="Wait for publications, and report each new row once.")
-@click.argument("codes", nargs=-1)
-@click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
-@kind_option
-@click.option("--run", "command", metavar="COMMAND", help="Run a shell command for each line, which it gets on stdin.")
-@click.option("--once", is_flag=True, help="Look once and end: for cron.")
-@click.option(
-    "--poll",
-    type=Number(0.01, 86400 * 366),
-    metavar="SECONDS",
-    help="Ask for each symbol so often, whatever the schedule.",
-)
-@click.option("--state", type=click.Path(path_type=Path), help="File that keeps what was reported (beside the record).")
-@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
-@opend_options
-@click.pass_obj
-def watch(
-    brand: Brand,
-    /,
-    codes: tuple[str, ...],
-    file: str | None,
-    kind: str,
-    command: str | None,
-    once: bool,
-    poll: float | None,
-    state: Path | None,
-    **settings: Any,
-) -> None:
-    """Print a line of JSON for each row of CODES that is published or revised from now on.
-
-    It sleeps until the exchange may publish, asks for the fewest requests, and goes on when OpenD was away. After a
-    restart it goes on where it was: each row is reported once. Give another watch of the same record a --state.
-    """
-    wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
-    if not wanted:
-        raise click.UsageError("name symbols, or a file of them with --from")
-    cache = Settings.resolve(cache=settings["cache"]).cache
-    ending = _Ending()
-    online = brand.client({**settings, "mode": "online", "max_age": 0}, WaitNotice())
-    offline = brand.client({"cache": cache, "mode": "offline"}, WaitNotice())
-    with online, offline, ending:
-        watching = Watch(
-            online,
-            offline,
-            wanted,
-            kind,
-            state or cache.with_name(f"watch-{kind}.json"),
-            partial(_run, command) if command else _print,
-            lambda text: note(f"{brand.command}: {text}"),
-            poll,
-            whole=ending.put_off,
-        )
-        try:
-            if not once:
-                watching.run()
-            watching.look()
-        except KeyboardInterrupt:
-            note("the watch has ended; started again, it goes on where it was")
-            raise click.exceptions.Exit(exits.OK if ending.is_asked_for else exits.INTERRUPTED) from None
-    error = watching.held_up_by
-    if error is not None:
-        code = exits.exit_code(error) if isinstance(error, ShortInterestError) else exits.UNFINISHED
-        raise click.exceptions.Exit(code)
-
-
-def _print(line: Line, noted: Callable[[], None]) -> None:
-    text = _text(line)
-    noted()
-    click.echo(text)
-
-
-def _run(command: str, line: Line, noted: Callable[[], None]) -> None:
-    # S602: it is the user's own command, and gets the line on stdin.
-    done = subprocess.run(command, shell=True, input=f"{_text(line)}\n", text=True, encoding="utf-8")  # noqa: S602
-    if done.returncode:
-        raise Unreported(f"{command} ended with exit code {done.returncode} for {line['symbol']}; it is tried again")
-    noted()
-
-
-def _text(line: Line) -> str:
-    return json.dumps(_written(line), ensure_ascii=False, allow_nan=False)
-
-
-def _written(value: Any) -> Any:
-    """As JSON has it, which has no infinity."""
-    if isinstance(value, dict):
-        return {name: _written(each) for name, each in value.items()}
-    return plain(value)
-
-
-class _Ending:
-    """Ctrl-C and SIGTERM end the watch between two lines, never within one."""
-
-    def __init__(self) -> None:
-        self.is_asked_for = False  # by SIGTERM: how a service is ended
-        self._is_put_off = self._has_come = False
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._come) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _come(self, number: int, _frame: FrameType | None) -> None:
-        self.is_asked_for = number == signal.SIGTERM
-        self._has_come = True
-        if not self._is_put_off:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def put_off(self) -> Iterator[None]:
-        """Do something whole: what came in between takes effect after it."""
-        self._is_put_off = True
-        try:
-            yield
-        finally:
-            self._is_put_off = False
-            if self._has_come:
-                raise KeyboardInterrupt

@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from opend_si.client.watch import Place, State
+from opend_si.client.watch.places import Place, State
 from opend_si.history import upkeep
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import prune
+from opend_si.pages import OPEND
 from opend_si.simulator import Simulator
 from opend_si.system.sharing import make_file
 from opend_si_schema.definitions import Rate
@@ -217,7 +218,7 @@ def keep_places(path: Path, *codes: str) -> None:
     state = State(path, "short_interest")
     with state.held():
         for code in codes:
-            state.keep(code, Place("2026-01-02", 1))
+            state.keep(code, OPEND, Place("2026-01-02", 1))
 
 
 @several_users

@@ -10,7 +10,6 @@ import json
 import random
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,72 +24,21 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from opend_si.client import watch
-from opend_si.client.watch import Line, Unreported, Watch
+from opend_si.client.watch import schedule
+from opend_si.client.watch.places import Unreported
+from opend_si.client.watch.watching import Line, Watch
 from opend_si.dates.calendars import add_business_days, is_due, publication, published_by
 from opend_si.history.joining import import_record
 from opend_si.history.upkeep import delete, prune
 from opend_si.simulator import Simulator, Universe
-from opend_si.simulator.server import Refused
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call
+from tests.client.watch.conftest import Jumping, NotLoggedIn, named, read
 from tests.processes import Run, at, running
 
 TABLES = {table.market.prefix: table for table in SHORT_INTEREST.tables}
 FIELD = {"HK": "aggregatedShort", "US": "sharesShort"}
 COLUMN = {"HK": "aggregated_short", "US": "shares_short"}
-
-
-class Jumping(watch.Clock):
-    """A clock that is somewhere at once. Things happen on the way."""
-
-    def __init__(self, start: datetime) -> None:
-        self.at = start
-        self.events: list[tuple[datetime, Callable[[], object]]] = []
-
-    def now(self) -> datetime:
-        return self.at
-
-    def sleep_until(self, moment: datetime) -> None:
-        assert moment > self.at, "a watch that does not sleep"
-        for event in sorted(self.events, key=lambda event: event[0]):
-            if self.at < event[0] <= moment:
-                event[1]()
-        self.at = moment
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> dict[str, Any]:
-    return {"cache": tmp_path / "pages.sqlite3", "timeout": 5}
-
-
-@pytest.fixture
-def make(one_face: ModuleType, record: dict[str, Any], tmp_path: Path) -> Iterator[Callable[..., Watch]]:
-    """Makes watches of one record and one state; their lines and notes are added to lists."""
-    clients: list[Any] = []
-
-    def made(
-        opend: Simulator, codes: list[str], lines: list[Line], notes: list[str] | None = None, **more: Any
-    ) -> Watch:
-        online = one_face.Client(port=opend.port, mode="online", max_age=0, **record)
-        offline = one_face.Client(mode="offline", cache=record["cache"])
-        clients.extend((online, offline))
-        note = (notes if notes is not None else list[str]()).append
-
-        def report(line: Line, noted: Callable[[], None]) -> None:
-            noted()
-            lines.append(line)
-
-        more = {"report": report, "kind": "short_interest", **more}
-        return Watch(online, offline, codes, state=tmp_path / "watch.json", note=note, **more)
-
-    yield made
-    for client in clients:
-        client.close()
-
-
-def named(lines: list[Line]) -> list[tuple[str, str, str]]:
-    return [(line["symbol"], f"{line['date']:%Y-%m-%d}", line["what"]) for line in lines]
 
 
 def due_days(prefix: str, start: date) -> Iterator[date]:
@@ -105,7 +53,7 @@ def due_days(prefix: str, start: date) -> Iterator[date]:
 def test_between_publications_it_sleeps_and_one_symbol_asks_for_all(
     prefix: str, start: Callable[..., Simulator], make: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "POLL", 3 * 3600.0)
+    monkeypatch.setattr(schedule, "POLL", 3 * 3600.0)
     symbols = [
         f"{prefix}.{name}" for name in (["00700", "00001", "00005"] if prefix == "HK" else ["AAPL", "GME", "AMD"])
     ]
@@ -141,7 +89,7 @@ def test_between_publications_it_sleeps_and_one_symbol_asks_for_all(
     assert sum(quiet) <= len(symbols) * ((opens - first[0]).days // 7)
     assert set(waiting) == {1}  # the fewest that can notice: one request
     since = max(opens, first[0])
-    assert len(waiting) >= (comes - since) // timedelta(seconds=watch.POLL) - 1  # it never looks away for longer
+    assert len(waiting) >= (comes - since) // timedelta(seconds=schedule.POLL) - 1  # it never looks away for longer
     assert found == len(symbols)
     assert sum(after) == 0
 
@@ -206,7 +154,7 @@ def test_a_line_that_could_not_be_reported_comes_again_and_no_other(
     for _ in range(3):
         watching.look()
         if watching.held_up_by:
-            assert (watching.next_look() - datetime.now(UTC)).total_seconds() <= watch.RETRY
+            assert (watching.next_look() - datetime.now(UTC)).total_seconds() <= schedule.RETRY
     assert [line["date"] for line in lines] == sorted(line["date"] for line in lines)
     assert len(named(lines)) == len(set(named(lines))) == 3
     assert notes == ["the mail server is away"]  # once, until it changes
@@ -275,17 +223,6 @@ def test_a_state_that_counts_revisions_is_read_as_the_place_that_it_is(
     assert found(3) == [103]
 
 
-class NotLoggedIn(Simulator):
-    """An OpenD that refuses for a reason that passes."""
-
-    is_refusing = True
-
-    def _rows(self, key: Any) -> Any:
-        if self.is_refusing:
-            raise Refused("not logged in yet")
-        return super()._rows(key)
-
-
 def test_a_refusal_that_passes_is_no_answer(make: Callable[..., Watch]) -> None:
     symbols = ["US.AAPL", "US.GME"]
     notes: list[str] = []
@@ -295,7 +232,7 @@ def test_a_refusal_that_passes_is_no_answer(make: Callable[..., Watch]) -> None:
         for _ in range(4):
             watching.look()
             assert watching.held_up_by is not None
-            assert watching.next_look() - clock.now() == timedelta(seconds=watch.RETRY)
+            assert watching.next_look() - clock.now() == timedelta(seconds=schedule.RETRY)
             clock.sleep_until(watching.next_look())
         assert {request.symbol for request in opend.requests} == set(symbols)  # none waits for the other
         opend.is_refusing = False
@@ -334,7 +271,7 @@ def test_a_clock_that_is_set_back_stops_nothing(start: Callable[..., Simulator],
     watching.look()
     assert len(lines) == 1
 
-    class SetBack(watch.Clock):
+    class SetBack(schedule.Clock):
         times = 0
 
         def now(self) -> datetime:
@@ -364,12 +301,6 @@ def test_every_kind_can_be_watched(start: Callable[..., Simulator], make: Callab
     for line in lines:
         newest = (opend.universe.rows(line["symbol"], call) or ())[0]
         assert line["after"]["timestamp"] == newest.timestamp
-
-
-def read(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    line: dict[str, Any] = json.loads(process.stdout.readline())
-    return line
 
 
 def test_processes_that_are_killed_and_an_opend_that_goes_report_each_row_once(tmp_path: Path) -> None:
