@@ -7,6 +7,7 @@ log         the log on stderr
 output      rows as table, CSV or JSON; notices
 tables      a table laid out for a terminal
 serving     a port served until it is stopped, and the options of a WebSocket port
+stdio       serving on stdin and stdout
 exits       exit codes
 """
 
