@@ -19,6 +19,10 @@ class NotGreeted(RequestTimeout):
     """A connection was made, and InitConnect was not answered in time: nobody is there to be asked."""
 
 
+class WrongGreeting(ProtocolError):
+    """A connection was made, and InitConnect was answered by no OpenD, or by one that encrypts otherwise."""
+
+
 class TooLate(Exception):
     """A request was not sent, because the moment by which it had to be had passed. It never reaches a caller."""
 
@@ -29,14 +33,14 @@ class AnotherAnswers(TooLate):
 
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
-    if isinstance(error, (NotSent, TooLate, NotGreeted)):
+    if isinstance(error, (NotSent, TooLate, NotGreeted, WrongGreeting)):
         return False
     return isinstance(error, LinkCut) or not isinstance(error, ConnectionFailed)
 
 
 def nobody_answers(error: BaseException | None) -> bool:
-    """Whether it is as good as certain that the next request would end with this error, too."""
-    return isinstance(error, (ConnectionFailed, NotGreeted))
+    """Whether nobody is there to be asked: the next request would end with this error, too, as good as certainly."""
+    return isinstance(error, (ConnectionFailed, NotGreeted, WrongGreeting))
 
 
 class BodyMismatch(ProtocolError):
@@ -123,9 +127,9 @@ def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -
         return NotGreeted(f"OpenD at {where} did not answer InitConnect in time. {advice}")
     if isinstance(error, BodyMismatch):
         told = f"{error}." if key_file is None else f"{error}. {advice}"
-        return ProtocolError(f"OpenD at {where} and this client do not encrypt alike: {told}")
+        return WrongGreeting(f"OpenD at {where} and this client do not encrypt alike: {told}")
     if isinstance(error, ProtocolError):
-        return ProtocolError(f"{where} does not answer as OpenD does: {error}")
+        return WrongGreeting(f"{where} does not answer as OpenD does: {error}")
     return error
 
 
