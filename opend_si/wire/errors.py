@@ -3,8 +3,19 @@
 import errno
 from pathlib import Path
 
-from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    MissingExtra,
+    ProtocolError,
+    RequestTimeout,
+    ShortInterestError,
+)
 from opend_si.wire.dial import NameNotFound
+
+
+class NoKey(InvalidArgument):
+    """The RSA key cannot be had from its file: no connection can be made."""
 
 
 class LinkCut(ConnectionFailed):
@@ -33,14 +44,14 @@ class AnotherAnswers(TooLate):
 
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
-    if isinstance(error, (NotSent, TooLate, NotGreeted, WrongGreeting)):
+    if isinstance(error, (NotSent, TooLate)):
         return False
-    return isinstance(error, LinkCut) or not isinstance(error, ConnectionFailed)
+    return isinstance(error, LinkCut) or not nobody_answers(error)
 
 
 def nobody_answers(error: BaseException | None) -> bool:
-    """Whether nobody is there to be asked: the next request would end with this error, too, as good as certainly."""
-    return isinstance(error, (ConnectionFailed, NotGreeted, WrongGreeting))
+    """Whether nobody can be asked: the next request would end with this error, too, as good as certainly."""
+    return isinstance(error, (ConnectionFailed, NotGreeted, WrongGreeting, NoKey, MissingExtra))
 
 
 class BodyMismatch(ProtocolError):

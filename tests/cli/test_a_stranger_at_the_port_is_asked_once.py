@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from opend_si.simulator import Simulator, faults
-from tests.processes import Run, at, running
+from tests.processes import Run, at, running, without
 from tests.server.certificates import certificate
 
 CODES = [f"US.A{letter}" for letter in "ABCDE"]
@@ -135,6 +135,19 @@ def test_both_clients_ask_it_once(other: Stranger, is_async: bool, one_face: Mod
     report = sync(one_face, is_async, port=other.port, mode="online", cache=tmp_path / "pages.sqlite3")
     assert all(isinstance(entry.error, getattr(one_face, other.error)) for entry in report)
     assert (other.links, report.requests) == (1, 0)
+
+
+def test_what_no_connection_can_be_made_with_is_said_once(
+    opend: Simulator, console: Run, kept: dict[str, str], tmp_path: Path
+) -> None:
+    key = ("--rsa-key", str(tmp_path / "none.pem"))
+    got = console("get", CODES[0], *key, **kept, **at(opend))
+    done = console("sync", *CODES, *key, **kept, **at(opend))
+    assert (got.returncode, done.returncode, done.stdout.partition(":")[0]) == (2, 2, "5 symbols, 5 failed")
+    assert done.stderr.count("There is no RSA key file") == done.stderr.count("\n") == 1
+    without_it = console("sync", *CODES, *key, **kept, **at(opend), **without(tmp_path, "cryptography"))
+    assert (without_it.returncode, without_it.stderr.count("opend-short-interest[encrypt]")) == (1, 1)
+    assert opend.connections == 0
 
 
 @pytest.mark.needs("signals")
