@@ -52,10 +52,14 @@ def _is_interrupt(error: BaseException | None) -> bool:
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt in a destructor or a callback, as imports make them, would be printed and lost."""
+    """An interrupt in a destructor or a callback, as imports make them, would be printed and lost.
+
+    That nobody reads any more is no news to whoever went away.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         os._exit(_INTERRUPTED)
-    sys.__unraisablehook__(unraisable)
+    if not issubclass(unraisable.exc_type, BrokenPipeError):
+        sys.__unraisablehook__(unraisable)
 
 
 def _leave_at_once() -> None:
