@@ -3,13 +3,13 @@
 
 import sys
 
-from futu_si._client import Client
+import futu_si
 from opend_si.cli import run
 
 
 def main() -> None:
     """Run the console and leave with its exit code."""
-    sys.exit(run("futu-si", Client))
+    sys.exit(run("futu-si", futu_si))
 
 
 if __name__ == "__main__":

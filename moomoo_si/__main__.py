@@ -3,13 +3,13 @@
 
 import sys
 
-from moomoo_si._client import Client
+import moomoo_si
 from opend_si.cli import run
 
 
 def main() -> None:
     """Run the console and leave with its exit code."""
-    sys.exit(run("moomoo-si", Client))
+    sys.exit(run("moomoo-si", moomoo_si))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, TextIO
+from types import ModuleType
+from typing import TextIO
 
 import click
 
@@ -21,7 +21,7 @@ from opend_si.cli.output import note, note_doctor
 from opend_si.errors import ShortInterestError, ShortInterestWarning
 
 
-def run_app(command: str, client_class: Callable[..., Any]) -> int:
+def run_app(command: str, face: ModuleType) -> int:
     """Run the console; errors of the package become one line on stderr and an exit code."""
     warnings.simplefilter("always", ShortInterestWarning)
     warnings.showwarning = lambda message, *_args, **_more: note(f"{command}: {message}")
@@ -29,7 +29,7 @@ def run_app(command: str, client_class: Callable[..., Any]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr: a terminal may lack OpenD's Chinese
     try:
         listen_as_told()
-        left_with = main.main(prog_name=command, obj=Brand(command, client_class), standalone_mode=False)
+        left_with = main.main(prog_name=command, obj=Brand(command, face), standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()  # a disk that is full is told now, not by the interpreter at its end
         return left_with if isinstance(left_with, int) else exits.OK

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, TypeVar
 
 import click
@@ -27,20 +28,27 @@ EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in exi
 
 @dataclass(frozen=True)
 class Brand:
-    """The name that the console runs under, and the client class of its face."""
+    """The name that the console runs under, and its face, which loads a client when one is made."""
 
     command: str
-    client_class: Callable[..., Any]
+    face: ModuleType
 
     @property
     def package(self) -> str:
         """The face's name, as users import it."""
-        return str(self.client_class.__module__).partition(".")[0]
+        return self.face.__name__
 
     def client(self, options: Mapping[str, Any], on_wait: WaitCallback | None = None) -> Any:
         """A client by the options of a command."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return self.client_class(**given, on_wait=on_wait)
+        return self.face.Client(**_given(options), on_wait=on_wait)
+
+    def asyncio_client(self, options: Mapping[str, Any], on_wait: WaitCallback | None = None) -> Any:
+        """The same for asyncio."""
+        return self.face.AsyncClient(**_given(options), on_wait=on_wait)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class Number(click.FloatRange):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import copy_context
 from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -137,11 +138,11 @@ class _Turn:
 
 
 async def _advance(steps: Steps[Any], go: Callable[[], Step]) -> _Turn:
-    """Go on to the next step, on a thread.
+    """Go on to the next step, on a thread, in the task's own context.
 
     It cannot be interrupted there: a cancelled task waits, and then tells it.
     """
-    working = asyncio.get_running_loop().run_in_executor(None, _Turn, go)
+    working = asyncio.get_running_loop().run_in_executor(None, copy_context().run, _Turn, go)
     cancelled: asyncio.CancelledError | None = None
     while not working.done():
         try:

@@ -40,6 +40,7 @@ from opend_si.history.vintages import changes, known_at
 from opend_si.history.walk import MAX_RESTARTS, Fetch, Told, Walk, recorded_walk, walk
 from opend_si.pages import GATEWAY, Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
+from opend_si.wire.errors import nobody_answers
 from opend_si_schema.definitions import Call
 
 _T = TypeVar("_T")
@@ -495,8 +496,8 @@ def _unkept(key: PageKey, asked: Asked, came: Came) -> Reply:
 
 
 def naming(key: PageKey, error: ProtocolError) -> ProtocolError:
-    """The error; one that does not know its symbol is told with it."""
-    return error if str(key) in str(error) else ProtocolError(f"{key}: {error}")
+    """The error; one of a reply that does not name its symbol is told with it."""
+    return error if str(key) in str(error) or nobody_answers(error) else ProtocolError(f"{key}: {error}")
 
 
 def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:

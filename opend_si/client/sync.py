@@ -16,7 +16,7 @@ from opend_si.errors import InvalidArgument, ShortInterestError
 from opend_si.errors.texts import one_line
 from opend_si.pages.named import call_of
 from opend_si.settings import Wait, WaitCallback
-from opend_si.wire.errors import nobody_answers, was_sent
+from opend_si.wire.errors import LinkCut, nobody_answers, was_sent
 from opend_si_schema.calls import SHORT_INTEREST
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 # Seconds that one sync waits in all for an OpenD that went away, and between its attempts: doubled up to the last.
 _PATIENCE_SECONDS = 60.0
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 8.0
+# Attempts in a row that an OpenD may greet and cut without an answer. One that restarts does not greet meanwhile.
+_MOST_CUTS = 2
 # Columns of a terminal in which a bar has no room for all that it can say.
 _NARROW = 80
 # Symbols that a notebook shows of a report.
@@ -289,16 +291,18 @@ class Patience:
 
     def __init__(self, seconds: float = _PATIENCE_SECONDS) -> None:
         self._left, self._pause = seconds, _FIRST_PAUSE
+        self._cuts = 0
         self.was_there = False  # a connection to OpenD stood
         self.gone: ShortInterestError | None = None  # why nobody is asked any more
 
     def met(self) -> None:
-        """OpenD was there all the while that a symbol took."""
-        self.was_there, self._pause = True, _FIRST_PAUSE
+        """OpenD was there."""
+        self.was_there, self._pause, self._cuts = True, _FIRST_PAUSE, 0
 
-    def wait(self) -> Steps[bool]:
-        """Wait before the next attempt; False: it is not worth one."""
-        if not self.was_there or self._left <= 0:
+    def wait(self, error: ShortInterestError) -> Steps[bool]:
+        """Wait before the next attempt, after one that ended with an error; False: it is not worth one."""
+        self._cuts = self._cuts + 1 if isinstance(error, LinkCut) else 0
+        if not self.was_there or self._left <= 0 or self._cuts > _MOST_CUTS:
             return False
         seconds = min(self._pause, self._left)
         self._left -= seconds
@@ -311,13 +315,16 @@ def report_symbol(symbol: str, sync: Callable[[], Steps[Synced]], patience: Pati
     """Bring a symbol up to date, and report on it. Once OpenD is gone only the record is asked."""
     begun_at, spent = now(), _Spent()
     while True:
+        spent.is_answered = False
         try:
             steps = sync() if patience.gone is None else _unasked(sync(), patience.gone)
             found = yield from spent.counting(steps)
         except ShortInterestError as error:
             if nobody_answers(error):
                 patience.was_there |= spent.has_met
-                if patience.gone is None and (yield from patience.wait()):
+                if spent.is_answered:
+                    patience.met()
+                if patience.gone is None and (yield from patience.wait(error)):
                     continue
                 patience.gone = error
             return SymbolReport(symbol, requests=spent.requests, error=error)
@@ -352,11 +359,12 @@ class _Spent:
     Attributes:
         requests: How many.
         has_met: Whether a connection to OpenD stood, be it that others sent all requests.
+        is_answered: Whether one was answered, in this attempt.
 
     """
 
     def __init__(self) -> None:
-        self.requests, self.has_met = 0, False
+        self.requests, self.has_met, self.is_answered = 0, False, False
 
     def counting(self, steps: Steps[_T]) -> Steps[_T]:
         """The same steps."""
@@ -371,6 +379,7 @@ class _Spent:
                 else:
                     self.requests += isinstance(step, Exchange)
                     self.has_met |= isinstance(step, (Account, Exchange))
+                    self.is_answered |= isinstance(step, Exchange)
                     step = steps.send(result)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]

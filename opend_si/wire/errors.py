@@ -3,8 +3,19 @@
 import errno
 from pathlib import Path
 
-from opend_si.errors import ConnectionFailed, ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.errors import (
+    ConnectionFailed,
+    InvalidArgument,
+    MissingExtra,
+    ProtocolError,
+    RequestTimeout,
+    ShortInterestError,
+)
 from opend_si.wire.dial import NameNotFound
+
+
+class NoKey(InvalidArgument):
+    """The RSA key cannot be had from its file: no connection can be made."""
 
 
 class LinkCut(ConnectionFailed):
@@ -19,6 +30,10 @@ class NotGreeted(RequestTimeout):
     """A connection was made, and InitConnect was not answered in time: nobody is there to be asked."""
 
 
+class WrongGreeting(ProtocolError):
+    """A connection was made, and InitConnect was answered by no OpenD, or by one that encrypts otherwise."""
+
+
 class TooLate(Exception):
     """A request was not sent, because the moment by which it had to be had passed. It never reaches a caller."""
 
@@ -29,14 +44,14 @@ class AnotherAnswers(TooLate):
 
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
-    if isinstance(error, (NotSent, TooLate, NotGreeted)):
+    if isinstance(error, (NotSent, TooLate)):
         return False
-    return isinstance(error, LinkCut) or not isinstance(error, ConnectionFailed)
+    return isinstance(error, LinkCut) or not nobody_answers(error)
 
 
 def nobody_answers(error: BaseException | None) -> bool:
-    """Whether it is as good as certain that the next request would end with this error, too."""
-    return isinstance(error, (ConnectionFailed, NotGreeted))
+    """Whether nobody can be asked: the next request would end with this error, too, as good as certainly."""
+    return isinstance(error, (ConnectionFailed, NotGreeted, WrongGreeting, NoKey, MissingExtra))
 
 
 class BodyMismatch(ProtocolError):
@@ -123,9 +138,9 @@ def hello_failed(where: str, key_file: Path | None, error: ShortInterestError) -
         return NotGreeted(f"OpenD at {where} did not answer InitConnect in time. {advice}")
     if isinstance(error, BodyMismatch):
         told = f"{error}." if key_file is None else f"{error}. {advice}"
-        return ProtocolError(f"OpenD at {where} and this client do not encrypt alike: {told}")
+        return WrongGreeting(f"OpenD at {where} and this client do not encrypt alike: {told}")
     if isinstance(error, ProtocolError):
-        return ProtocolError(f"{where} does not answer as OpenD does: {error}")
+        return WrongGreeting(f"{where} does not answer as OpenD does: {error}")
     return error
 
 

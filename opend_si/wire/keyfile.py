@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opend_si.errors import InvalidArgument
 from opend_si.wire.ciphers import Rsa, require_cryptography
+from opend_si.wire.errors import NoKey
 
 # Bytes of the longest key file; a key of 16384 bits has 13 KB.
 _LONGEST = 64 * 1024
@@ -16,7 +16,7 @@ def read_key(path: Path) -> Rsa:
     """The key in a file: PEM, PKCS#1 (as OpenD takes it) or PKCS#8.
 
     Raises:
-        InvalidArgument: no such key can be had from the file.
+        NoKey: no such key can be had from the file.
         MissingExtra: `cryptography` is not installed.
 
     """
@@ -27,16 +27,16 @@ def read_key(path: Path) -> Rsa:
 def _read(path: Path) -> bytes:
     try:
         if path.is_dir():
-            raise InvalidArgument(f"{path} is a folder, not an RSA key file: {_OPENDS}.")
+            raise NoKey(f"{path} is a folder, not an RSA key file: {_OPENDS}.")
         if path.exists() and not path.is_file():
-            raise InvalidArgument(f"{path} is no file that can be read again for each connection: {_OPENDS}.")
+            raise NoKey(f"{path} is no file that can be read again for each connection: {_OPENDS}.")
         with path.open("rb") as file:
             return file.read(_LONGEST)
     except FileNotFoundError:
-        raise InvalidArgument(f"There is no RSA key file {path}: {_OPENDS}.") from None
+        raise NoKey(f"There is no RSA key file {path}: {_OPENDS}.") from None
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
-        raise InvalidArgument(f"The RSA key file {path} cannot be read ({told}): {_OPENDS}.") from None
+        raise NoKey(f"The RSA key file {path} cannot be read ({told}): {_OPENDS}.") from None
 
 
 def _parse(path: Path, data: bytes) -> Rsa:
@@ -46,27 +46,27 @@ def _parse(path: Path, data: bytes) -> Rsa:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     if b"-----BEGIN OPENSSH PRIVATE KEY-----" in data:
-        raise InvalidArgument(
+        raise NoKey(
             f"The key in {path} is in OpenSSH's own form, which OpenD does not take: `ssh-keygen -p -m PEM -f {path}` makes it "
             "PKCS#1."
         )
     if b"PRIVATE KEY-----" not in data and b"PUBLIC KEY-----" in data:
-        raise InvalidArgument(f"{path} holds a public key; OpenD and its clients share the private one: {_OPENDS}.")
+        raise NoKey(f"{path} holds a public key; OpenD and its clients share the private one: {_OPENDS}.")
     try:
         # Whether its factors are prime is not asked: that takes half a second for 4096 bits, at every connection, and
         # OpenD has the same file.
         key = load_pem_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
     except TypeError:
-        raise InvalidArgument(
+        raise NoKey(
             f"The key in {path} is protected with a passphrase, which OpenD does not take either: name the file without one."
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise InvalidArgument(f"{path} is no RSA private key in PEM form (PKCS#1 or PKCS#8): {_OPENDS}.") from None
+        raise NoKey(f"{path} is no RSA private key in PEM form (PKCS#1 or PKCS#8): {_OPENDS}.") from None
     if not isinstance(key, RSAPrivateKey):
-        raise InvalidArgument(f"The private key in {path} is not an RSA key: {_OPENDS}.")
+        raise NoKey(f"The private key in {path} is not an RSA key: {_OPENDS}.")
     cipher = Rsa(key)
     if not _is_sound(cipher):
-        raise InvalidArgument(f"The RSA key in {path} is damaged: what it encrypts it cannot decrypt. {_OPENDS}.")
+        raise NoKey(f"The RSA key in {path} is damaged: what it encrypts it cannot decrypt. {_OPENDS}.")
     return cipher
 
 

@@ -125,6 +125,29 @@ def test_an_opend_that_answered_only_others_was_there() -> None:
     assert (done.value.value.rows, done.value.value.error) == (3, None)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_opend_that_greets_and_cuts_is_not_one_that_restarts(
+    face: ModuleType, start: Callable[..., Simulator], is_async: bool, tmp_path: Path
+) -> None:
+    opend = start(universe=universe())
+    opend.faults += [faults.cut() for _ in range(100)]
+    at = {"host": opend.host, "port": opend.port, "mode": "online", "cache": tmp_path / "pages.sqlite3"}
+    report = sync(face, is_async, at, CODES)
+    assert (len(report.failed), len(opend.requests)) == (len(CODES), 6)  # three attempts, each repeated once
+    assert all(isinstance(entry.error, face.ConnectionFailed) for entry in report)
+
+
+def test_a_link_that_breaks_again_and_again_is_used_as_long_as_it_lasts(
+    face: ModuleType, start: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    opend = start(universe=Universe(symbols=CODES[:1], most_rows=240))
+    for _ in range(4):  # each page costs an attempt: it was cut twice before it came
+        opend.faults += [Fault(), faults.cut(), faults.cut()]
+    at = {"host": opend.host, "port": opend.port, "mode": "online", "cache": tmp_path / "pages.sqlite3"}
+    report = sync(face, False, at, CODES[:1])
+    assert (report.failed, report.rows, len(opend.requests)) == ([], 240, 5 + 8)
+
+
 def test_a_sync_of_an_opend_that_is_not_there_fails_at_once(face: ModuleType, tmp_path: Path) -> None:
     at = {"port": 1, "mode": "online", "cache": tmp_path / "pages.sqlite3"}
     for is_async in (False, True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -19,6 +19,7 @@ import click
 from opend_si import __version__
 from opend_si.cli.options import EPILOG, Brand, cache_options, opend_options
 from opend_si.cli.output import WaitNotice
+from opend_si.cli.stdio import end_with_sigterm, serve_stdio
 from opend_si.client.sync import counted
 from opend_si.dates.calendars import published_by_days
 from opend_si.errors import InvalidArgument, MissingExtra, ShortInterestError
@@ -55,8 +56,10 @@ _warned: ContextVar[list[str]] = ContextVar("_warned")
 def mcp(brand: Brand, /, **settings: Any) -> None:
     """Serve the tools history, changes, screen and status to a language model on stdin and stdout. Needs the extra mcp.
 
-    Programs such as Claude start this command themselves: name it in their configuration.
+    Programs such as Claude start this command themselves: name it in their configuration. It ends when its stdin does,
+    and with Ctrl-C or SIGTERM; calls that are under way end with it.
     """
+    end_with_sigterm()
     try:
         from mcp.server import MCPServer
         from mcp_types import ToolAnnotations
@@ -65,27 +68,30 @@ def mcp(brand: Brand, /, **settings: Any) -> None:
             f"`{brand.command} mcp` needs the package mcp ({error}): pip install 'opend-short-interest[mcp]'"
         ) from None
     warnings.showwarning = lambda message, *_args, **_more: _warned.get([]).append(str(message))
-    with brand.client(settings, WaitNotice()) as client:
-        server = MCPServer("short-interest", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
-        tools = Tools(client)
-        for tool, asks in ((tools.history, True), (tools.changes, False), (tools.screen, False), (tools.status, True)):
-            hints = ToolAnnotations(
-                read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=asks
-            )
-            server.tool(annotations=hints, structured_output=False)(_answering(tool))
-        server.run("stdio")
+    server = MCPServer("short-interest", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING")
+    client = brand.asyncio_client(settings, WaitNotice())
+    tools = Tools(client)
+    for tool, asks in ((tools.history, True), (tools.changes, False), (tools.screen, False), (tools.status, True)):
+        hints = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=asks)
+        server.tool(annotations=hints, structured_output=False)(_answering(tool))
+
+    async def serve() -> None:
+        async with client:
+            await server.run_stdio_async()
+
+    serve_stdio(serve)
 
 
-def _answering(tool: Callable[_P, str]) -> Callable[_P, str]:
+def _answering(tool: Callable[_P, Awaitable[str]]) -> Callable[_P, Awaitable[str]]:
     """The tool; its errors are answers that the model can read, and its warnings a part of them."""
     from mcp.server.mcpserver.exceptions import ToolError
 
     @functools.wraps(tool)
-    def answer(*arguments: _P.args, **named: _P.kwargs) -> str:
+    async def answer(*arguments: _P.args, **named: _P.kwargs) -> str:
         warned: list[str] = []
         _warned.set(warned)
         try:
-            text = tool(*arguments, **named)
+            text = await tool(*arguments, **named)
         except ShortInterestError as error:
             raise ToolError("\n".join([str(error), *warned])) from None
         return "".join(f"# note: {note}\n" for note in warned) + text
@@ -99,7 +105,7 @@ class Tools:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def history(
+    async def history(
         self,
         code: str,
         start: str | None = None,
@@ -121,12 +127,14 @@ class Tools:
         """
         rows = _check_rows(rows)
         call = call_of(kind)
-        frame = self._client.history(code, start, end, as_of, kind=kind)
+        frame = await self._client.history(code, start, end, as_of, kind=kind)
         key = PageKey.check(call, code)
         shown = _with_publication(frame.reset_index().tail(rows), key.table)
         return _written(shown, call, key.table, f"{key}, oldest first", len(frame), "older")
 
-    def changes(self, since: str, codes: list[str] | None = None, rows: int = 50, kind: Kind = "short_interest") -> str:
+    async def changes(
+        self, since: str, codes: list[str] | None = None, rows: int = 50, kind: Kind = "short_interest"
+    ) -> str:
         """What is new in the record since a moment, and what was revised. Nothing is fetched.
 
         Args:
@@ -138,11 +146,11 @@ class Tools:
         """
         rows = _check_rows(rows)
         call = call_of(kind)
-        frame = self._client.changes_since(since, codes, kind=kind)
+        frame = await self._client.changes_since(since, codes, kind=kind)
         title = f"{call.title}: what is new or was revised since {since}, by symbol"
         return _written(frame.head(rows), call, None, title, len(frame), "further")
 
-    def screen(self, market: str | None = None, by: str = "change_percent", top: int = 20) -> str:
+    async def screen(self, market: str | None = None, by: str = "change_percent", top: int = 20) -> str:
         """The latest row of each recorded symbol of a market, highest first. Nothing is fetched.
 
         Args:
@@ -152,14 +160,14 @@ class Tools:
 
         """
         call = SHORT_INTEREST
-        frame = self._client.screen(market, by, _check_rows(top))
+        frame = await self._client.screen(market, by, _check_rows(top))
         table = call.table_of(frame.attrs["market"])
         shown = _with_publication(frame, table)
         return _written(shown, call, table, f"{call.title} of {table.market.prefix} by {by}, highest first", None, "")
 
-    def status(self) -> str:
+    async def status(self) -> str:
         """Whether OpenD answers, how many requests are left, and of how many symbols something is recorded."""
-        status = self._client.status()
+        status = await self._client.status()
         lines = {
             "OpenD": f"{status.address}, {'connected' if status.is_connected else 'not connected'}",
             "mode": status.mode,

@@ -63,13 +63,13 @@ def sync(
 
 def _left_with(report: SyncReport, command: str) -> int:
     """The exit code; says why, where that was not said symbol by symbol."""
-    gone = [entry.error for entry in report.failed if is_gone(entry)]
+    gone = [entry.error for entry in report if entry.error is not None and is_gone(entry)]
     if gone:
         note(
             f"{command}: {gone[0]} {len(gone):,} of {counted(len(report), 'symbol')} could not be brought up to date. "
             f"`{command} doctor` checks the way to OpenD step by step."
         )
-        return exits.UNREACHABLE
+        return exits.exit_code(gone[0])
     return exits.OK if report.ok else exits.INCOMPLETE
 
 
