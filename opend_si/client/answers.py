@@ -17,9 +17,9 @@ from opend_si.cache.versions import Clock, Event, Version
 from opend_si.client.claims import Claim, once
 from opend_si.client.doctor import Status, recorded_symbols
 from opend_si.client.fetcher import Came, Fetcher
-from opend_si.client.standing import Freshness, OtherServer, Peer, age_of, may_join
+from opend_si.client.standing import Freshness, OtherServer, Peer, has_no_news, may_join
 from opend_si.client.steps import Account, Steps
-from opend_si.dates import day_of, may_have_news, milliseconds, now, span_text
+from opend_si.dates import milliseconds, now, span_text
 from opend_si.dates import moment as dates_moment
 from opend_si.errors import (
     CacheError,
@@ -40,7 +40,7 @@ from opend_si.history.vintages import changes, known_at
 from opend_si.history.walk import MAX_RESTARTS, Fetch, Told, Walk, recorded_walk, walk
 from opend_si.pages import GATEWAY, Page, PageKey, Row
 from opend_si.settings import DEFAULT_MAX_AGE, PUBLICATION, Mode, Settings
-from opend_si.wire.errors import nobody_answers
+from opend_si.wire.errors import naming
 from opend_si_schema.definitions import Call
 
 _T = TypeVar("_T")
@@ -465,18 +465,10 @@ class Answers:
         """What may answer; by the publication rule that depends on the record."""
         max_age = self._settings.max_age
         if max_age == PUBLICATION:
-            max_age = None if self._is_current(key, asked) else DEFAULT_MAX_AGE
+            head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
+            is_current = self._settings.mode is Mode.ONLINE and head is not None and has_no_news(head, key, asked)
+            max_age = None if is_current else DEFAULT_MAX_AGE
         return Freshness(self._settings.mode, asked, max_age, asked.clock)
-
-    def _is_current(self, key: PageKey, asked: Asked) -> bool:
-        """Whether, by the market's rule, nothing can have been published since the newest page was last checked."""
-        head = self._peer.standing(key, self._record).ledger.head() if self._record is not None else None
-        if head is None or self._settings.mode is not Mode.ONLINE or age_of(head, asked, asked.clock) is None:
-            return False
-        table = key.table
-        newest = day_of(head.rows[0].at, table.market) if head.rows else None
-        checked = dates_moment(head.checked_at)
-        return not may_have_news(table, newest, checked, dates_moment(asked.at))
 
     def lasting(self, asked: Asked) -> Freshness:
         """What may answer below a newest page that is fresh."""
@@ -493,11 +485,6 @@ def _unkept(key: PageKey, asked: Asked, came: Came) -> Reply:
     event = Event(asked.seq + 1, now())
     version = Version.reply(key.identity, came.body, event, sent=came.sent.mono, origin=came.origin)
     return Reply(key, came.content, version, "opend", _NOTHING, is_kept=False)
-
-
-def naming(key: PageKey, error: ProtocolError) -> ProtocolError:
-    """The error; one of a reply that does not name its symbol is told with it."""
-    return error if str(key) in str(error) or nobody_answers(error) else ProtocolError(f"{key}: {error}")
 
 
 def _replayed(key: PageKey, recorded: SymbolRecord, after: int) -> Page | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opend_si.client.answers import Answers, naming
+from opend_si.client.answers import Answers
 from opend_si.client.standing import may_join
 from opend_si.client.steps import Steps
 from opend_si.errors import ConnectionFailed, ProtocolError
@@ -11,6 +11,7 @@ from opend_si.history.statements import BOTTOM, TOP, check_page
 from opend_si.history.symbol import without_rows_from
 from opend_si.history.walk import MAX_RESTARTS, Cursors
 from opend_si.pages import Page, PageKey
+from opend_si.wire.errors import naming
 
 
 class PageWalk:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from opend_si.cache.versions import Clock
 from opend_si.client.fetcher import Fetcher
 from opend_si.client.steps import Steps
+from opend_si.dates import day_of, may_have_news, moment
 from opend_si.errors import ConnectionFailed, RequestTimeout, warn
 from opend_si.history.record import Asked, Record
 from opend_si.history.statements import Statement
@@ -62,6 +63,14 @@ def age_of(said: Statement, asked: Asked, clock: Clock) -> float | None:
     if clock.was_ahead((said.checked_seq, said.checked_at), asked.at):
         return None
     return max(asked.at - said.checked_at, since_sent)
+
+
+def has_no_news(head: Statement, key: PageKey, asked: Asked) -> bool:
+    """Whether, by the market's rule, nothing can have been published since a newest page was last checked."""
+    if age_of(head, asked, asked.clock) is None:
+        return False
+    newest = day_of(head.rows[0].at, key.table.market) if head.rows else None
+    return not may_have_news(key.table, newest, moment(head.checked_at), moment(asked.at))
 
 
 class OtherServer(Exception):

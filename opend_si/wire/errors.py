@@ -156,3 +156,8 @@ def _encrypted_advice(key_file: Path) -> str:
         f"This client encrypts with the key in {key_file}: rsa_private_key in OpenD's configuration must name the same key. If "
         "OpenD is not to encrypt, name none here (rsa_key, OPEND_RSA_KEY). Its log says why."
     )
+
+
+def naming(what: object, error: ProtocolError) -> ProtocolError:
+    """The error; one of a reply that does not name what was asked for is told with it."""
+    return error if str(what) in str(error) or nobody_answers(error) else ProtocolError(f"{what}: {error}")

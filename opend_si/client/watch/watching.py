@@ -31,6 +31,7 @@ from opend_si.dates.calendars import published_by
 from opend_si.errors import CacheMiss, InvalidArgument, NotPermitted, ShortInterestError, UnknownSymbol, Unsupported
 from opend_si.pages import SIMULATOR, Page, PageKey
 from opend_si.pages.named import call_of
+from opend_si.wire.errors import nobody_answers
 from opend_si_schema.definitions import Table
 
 # These are about the symbol, and stay. All else is about OpenD or the record, and may be over in a minute.
@@ -188,7 +189,7 @@ class Watch:
         self._tried[code] = self._clock.now()
         (entry,) = self._online.sync([code], kind=self._kind)
         error = entry.error
-        if error is not None and not isinstance(error, _OF_A_SYMBOL):
+        if error is not None and (nobody_answers(error) or not isinstance(error, _OF_A_SYMBOL)):
             raise error
         if not entry.is_kept:
             raise InvalidArgument(

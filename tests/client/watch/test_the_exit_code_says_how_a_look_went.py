@@ -130,3 +130,10 @@ def test_wrong_words(environ: dict[str, str], console: Run) -> None:
     for words in (("watch", "--once"), ("watch", "HK.700", "--once")):
         done = console(*words, **environ)
         assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_what_keeps_all_symbols_from_being_asked_is_said_once(
+    environ: dict[str, str], console: Run, tmp_path: Path
+) -> None:
+    done = console(*ONCE, "--rsa-key", str(tmp_path / "none.pem"), **environ)
+    assert (done.returncode, done.stdout, done.stderr.count("none.pem")) == (2, "", 1)
