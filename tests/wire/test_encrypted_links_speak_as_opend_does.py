@@ -628,7 +628,7 @@ def test_a_file_that_cannot_be_read_is_told(opend: Simulator, tmp_path: Path, ki
     assert isinstance(error, futu_si.InvalidArgument)
     assert told.get(kind, "cannot be read") in str(error)
     assert str(path) in str(error)
-    assert "rsa_key (or OPEND_RSA_KEY) names" in str(error)
+    assert str(error).count("rsa_key (or OPEND_RSA_KEY) names") == 1
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def history(
         _need_pyarrow()
     call = call_of(kind)
     with brand.client(settings, WaitNotice()) as client:
-        found = history_rows(client, call, code, start, end, AsOf.read(as_of, as_of_by))
+        found = history_rows(client, call, code, start, end, AsOf.read(as_of, as_of_by, "--as-of-by"))
     if target is None:
         print_rows(_oldest_first(found), form or "table", f"{code.strip()}  {call.title}")
     else:
