@@ -35,6 +35,10 @@ class OurFile:
         )
 
     def unusable(self, path: Path, told: object) -> CacheError:
+        if path.is_dir():
+            return CacheError(
+                f"{self._at(path)} cannot be used: that is a folder. Name a file, such as {path / self.name}."
+            )
         advice = how_to_share(path) or " See its folder, its permissions and the free space on its disk."
         return CacheError(f"{self._at(path)} cannot be used ({told}).{advice}")
 

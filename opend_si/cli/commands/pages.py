@@ -10,6 +10,7 @@ import click
 
 from opend_si.cli.options import (
     EPILOG,
+    FILE,
     Brand,
     as_of_option,
     as_typed,
@@ -74,7 +75,7 @@ def get(
 @click.option(
     "--parquet",
     callback=partial(exclude_others, "form"),
-    metavar="FILE",
+    **FILE,
     help="Write a Parquet file instead.",
 )
 @cache_options
