@@ -144,8 +144,8 @@ kind_option = click.option(
 )
 
 
-# Shells complete its name.
-FILE: dict[str, Any] = {"type": click.Path(allow_dash=True), "metavar": "FILE"}
+# Shells complete its name. Whether it can be read is found out, and said, by who reads it.
+FILE: dict[str, Any] = {"type": click.Path(readable=False), "metavar": "FILE"}
 cache_option = click.option("--cache", **FILE, help="File of the page cache (OPEND_SI_CACHE).")
 
 

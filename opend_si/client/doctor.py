@@ -164,11 +164,20 @@ def _global_state(connection: BlockingConnection) -> get_global_state.S2C:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    """Record and budget, where other users have to do with them."""
+    """Record and budget, where other users have to do with them, or where they cannot be."""
     for what, path in (("record", settings.cache), ("rate budget", settings.budget)):
         if advice := how_to_share(path).strip():
             yield Finding(False, f"the {what} {path} is not for this user to write", advice, CacheError(advice))
-        elif path.exists() and (group := shared_with(path)):
+            continue
+        try:
+            path.stat()
+        except FileNotFoundError:  # it is made when it is needed
+            continue
+        except OSError as error:
+            advice = "See its folder and permissions, or name another folder with OPEND_SI_HOME."
+            yield Finding(False, f"the {what} {path} cannot be used ({error.strerror})", advice, CacheError(advice))
+            continue
+        if group := shared_with(path):
             yield Finding(True, f"the {what} {path} is shared with the group {group}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class OurFile:
         )
 
     def unusable(self, path: Path, told: object) -> CacheError:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  # pathlib's raises where the folder may not be looked into
             return CacheError(
                 f"{self._at(path)} cannot be used: that is a folder. Name a file, such as {path / self.name}."
             )

@@ -136,6 +136,16 @@ def test_doctor_takes_a_simulator_for_no_opend(console: Run) -> None:
     assert f"ok    a simulator, whose rows are made up, answers at {simulator.address} (" in done.stdout
 
 
+def test_doctor_says_where_nothing_can_be_kept(console: Run, opend: Simulator, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file in the place of a folder")
+    done = console("doctor", **at(opend), OPEND_SI_HOME=str(home))
+    assert (done.returncode, done.stderr) == (3, "")
+    for what, name in (("record", "pages.sqlite3"), ("rate budget", "budget.slots")):
+        assert f"FAIL  the {what} {home / name} cannot be used (" in done.stdout
+    assert done.stdout.count("OPEND_SI_HOME") == 2
+
+
 def test_doctor_names_what_is_wrong_and_what_to_do(console: Run, start: Callable[..., Simulator]) -> None:
     for opend_at, code, told in (
         ({"OPEND_PORT": "1"}, 4, "Start OpenD"),
