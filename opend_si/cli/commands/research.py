@@ -26,8 +26,6 @@ from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWE
 
 # Columns of a screen's table.
 _SHOWN = 7
-# Units of what is added to a market's own columns.
-_CHANGES = {"change": "shares", "change_percent": "%", "days_between": "days"}
 
 
 @click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
@@ -120,7 +118,7 @@ def screen(
     if form is None:
         frame = frame[_for_people(table, by)]
     title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"
-    print_frame(frame, form or "table", title, units_of(table) | _CHANGES)
+    print_frame(frame, form or "table", title, units_of(frame.attrs["units"]))
     note_origin(frame.attrs["origin"])
 
 
