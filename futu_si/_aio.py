@@ -321,6 +321,10 @@ class AsyncClient(AsyncioClient):
         Returns:
             A `SyncReport`: for each symbol its rows, new rows, revised rows, requests and error; and the sums. Its `changes`
             are the new and revised rows themselves, as `changes_since` gives them.
+
+        Raises:
+            InvalidArgument: `codes` are no symbols but something else, or the mode is offline or bypass.
+            CacheBusy, CacheVersionMismatch, CacheError: The page cache cannot be written. No request was spent.
         """
         return await self._sync(call_of(kind), codes, progress)
 
@@ -589,7 +593,15 @@ class AsyncClient(AsyncioClient):
             ShortInterestError: As `arrow_table`, and it warns as that does.
         """
         return await self._run(
-            self._ask.screen, call_of(kind), codes, market, by, top, ascending, since, AsOf.read(as_of, as_of_by)
+            self._ask.screen,
+            call_of(kind),
+            codes,
+            market,
+            by,
+            top,
+            ascending,
+            since,
+            AsOf.read(as_of, as_of_by, "as_of_by"),
         )
 
     async def plot(

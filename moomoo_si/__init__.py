@@ -149,8 +149,8 @@ _OTHERS = ["__version__", *(name for name in _HOMES if name not in __all__)]
 
 
 def __dir__() -> list[str]:
-    """With the names that were not asked for yet."""
-    return sorted({*globals(), *_HOMES})
+    """The public names, those that were not asked for yet among them, and Python's own."""
+    return sorted({*(name for name in globals() if name.startswith("_")), *_HOMES})
 
 
 def __getattr__(name: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from opend_si.dates import read_span
 from opend_si.errors import InvalidArgument
+from opend_si.errors.texts import address_text
 from opend_si.system.files import user_file
 from opend_si.system.home import BUDGET_FILE, PAGES_FILE, default_home
 from opend_si_schema.definitions import Rate
@@ -80,6 +82,9 @@ PUBLICATION: Final = "publication"
 NEVER: Final = "never"
 KeyFile: TypeAlias = str | os.PathLike[str]
 
+# A name or an address, and an address of IPv6 as it stands in front of a port.
+_HOST, _IN_BRACKETS = re.compile(r"[^\s\0/\[\]]+"), re.compile(r"\[(.+)\]")
+
 _Age: TypeAlias = float | Literal["publication"]
 _T = TypeVar("_T")
 
@@ -138,7 +143,7 @@ class Settings:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return address_text(self.host, self.port)
 
     @classmethod
     def resolve(
@@ -257,9 +262,15 @@ def _pick_rsa_key(env: Mapping[str, str], given: KeyFile | NotGiven | None) -> P
 
 
 def _host(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise InvalidArgument(f"{name} is {value!r}: it takes the name or address of the machine that runs OpenD")
-    return value.strip()
+    text = value.strip() if isinstance(value, str) else ""
+    if found := _IN_BRACKETS.fullmatch(text):
+        text = found[1]
+    if text.count(":") == 1 or not _HOST.fullmatch(text):  # an address of IPv6 has more
+        apart = "; the port is named apart, with port (or OPEND_PORT)" if ":" in text else ""
+        raise InvalidArgument(
+            f"{name} is {value!r}: it takes the name or address of the machine that runs OpenD{apart}"
+        )
+    return text
 
 
 def _port(name: str, value: object) -> int:
@@ -337,6 +348,8 @@ def _number(value: object) -> float:
         return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
     except OverflowError:
         return math.inf
+    except TypeError:  # NumPy's timedelta64 is a Real that has no float
+        return math.nan
 
 
 def max_age_text(name: str, text: str) -> _Age | None:

@@ -38,6 +38,10 @@ _TICKER = re.compile(r"[A-Z]{1,5}(\.([A-C]|PR[A-Z]))?")
 _PREFERRED = re.compile(r"[-/. ]P([A-Z])$")
 
 _BY_PREFIX = {market.prefix: market for market in MARKETS}
+# What stands behind a market in place of the point: `HK00700`, `US_AAPL`.
+_NO_POINT = re.compile(rf"HK\d|(?:{'|'.join(_BY_PREFIX)})[\W_]", re.IGNORECASE)
+# What stands between two symbols.
+_ANOTHER = re.compile(rf"[,;]|\s(?:{'|'.join(_BY_PREFIX)})\.", re.IGNORECASE)
 _BY_NUMBER = {market.number: market for market in MARKETS}
 _EXAMPLES = " or ".join(market.example for market in MARKETS)
 _PREFIXES = " and ".join(_BY_PREFIX)
@@ -81,8 +85,12 @@ class Symbol:
 @lru_cache(maxsize=4096)
 def _fault(prefix: str, dot: str, code: str) -> str | None:
     """What is wrong with a symbol; None if nothing is."""
-    if "," in code or ";" in code:
+    if _ANOTHER.search(f"{prefix}.{code}"):
         return " holds more than one symbol: pass them one by one"
+    if prefix in _BY_PREFIX and not dot:
+        return " is a market, not a symbol"
+    if not dot and _NO_POINT.match(prefix):
+        return ": a point stands behind the market"
     if not dot or not prefix:
         return " lacks its market"
     if not code:
@@ -106,7 +114,8 @@ def _fault(prefix: str, dot: str, code: str) -> str | None:
 def meant(text: str) -> str | None:
     """The symbol that a text in another notation means; None where that is a guess."""
     plain = unicodedata.normalize("NFKC", text).upper().strip().strip("$'\"").removesuffix(" EQUITY")
-    words = [word for word in re.split(r"[.:\s]+", plain) if word]
+    plain = re.sub(r"^HK(?=\d)", "HK.", plain)
+    words = [word for word in re.split(r"[.:_\s]+", plain) if word]
     named = set()
     while words and words[0] in _MARKETS:
         named.add(_MARKETS[words.pop(0)])

@@ -107,6 +107,12 @@ def copy_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.copy(deep=not _copies_on_write())
 
 
+def add_units(frame: pd.DataFrame, units: Mapping[str, str]) -> None:
+    """Say in which units the columns are that were appended to a copy, if the frame says that of the others."""
+    if isinstance(said := frame.attrs.get("units"), dict):
+        frame.attrs["units"] = {**said, **units}
+
+
 def copy_apart(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy that shares no data with a frame, not even what `frame["x"].array[0] = 1` writes to.
 

@@ -35,7 +35,8 @@ def run_app(command: str, face: ModuleType) -> int:
         return left_with if isinstance(left_with, int) else exits.OK
     except click.UsageError as error:
         asked = error.ctx.command_path if error.ctx else command
-        note(f"{asked}: {error.format_message()} See `{asked} --help`.")
+        told = error.format_message()
+        note(f"{asked}: {told}{'' if told.endswith('.') else '.'} See `{asked} --help`.")
         return error.exit_code
     except click.ClickException as error:
         note(f"{command}: {error.format_message()}")

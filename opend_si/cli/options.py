@@ -152,7 +152,9 @@ kind_option = click.option(
 )
 
 
-cache_option = click.option("--cache", metavar="FILE", help="File of the page cache (OPEND_SI_CACHE).")
+# Shells complete its name. Whether it can be read is found out, and said, by who reads it.
+FILE: dict[str, Any] = {"type": click.Path(readable=False), "metavar": "FILE"}
+cache_option = click.option("--cache", **FILE, help="File of the page cache (OPEND_SI_CACHE).")
 
 
 def as_of_option(command: _Command) -> _Command:
@@ -196,7 +198,7 @@ def opend_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--timeout", type=float, help="Seconds that a request may take (12)."),
         click.option(
             "--rsa-key",
-            metavar="FILE",
+            **FILE,
             help="RSA private key file that OpenD has, too: the connection is encrypted (OPEND_RSA_KEY).",
         ),
         click.option("--port", type=int, help=f"Port of OpenD (OPEND_PORT, else {DEFAULT_PORT})."),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from opend_si.cli.options import FILE
 from opend_si.errors import InvalidArgument
 
 # A key is a line; more is another file.
@@ -18,15 +19,15 @@ _LONGEST_KEY = 1024
 def websocket_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options; the command hands what they give on to `read_port`."""
     for option in (
-        click.option("--tls-key", type=click.Path(), help="Private key of --tls-cert, PEM, without a passphrase."),
+        click.option("--tls-key", **FILE, help="Private key of --tls-cert, PEM, without a passphrase."),
         click.option(
             "--tls-cert",
-            type=click.Path(),
+            **FILE,
             help="Certificate, PEM: the WebSocket port is wss://, as other machines need it.",
         ),
         click.option(
             "--websocket-key-file",
-            type=click.Path(),
+            **FILE,
             help="File with the key that WebSocket clients must give; web pages are let in only with one.",
         ),
         click.option(

@@ -8,7 +8,7 @@ stderr names them. What is shown is always whole.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,11 @@ class Rows:
     @classmethod
     def of_table(cls, table: Table, columns: Sequence[Sequence[Any]]) -> Rows:
         """The rows of a reply, or of a history."""
-        return cls([column.name for column in table.columns], list(map(list, columns)), units_of(table))
+        return cls(
+            [column.name for column in table.columns],
+            list(map(list, columns)),
+            units_of({column.name: column.unit for column in table.columns}),
+        )
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame, units: dict[str, str] | None = None) -> Rows:
@@ -53,9 +57,9 @@ class Rows:
         return len(self.columns[0]) if self.columns else 0
 
 
-def units_of(table: Table) -> dict[str, str]:
-    """The unit of each column that has one."""
-    return {column.name: _UNITS.get(column.unit, column.unit) for column in table.columns if column.unit}
+def units_of(units: Mapping[str, str]) -> dict[str, str]:
+    """Columns' units as a terminal shows them."""
+    return {name: _UNITS.get(unit, unit) for name, unit in units.items()}
 
 
 def lay_out(rows: Rows, title: str, width: int | None) -> tuple[list[str], list[str]]:

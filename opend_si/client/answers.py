@@ -19,7 +19,7 @@ from opend_si.client.doctor import Status, recorded_symbols
 from opend_si.client.fetcher import Came, Fetcher
 from opend_si.client.standing import Freshness, OtherServer, Peer, has_no_news, may_join
 from opend_si.client.steps import Account, Steps
-from opend_si.dates import milliseconds, now, span_text
+from opend_si.dates import BY_PUBLICATION, milliseconds, now, span_text
 from opend_si.dates import moment as dates_moment
 from opend_si.errors import (
     CacheError,
@@ -456,7 +456,7 @@ class Answers:
         except CacheMiss:
             raise CacheMiss(
                 f"As of {dates_moment(moment):%Y-%m-%d %H:%M:%S} UTC, {key} was not completely recorded in {record.store.path}. "
-                "Name a later moment, or a later start."
+                f"Name a later moment or a later start. Or look back by {BY_PUBLICATION!r}: at what was public by then."
             ) from None
 
     # Freshness --------------------------------------------------------------------------------------------------------

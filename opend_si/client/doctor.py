@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from opend_si.cache.store import Store
+from opend_si.client.fetcher import origin_of
 from opend_si.errors import CacheError, InvalidArgument, MissingExtra, ProtocolError, ShortInterestError
+from opend_si.pages import GATEWAY, OPEND, SIMULATOR
 from opend_si.pages.replies import read_reply, read_text
 from opend_si.settings import Settings
 from opend_si.system.sharing import how_to_share, shared_with
@@ -50,6 +52,10 @@ class Status:
     error: ShortInterestError | None = None
 
 
+# Who answers, by the origin of what they send.
+_WHO = {OPEND: "OpenD", GATEWAY: "a gateway", SIMULATOR: "a simulator, whose rows are made up,"}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One step: what was found; for a step that failed, what to do, and the error if one told it."""
@@ -84,7 +90,7 @@ def examine(settings: Settings, call: Call) -> Iterator[Finding]:
             yield Finding(False, f"OpenD at {settings.address} does not answer", str(error), error)
             return
         how = f"encrypted: {encryption}" if encryption else "not encrypted"
-        who = "a gateway" if greeting.is_gateway else "OpenD"
+        who = _WHO[origin_of(greeting.account)]
         yield Finding(True, f"{who} answers at {settings.address} ({how})")
         if behind is not None:
             yield _gateway(behind)
@@ -158,11 +164,20 @@ def _global_state(connection: BlockingConnection) -> get_global_state.S2C:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    """Record and budget, where other users have to do with them."""
+    """Record and budget, where other users have to do with them, or where they cannot be."""
     for what, path in (("record", settings.cache), ("rate budget", settings.budget)):
         if advice := how_to_share(path).strip():
             yield Finding(False, f"the {what} {path} is not for this user to write", advice, CacheError(advice))
-        elif path.exists() and (group := shared_with(path)):
+            continue
+        try:
+            path.stat()
+        except FileNotFoundError:  # it is made when it is needed
+            continue
+        except OSError as error:
+            advice = "See its folder and permissions, or name another folder with OPEND_SI_HOME."
+            yield Finding(False, f"the {what} {path} cannot be used ({error.strerror})", advice, CacheError(advice))
+            continue
+        if group := shared_with(path):
             yield Finding(True, f"the {what} {path} is shared with the group {group}")
 
 

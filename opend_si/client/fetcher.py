@@ -58,7 +58,7 @@ class Fetcher:
 
     def origin(self) -> Steps[str]:
         """Who answers: an OpenD, a simulator, which is known by its account, or a gateway."""
-        return _origin((yield Account()))
+        return origin_of((yield Account()))
 
     def fetch(self, key: PageKey, claim: Claim | None, asked: Callable[[], Asked]) -> Steps[Came]:
         """Ask OpenD for a page; `asked` is called right before each sending, and says what the record then was.
@@ -71,7 +71,7 @@ class Fetcher:
         while True:
             try:
                 body, account = yield from self._budget.spend(request)
-                return Came(body, Content.read(key, body), _origin(account), request.sent)
+                return Came(body, Content.read(key, body), origin_of(account), request.sent)
             except TooLate:
                 # Nothing was sent; what gave the right to it may have lapsed, or another counts it: it is taken anew.
                 late += 1
@@ -91,7 +91,7 @@ class Fetcher:
                 request = _Request(key, claim, self._timeout, asked)
 
 
-def _origin(account: int | None) -> str:
+def origin_of(account: int | None) -> str:
     """Who answers with this account; None: a gateway, which names none."""
     if account is None:
         return GATEWAY

@@ -14,18 +14,24 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from opend_si.dates.calendars import add_business_days, is_due, publication
 from opend_si.errors import InvalidArgument, warn
 from opend_si_schema.definitions import Market, Table
 
-# What users may pass for a day or a moment; pandas' Timestamp is a datetime. NumPy's datetime64 is taken, too: what a
-# column of days gives.
-When: TypeAlias = str | date | datetime
-# A moment, or how long ago it was.
-Since: TypeAlias = str | date | datetime | timedelta
+# What users may pass for a day or a moment; pandas' Timestamp is a datetime. NumPy's datetime64 is what a column of
+# days gives; NumPy is not imported for its name.
+if TYPE_CHECKING:
+    from numpy import datetime64
+
+    When: TypeAlias = str | date | datetime | datetime64
+    # A moment, or how long ago it was.
+    Since: TypeAlias = When | timedelta
+else:
+    When = str | date | datetime
+    Since = When | timedelta
 # A day as some write it: the year first, so that nothing has to be guessed.
 _WITH_SLASHES = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})")
 # How far from now a day may begin that is named as of when: days begin at other moments elsewhere.
@@ -74,7 +80,8 @@ def read_day(name: str, value: object, market: Market) -> date:
     """The day that `value` names, in the market's time zone where it is a moment."""
     found = _read(name, value)
     if isinstance(found, datetime):
-        return (found.astimezone(ZoneInfo(market.timezone)) if found.tzinfo else found).date()
+        with _in_range(name, value):
+            return (found.astimezone(ZoneInfo(market.timezone)) if found.tzinfo else found).date()
     return found
 
 
@@ -118,12 +125,12 @@ class AsOf:
     by: str = BY_RECORD
 
     @classmethod
-    def read(cls, when: When | None, by: object) -> AsOf:
-        """What a user passed. `InvalidArgument` says what is right."""
+    def read(cls, when: When | None, by: object, name: str = "by") -> AsOf:
+        """What a user passed, `by` as the argument `name`. `InvalidArgument` says what is right."""
         if not isinstance(by, str) or by not in (BY_RECORD, BY_PUBLICATION):
-            raise InvalidArgument(f"by is {by!r}: it takes {BY_RECORD} or {BY_PUBLICATION}, of the moment as_of")
+            raise InvalidArgument(f"{name} is {by!r}: it takes {BY_RECORD} or {BY_PUBLICATION}, of the moment as_of")
         if when is None and by == BY_PUBLICATION:
-            raise InvalidArgument("by='publication' needs a moment: name it with as_of=")
+            raise InvalidArgument(f"{name} is {by!r}, which needs a moment: name it, too, with as_of")
         return cls(when, by)
 
     def recorded(self, market: Market) -> int | None:

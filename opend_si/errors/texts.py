@@ -35,6 +35,11 @@ def quoted(text: str) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
 
+def address_text(host: str, port: int) -> str:
+    """`127.0.0.1:11111` or `[::1]:11111`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def some(names: Sequence[str]) -> str:
     """Names as a sentence has them: the first few, and how many more there are."""
     left = len(names) - _SHOWN

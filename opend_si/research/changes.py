@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opend_si.research.order import position_of, read_order, refuse
-from opend_si.tables import copy_frame
+from opend_si.tables import add_units, copy_frame
 from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DAYS_BETWEEN
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         frame: What `history` or `panel` of any kind gave, or rows picked from it: of one market, each symbol's rows
-            together, their dates ascending. Index, `attrs` and other columns are kept; the frame itself is not altered.
+            together, their dates ascending. Index, `attrs` and other columns are kept, and the units in
+            `attrs` name the new columns, too; the frame itself is not altered.
 
     Raises:
         InvalidArgument: The frame is neither, or its rows are not in order.
@@ -58,6 +59,7 @@ def with_changes(frame: pd.DataFrame) -> pd.DataFrame:
     result[DAYS_BETWEEN] = pd.arrays.IntegerArray((days - days[above]).astype("int64"), ~same_symbol)
     result[CHANGE] = pd.arrays.IntegerArray(change, ~comparable)
     result[CHANGE_PERCENT] = percent
+    add_units(result, {DAYS_BETWEEN: "days", CHANGE: "shares", CHANGE_PERCENT: "percent"})
     return result
 
 

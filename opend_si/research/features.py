@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opend_si.errors import InvalidArgument
 from opend_si.research.order import position_of, read_order
-from opend_si.tables import copy_frame
+from opend_si.tables import add_units, copy_frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,8 @@ def with_history(frame: pd.DataFrame, column: str | None = None, reports: int | 
 
     Args:
         frame: What `history` or `panel` gave, or rows picked from it: of one market, each symbol's rows together, their
-            dates ascending. Index, `attrs` and other columns are kept; the frame itself is not altered.
+            dates ascending. Index, `attrs` and other columns are kept, and the units in `attrs` name the new
+            columns, too; the frame itself is not altered.
         column: The column of numbers to look at. None: the short interest, or what the kind counts instead.
         reports: How many rows `z_score` looks back, 2 or more. None: about a year of them (24 of the US, 52 of Hong
             Kong, 250 of daily rows).
@@ -69,6 +70,7 @@ def with_history(frame: pd.DataFrame, column: str | None = None, reports: int | 
     result["z_score"] = _spread(_z_scores(numbers, symbols, look_back), known)
     result["streak"] = _spread_integers(_streaks(numbers, symbols), known)
     result["since_high"] = _spread_integers(_since_high(x, symbols), known)
+    add_units(result, {"percentile": "percent", "streak": "rows", "since_high": "rows"})
     return result
 
 
@@ -97,6 +99,7 @@ def rank(panel: pd.DataFrame, column: str | None = None) -> pd.DataFrame:
     values[~np.isfinite(values)] = np.nan
     result = copy_frame(panel)
     result["rank_percent"] = 100 * values.groupby(panel["date"].to_numpy()).rank(pct=True).to_numpy()
+    add_units(result, {"rank_percent": "percent"})
     return result
 
 

@@ -171,13 +171,15 @@ def choose(store: Store, choice: Choice) -> tuple[Table, list[str]]:
             raise InvalidArgument(f"name one market: {' and '.join(there)} are recorded, and their columns differ")
         return known[there[0]], recorded[there[0]]
     symbols = [PageKey.check(call, code).symbol for code in listed(codes)]
-    markets = {symbol.market.prefix for symbol in symbols} | ({market} if market else set())
-    if len(markets) != 1:
-        raise InvalidArgument(
-            f"codes are of {' and '.join(sorted(markets))}: a table is of one market, for their columns differ"
-            if markets
-            else "codes is empty and no market is named: a table is of one market"
-        )
+    markets = {symbol.market.prefix for symbol in symbols}
+    said = " and ".join(sorted(markets))
+    if market is not None and not markets <= {market}:
+        raise InvalidArgument(f"codes are of {said}, and market is {market!r}: a table is of one market")
+    if len(markets) > 1:
+        raise InvalidArgument(f"codes are of {said}: a table is of one market, for their columns differ")
+    markets = markets or ({market} if market else set())
+    if not markets:
+        raise InvalidArgument("codes is empty and no market is named: a table is of one market")
     return known[markets.pop()], sorted({str(symbol) for symbol in symbols})
 
 

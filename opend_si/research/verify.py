@@ -14,7 +14,7 @@ from opend_si.errors import CacheMiss, InvalidArgument
 from opend_si.research.panel import Choice, panel, recorded_markets
 from opend_si.research.regulators import Number, Report, Reported, key_of, read_report, unambiguous
 from opend_si.system.files import Files, user_path
-from opend_si.tables import MOST_DAYS
+from opend_si.tables import MOST_DAYS, default_unit
 from opend_si_schema.definitions import Table
 
 if TYPE_CHECKING:
@@ -159,7 +159,9 @@ def _to_frame(compared: list[_Compared], left_out: dict[str, Any]) -> pd.DataFra
     frame = pd.DataFrame(
         {
             "symbol": pd.Series([value.symbol for value in compared], dtype="str"),
-            "date": pd.to_datetime(pd.Series([value.day for value in compared], dtype="object")),
+            "date": pd.to_datetime(pd.Series([value.day for value in compared], dtype="object")).dt.as_unit(
+                default_unit()
+            ),
             "column": pd.Series([value.column for value in compared], dtype="str"),
             "recorded": pd.Series([value.recorded for value in compared], dtype="float64"),
             "reported": pd.Series([value.reported for value in compared], dtype="float64"),
@@ -196,7 +198,7 @@ def check(choice: Choice) -> pd.DataFrame:
     names = ("symbol", "date", "column", "recorded", "expected", "finding")
     kinds = {"symbol": "str", "column": "str", "recorded": "float64", "expected": "float64", "finding": "str"}
     result = pd.DataFrame(found, columns=list(names)).astype(kinds)
-    result["date"] = pd.to_datetime(result["date"])
+    result["date"] = pd.to_datetime(result["date"]).dt.as_unit(default_unit())
     result.attrs["origin"] = ", ".join(sorted(origins))
     return result
 

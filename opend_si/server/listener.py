@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from opend_si.server.peers import write_address
+from opend_si.errors.texts import address_text
 from opend_si.server.websocket import Bridge, tls_context
 
 # Rounds of the event loop that each step of stopping takes: a link that is just being accepted has no task for some of
@@ -43,7 +43,7 @@ class Listener(ABC):
     @property
     def address(self) -> str:
         """`127.0.0.1:11110`."""
-        return write_address(self.host, self.port)
+        return address_text(self.host, self.port)
 
     def add_websocket(
         self,

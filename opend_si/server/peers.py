@@ -26,8 +26,3 @@ def watch_for_death(link: socket.socket | None) -> None:
     for name, value in _KEEP_ALIVE.items():
         if hasattr(socket, name):
             link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def write_address(host: str, port: int) -> str:
-    """`127.0.0.1:11110` or `[::1]:11110`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from opend_si.errors import InvalidArgument, MissingExtra, OpenDError, ProtocolError, ShortInterestError
+from opend_si.errors.texts import address_text
 from opend_si.pages.replies import write_refusal
 from opend_si.server.messages import (
     DISCONNECTED,
@@ -32,7 +33,7 @@ from opend_si.server.messages import (
     read_request,
     write_reply,
 )
-from opend_si.server.peers import is_loopback, watch_for_death, write_address
+from opend_si.server.peers import is_loopback, watch_for_death
 from opend_si.server.refusals import UNKNOWN_PROTOCOL
 from opend_si.wire.framing import Frame
 from opend_si.wire.keyfile import read_key
@@ -113,7 +114,7 @@ class Bridge:
     @property
     def address(self) -> str:
         """`ws://127.0.0.1:33333`."""
-        return f"{'wss' if self._tls else 'ws'}://{write_address(self.host, self.port)}"
+        return f"{'wss' if self._tls else 'ws'}://{address_text(self.host, self.port)}"
 
     @asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[None]:
@@ -140,7 +141,7 @@ class Bridge:
             try:
                 server = await stack.enter_async_context(serving)
             except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), f"{self.host}:{self.port}") from None
+                raise OSError(error.errno, error.strerror or str(error), address_text(self.host, self.port)) from None
             self.port = server.sockets[0].getsockname()[1]
             yield
 

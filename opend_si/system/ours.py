@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class OurFile:
         )
 
     def unusable(self, path: Path, told: object) -> CacheError:
+        if os.path.isdir(path):  # noqa: PTH112  # pathlib's raises where the folder may not be looked into
+            return CacheError(
+                f"{self._at(path)} cannot be used: that is a folder. Name a file, such as {path / self.name}."
+            )
         advice = how_to_share(path) or " See its folder, its permissions and the free space on its disk."
         return CacheError(f"{self._at(path)} cannot be used ({told}).{advice}")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 from opend_si.errors import ProtocolError, RequestTimeout, ShortInterestError
+from opend_si.errors.texts import address_text
 from opend_si.system import forks
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
 from opend_si.wire.dial import dial_beside
@@ -51,7 +52,7 @@ class AsyncioConnection:
         asked_for: Algorithm = ASKED_FOR,
     ) -> None:
         self._host, self._port, self._timeout = host, port, timeout
-        self._where = f"{host}:{port}"
+        self._where = address_text(host, port)
         self._rsa_key, self._asked_for = rsa_key, asked_for
         self._link: _Link | None = None
         self._retired: set[_Link] = set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from opend_si.errors import ProtocolError, RequestTimeout
+from opend_si.errors.texts import address_text
 from opend_si.system import forks
 from opend_si.wire.address import LONGEST_WAIT
 from opend_si.wire.ciphers import ASKED_FOR, Algorithm
@@ -91,7 +92,7 @@ class BlockingConnection:
                 with logged(serial, proto_id, what):
                     return link.exchange(serial, data, deadline), link.greeting.account
             except ProtocolError as error:
-                raise garbled(f"{self._host}:{self._port}", what, error) from error
+                raise garbled(address_text(self._host, self._port), what, error) from error
 
         return self._use(ask, self._timeout if seconds is None else seconds)
 
@@ -123,7 +124,7 @@ class BlockingConnection:
         turn = Turn()
         with turn.bell, turn.lasts:
             if seconds <= 0 or not self._turns.begin(turn, deadline):
-                raise not_sent(f"{self._host}:{self._port}", seconds)
+                raise not_sent(address_text(self._host, self._port), seconds)
             link = self._open(deadline)
             try:
                 used = use(link, deadline)
@@ -159,7 +160,7 @@ class _Link:
 
     def __init__(self, host: str, port: int, deadline: float, session: Session, key_file: Path | None) -> None:
         self.session = session
-        self._where = f"{host}:{port}"
+        self._where = address_text(host, port)
         try:
             self._socket = dial(host, port, deadline)
         except (OSError, UnicodeError, LookupError) as error:

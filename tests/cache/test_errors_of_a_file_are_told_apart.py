@@ -177,3 +177,11 @@ def test_an_interrupt_while_it_waits_for_another_leaves_no_transaction(path: Pat
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_folder_in_the_place_of_the_file_is_named_as_one(tmp_path: Path) -> None:
+    with closing(Database(tmp_path, LAYOUT)) as database:
+        for use in (texts, lambda it: it.write(lambda connection: connection.execute(_TEXTS))):
+            with pytest.raises(CacheError, match="that is a folder") as caught:
+                use(database)
+            assert str(tmp_path / "file.sqlite3") in str(caught.value)

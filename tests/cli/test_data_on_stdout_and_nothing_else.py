@@ -126,7 +126,24 @@ def test_doctor_finds_nothing_wrong_with_a_sound_opend(console: Run, opend: Simu
     assert done.returncode == 0
     assert done.stdout.count("ok  ") == 3
     assert "version 10.11" in done.stdout
+    assert f"ok    OpenD answers at {opend.address} (" in done.stdout
     assert opend.requests == []
+
+
+def test_doctor_takes_a_simulator_for_no_opend(console: Run) -> None:
+    with Simulator() as simulator:
+        done = console("doctor", **at(simulator))
+    assert f"ok    a simulator, whose rows are made up, answers at {simulator.address} (" in done.stdout
+
+
+def test_doctor_says_where_nothing_can_be_kept(console: Run, opend: Simulator, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file in the place of a folder")
+    done = console("doctor", **at(opend), OPEND_SI_HOME=str(home))
+    assert (done.returncode, done.stderr) == (3, "")
+    for what, name in (("record", "pages.sqlite3"), ("rate budget", "budget.slots")):
+        assert f"FAIL  the {what} {home / name} cannot be used (" in done.stdout
+    assert done.stdout.count("OPEND_SI_HOME") == 2
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(console: Run, start: Callable[..., Simulator]) -> None:
@@ -232,6 +249,12 @@ def test_simulate_says_when_it_cannot_listen(console: Run, opend: Simulator) -> 
         (["cache", "prune", "--older-than", "nan"], 2),
         (["cache", "prune", "--older-than", "1e9"], 2),
         (["history", "HK.00700", "--parquet", ""], 2),
+        (["get"], 2),
+        (["get", "HK.00700", "HK.00005"], 2),
+        (["get", "HK.00700", "--num", "x"], 2),
+        (["sync"], 2),
+        (["frobnicate"], 2),
+        (["--frobnicate"], 2),
     ],
 )
 def test_an_argument_that_cannot_be_is_said_in_words(console: Run, arguments: list[str], code: int) -> None:
@@ -240,6 +263,7 @@ def test_an_argument_that_cannot_be_is_said_in_words(console: Run, arguments: li
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
     assert re.match(r"(futu|moomoo)-si[\w ]*: ", line)
+    assert re.fullmatch(r".*[\w)'\]]\. See `[\w -]+ --help`\.", line) or " See `" not in line, line
 
 
 @pytest.mark.parametrize(

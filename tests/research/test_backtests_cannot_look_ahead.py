@@ -111,6 +111,17 @@ def test_wrong_questions_are_refused(client: Any) -> None:
             ask("US.AAPL", by="publication")
         with pytest.raises(futu_si.InvalidArgument, match="record or publication"):
             ask("US.AAPL", as_of="2020-01-01", by="exchange")
+    # Of a screen `by` is another argument.
+    with pytest.raises(futu_si.InvalidArgument, match=r"^as_of_by is 'publication', which needs a moment"):
+        client.screen("US", as_of_by="publication")
+    with pytest.raises(futu_si.InvalidArgument, match=r"^as_of_by is 'exchange': it takes record or publication"):
+        client.screen("US", as_of="2020-01-01", as_of_by="exchange")
+
+
+def test_who_asks_for_a_time_before_the_record_is_told_of_the_other_way_to_look_back(client: Any) -> None:
+    with pytest.raises(futu_si.CacheMiss, match="look back by 'publication'"):
+        client.history("US.AAPL", as_of="2020-06-30")
+    assert len(client.history("US.AAPL", as_of="2020-06-30", by="publication"))
 
 
 def prices() -> pd.DataFrame:

@@ -24,6 +24,7 @@ from opend_si_schema.definitions import ADDED
 
 COLUMNS = {"HK": "aggregated_short", "US": "shares_short"}
 DERIVED = ["days_between", "change", "change_percent"]
+DERIVED_UNITS = {"days_between": "days", "change": "shares", "change_percent": "percent"}
 
 # A symbol's rows: days since the row before (a gap is many), and a number, none, or 0.
 Rows = list[tuple[int, int | None]]
@@ -55,7 +56,7 @@ def make_panel(market: str, symbols: list[Rows], categorical: bool = True) -> pd
             "known_at": pd.DatetimeIndex(np.zeros(len(values), dtype="datetime64[ms]"), tz="UTC"),
         }
     )
-    frame.attrs["as_of"] = ["2026-05-01"]
+    frame.attrs.update(as_of=["2026-05-01"], units={"close_price": "USD"})
     return frame
 
 
@@ -162,7 +163,8 @@ def test_the_argument_and_all_that_was_in_it_stay(market: str, symbols: list[Row
     changed = with_changes(frame)
     pd.testing.assert_frame_equal(changed[list(frame)], before)
     assert list(changed) == [*before, *DERIVED]
-    assert changed.attrs == attrs
+    assert changed.attrs.pop("units") == attrs["units"] | DERIVED_UNITS
+    assert changed.attrs == {name: said for name, said in attrs.items() if name != "units"}
     changed.loc[:, "close_price"] = -1.0
     changed.attrs["as_of"].append("later")
     pd.testing.assert_frame_equal(frame, before)

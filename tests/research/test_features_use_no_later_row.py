@@ -174,3 +174,18 @@ def test_frames_out_of_order_are_refused_under_the_function_s_own_name(function:
 def test_the_faces_have_them() -> None:
     assert futu_si.with_history is with_history
     assert futu_si.rank is rank
+
+
+def test_the_units_of_new_columns_stand_beside_those_of_the_others() -> None:
+    frame = panel_of([[1, 2, 3]])
+    frame.attrs["units"] = {"close_price": "USD"}
+    before = frame.attrs["units"]
+    assert with_history(frame).attrs["units"] == before | {
+        "percentile": "percent",
+        "streak": "rows",
+        "since_high": "rows",
+    }
+    assert rank(frame).attrs["units"] == before | {"rank_percent": "percent"}
+    assert frame.attrs["units"] == before == {"close_price": "USD"}
+    frame.attrs.clear()  # as of a frame that was read from CSV
+    assert not rank(frame).attrs

@@ -19,7 +19,7 @@ import pytest
 
 import futu_si
 from opend_si.errors import InvalidArgument
-from opend_si.research.panel import Choice
+from opend_si.research.panel import Choice, panel
 from opend_si.research.regulators import key_of, read_report
 from opend_si.research.verify import EQUAL, check, verify
 from opend_si.settings import Settings
@@ -251,6 +251,8 @@ def test_a_value_that_opend_did_not_send_is_compared_with_nothing(
     rows = [us_row(day, 1000, 100, 10.0) for day in days]
     choice = record(tmp_path, {"US.AAPL": [{**rows[0], lacks: None}, rows[1]]}, monkeypatch)
     assert check(choice).empty
+    dates = panel(choice._replace(market="US"))["date"]
+    assert check(choice)["date"].dtype == verify(choice, finra_file(tmp_path, days[0], []))["date"].dtype == dates.dtype
     files = [finra_file(tmp_path, day, [("AAPL", "1000", "100", "10.00")]) for day in days]
     found = verify(choice, files)
     assert found.groupby("date")["result"].agg(lambda results: (results == EQUAL).sum()).tolist() == [3, 2]

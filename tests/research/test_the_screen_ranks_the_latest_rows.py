@@ -230,8 +230,15 @@ def test_a_watch_list_is_ranked_by_itself(offline: Any, universe: Universe, face
     assert offline.screen(codes="HK.00003", by="close_price")["symbol"].tolist() == ["HK.00003"]
     with pytest.raises(face.CacheMiss, match=r"US\.ZZ"):
         offline.screen(codes=["US.C", "US.ZZ"])
-    with pytest.raises(face.InvalidArgument, match="of one market"):
+    with pytest.raises(face.InvalidArgument, match=r"^codes are of HK and US: a table is of one market"):
         offline.screen(codes=["US.C", "HK.00003"])
+    with pytest.raises(face.InvalidArgument, match=r"^codes are of US, and market is 'HK': a table is of one market"):
+        offline.screen("HK", codes=["US.C"])
+    with pytest.raises(face.InvalidArgument, match=r"^codes is empty and no market is named"):
+        offline.screen(codes=[])
+    for since in ("0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"):
+        with pytest.raises(face.InvalidArgument, match=r"^since is .* out of range"):
+            offline.screen("US", since=since)
     with pytest.raises(face.InvalidArgument, match="nonsense"):
         offline.screen(codes=["nonsense"])
 

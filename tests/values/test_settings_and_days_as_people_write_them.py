@@ -40,6 +40,30 @@ def test_an_age_is_written_alike_everywhere(text: str, age: Any) -> None:
         assert Settings.resolve(max_age=text).max_age == age
 
 
+def test_numpys_length_of_time_is_none() -> None:
+    with pytest.raises(InvalidArgument, match=r"^max_age is np.timedelta64.*12h"):
+        Settings.resolve(max_age=np.timedelta64(7, "D"))  # type: ignore[arg-type]  # NumPy takes it for a number
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", " [::1] ", "fe80::1%eth0", "opend", "127.0.0.1", "ä.example"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    of = Settings.resolve(host=host, port=5)
+    assert of.host == host.strip().strip("[]")
+    assert of.address == (f"[{of.host}]:5" if ":" in host else f"{host}:5")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:11111", "[::1]:11111", "opend:x", "http://opend", "a b", "a/b", "a\0", " "]
+)
+def test_what_is_no_host_is_refused_and_a_port_is_named_apart(host: str) -> None:
+    for name, refused in (("host", {"host": host}), ("OPEND_HOST", {"environ": {"OPEND_HOST": host}})):
+        if name == "OPEND_HOST" and not host.strip():
+            continue  # not given
+        with pytest.raises(InvalidArgument, match=f"^{name} is .*the machine that runs OpenD") as caught:
+            Settings.resolve(**refused)
+        assert ("port (or OPEND_PORT)" in str(caught.value)) is (":" in host)
+
+
 def test_the_console_takes_the_same_ages(console: Run, opend: Simulator, tmp_path: Path) -> None:
     home = {"OPEND_SI_MODE": "online", "OPEND_SI_HOME": str(tmp_path), **at(opend)}
     for age in ("12h", "never", "publication", "3600"):
@@ -207,3 +231,5 @@ def test_at_the_ends_of_the_calendar_there_is_an_answer_or_a_named_error(market:
             warnings.simplefilter("ignore")
             AsOf(given, by).public(market)
             AsOf(given, by).recorded(market)
+        with suppress(InvalidArgument):
+            read_day("since", given, market)

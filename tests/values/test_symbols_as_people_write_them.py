@@ -48,7 +48,15 @@ MEANT = [
     ("US.AAPL.", "US.AAPL"),
     ("HK.00700.HK", "HK.00700"),
     ("ＨＫ．００７００", "HK.00700"),
+    ("HK00700", "HK.00700"),  # Sina
+    ("hk700", "HK.00700"),
+    ("US_AAPL", "US.AAPL"),
+    ("BRK_B", "US.BRK.B"),
+    ("AAPL_US", "US.AAPL"),  # Trading 212
 ]
+
+# Lists in the place of one symbol.
+MANY = ["US.AAPL,US.MSFT", "HK.00700;HK.00005", "AAPL, MSFT", "US.AAPL US.MSFT", "HK.00700\nUS.AAPL", "US.AAPL hk.700"]
 
 # What no OpenD can know, and that means no symbol.
 UNKNOWABLE = [
@@ -79,6 +87,19 @@ def test_what_means_no_symbol_is_refused_without_a_guess(code: str) -> None:
         Symbol.parse(code)
     assert "did you mean" not in str(caught.value)
     assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("codes", MANY)
+def test_a_list_in_the_place_of_a_symbol_is_named_as_one(codes: str) -> None:
+    with pytest.raises(InvalidArgument, match="holds more than one symbol: pass them one by one") as caught:
+        Symbol.parse(codes)
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [" HK", "US"])
+def test_a_market_in_the_place_of_a_symbol_is_named_as_one(code: str) -> None:
+    with pytest.raises(InvalidArgument, match="is a market, not a symbol"):
+        Symbol.parse(code)
 
 
 def test_no_wrong_symbol_or_cursor_costs_a_request(

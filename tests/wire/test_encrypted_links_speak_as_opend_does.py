@@ -628,7 +628,7 @@ def test_a_file_that_cannot_be_read_is_told(opend: Simulator, tmp_path: Path, ki
     assert isinstance(error, futu_si.InvalidArgument)
     assert told.get(kind, "cannot be read") in str(error)
     assert str(path) in str(error)
-    assert "rsa_key (or OPEND_RSA_KEY) names" in str(error)
+    assert str(error).count("rsa_key (or OPEND_RSA_KEY) names") == 1
 
 
 @pytest.mark.parametrize(
@@ -770,7 +770,7 @@ def test_the_console_speaks_encrypted_with_its_simulator(console: Run, other_key
         where = {"OPEND_HOST": host, "OPEND_PORT": port}
         done = console("doctor", "--rsa-key", path, **where)
         assert (done.returncode, done.stderr) == (0, "")
-        assert f"OpenD answers at {address} (encrypted: RSA with 2048 bits, then AES_CBC)" in done.stdout
+        assert f" answers at {address} (encrypted: RSA with 2048 bits, then AES_CBC)" in done.stdout
         assert console("get", "HK.00700", OPEND_RSA_KEY=path, **where).returncode == 0
         for given in ({}, {"OPEND_RSA_KEY": str(other_key)}):
             done = console("doctor", **given, **where)

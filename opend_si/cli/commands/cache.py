@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import Number, cache_option, form_options
+from opend_si.cli.options import EPILOG, FILE, Number, cache_option, form_options
 from opend_si.cli.output import Format, note, print_json, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import counted
@@ -22,7 +22,7 @@ from opend_si.system.files import user_path
 from opend_si_schema.calls import CALLS
 
 
-@click.group(short_help="Look after the page cache.")
+@click.group(epilog=EPILOG, short_help="Look after the page cache.")
 @cache_option
 @click.pass_context
 def cache(context: click.Context, cache: str | None) -> None:
@@ -37,7 +37,7 @@ def _name(context: click.Context, _option: click.Parameter, value: str | None) -
 
 # As with every other command, it may stand behind the command's name.
 _named_here = click.option(
-    "--cache", metavar="FILE", expose_value=False, callback=_name, help="File of the page cache."
+    "--cache", **FILE, expose_value=False, callback=_name, help="File of the page cache (OPEND_SI_CACHE)."
 )
 
 

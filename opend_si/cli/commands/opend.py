@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, Number, opend_options
+from opend_si.cli.options import EPILOG, FILE, Brand, Number, opend_options
 from opend_si.cli.output import note, print_json, print_page
 from opend_si.cli.serving import read_port, serve, websocket_options
 from opend_si.client.sync import counted
@@ -65,7 +65,7 @@ def doctor(brand: Brand, /, as_json: bool, **opend: Any) -> None:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Which synthetic market.")
 @click.option("--latency", type=Number(0, 3600), default=0.0, show_default=True, help="Seconds before each reply.")
-@click.option("--rsa-key", type=click.Path(), help="RSA private key file: only encrypted clients are let in.")
+@click.option("--rsa-key", **FILE, help="RSA private key file: only encrypted clients are let in.")
 @click.option("--chaos", type=int, metavar="SEED", help="Spoil half of the replies, in every way there is.")
 @websocket_options
 def simulate(

@@ -10,6 +10,7 @@ import click
 
 from opend_si.cli.options import (
     EPILOG,
+    FILE,
     Brand,
     as_of_option,
     as_typed,
@@ -74,7 +75,7 @@ def get(
 @click.option(
     "--parquet",
     callback=partial(exclude_others, "form"),
-    metavar="FILE",
+    **FILE,
     help="Write a Parquet file instead.",
 )
 @cache_options
@@ -102,7 +103,7 @@ def history(
         _need_pyarrow()
     call = call_of(kind)
     with brand.client(settings, WaitNotice()) as client:
-        found = history_rows(client, call, code, start, end, AsOf.read(as_of, as_of_by))
+        found = history_rows(client, call, code, start, end, AsOf.read(as_of, as_of_by, "--as-of-by"))
     if target is None:
         print_rows(_oldest_first(found), form or "table", f"{code.strip()}  {call.title}")
     else:

@@ -8,6 +8,7 @@ import click
 
 from opend_si.cli.options import (
     EPILOG,
+    FILE,
     Brand,
     as_of_option,
     cache_option,
@@ -25,13 +26,11 @@ from opend_si_schema.definitions import CHANGE, CHANGE_PERCENT, DATE, DAYS_BETWE
 
 # Columns of a screen's table.
 _SHOWN = 7
-# Units of what is added to a market's own columns.
-_CHANGES = {"change": "shares", "change_percent": "%", "days_between": "days"}
 
 
 @click.command(epilog=EPILOG, short_help="Draw a symbol's history.")
 @click.argument("code")
-@click.option("--out", required=True, metavar="FILE", help="File to write: .png, .svg or .pdf.")
+@click.option("--out", required=True, **FILE, help="File to write: .png, .svg or .pdf.")
 @click.option("--start", help="First day, such as 2020-01-01.")
 @click.option("--end", help="Last day.")
 @kind_option
@@ -68,7 +67,7 @@ def plot(
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", metavar="FILE", help="File with one symbol a line; - for stdin.")
+@click.option("--from", "file", **FILE, help="File with one symbol a line; - for stdin.")
 @market_option
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
@@ -119,7 +118,7 @@ def screen(
     if form is None:
         frame = frame[_for_people(table, by)]
     title = f"{call.title} of {table.market.prefix} by {by.replace('_', ' ')}{', lowest first' if ascending else ''}"
-    print_frame(frame, form or "table", title, units_of(table) | _CHANGES)
+    print_frame(frame, form or "table", title, units_of(frame.attrs["units"]))
     note_origin(frame.attrs["origin"])
 
 

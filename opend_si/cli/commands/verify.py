@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, form_options
+from opend_si.cli.options import EPILOG, Brand, cache_option, form_options, market_option
 from opend_si.cli.output import Format, WaitNotice, note, note_origin, print_frame
-from opend_si_schema.calls import MARKETS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_cache = click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
 
 
 @click.command(epilog=EPILOG, short_help="Compare recorded rows with the regulators' files.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @form_options("Print JSON: a list of all compared values.", "Print all compared values as CSV.")
-@_cache
+@cache_option
 @click.pass_obj
 def verify(brand: Brand, /, files: tuple[str, ...], form: Format | None, cache: str | None) -> None:
     """Compare recorded short interest with FILEs of the SFC or of FINRA, as they give them. Needs the extra arrow.
@@ -52,9 +49,9 @@ def _note_left_out(frame: pd.DataFrame) -> None:
 
 
 @click.command(epilog=EPILOG, short_help="Look for recorded values that do not fit each other.")
-@click.option("--market", type=click.Choice([market.prefix for market in MARKETS]), help="Which market.")
+@market_option
 @form_options("Print JSON: a list of findings.")
-@_cache
+@cache_option
 @click.pass_obj
 def check(brand: Brand, /, market: str | None, form: Format | None, cache: str | None) -> None:
     """Check recorded short interest against itself: days to cover, dates, previous close. Needs the extra arrow.

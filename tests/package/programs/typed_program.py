@@ -3,8 +3,10 @@
 The first part is the broker's own sample with its import changed.
 """
 
+from datetime import date
 from typing import assert_type
 
+import numpy as np
 import pandas as pd
 
 from futu_si import *  # noqa: F403
@@ -59,6 +61,7 @@ def newest(code: str) -> float | None:
                 assert_type(other.records, tuple[UsDailyShortVolume | HkDailyShortVolume, ...])
             print_page(page)
             assert_type(client.history(code), pd.DataFrame)
+            client.history(code, np.datetime64("2020-01-01"), date(2021, 1, 1), as_of=pd.Timestamp("2026-01-01"))
             assert_type(client.sync([code]), SyncReport)
     except ShortInterestError:
         pass
