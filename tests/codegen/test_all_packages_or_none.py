@@ -38,7 +38,7 @@ from codegen.naming import constant_case, enum_member, enum_members, snake_case
 from codegen.plan import Plan, compare, report
 from codegen.render import WIDTH, comment, docstring
 from tests.conftest import FACES
-from tests.processes import ROOT
+from tests.processes import ROOT, SYSTEM_HAS
 
 OUTPUTS = ("generated", "examples", *FACES)
 INPUTS = ("codegen", "templates")
@@ -274,7 +274,7 @@ def test_what_editors_and_systems_leave_beside_the_inputs_is_no_input(scratch: S
         *("codegen/bindings/._short_interest.toml", "codegen/calendars/._HK.toml", "codegen/protos/._Common.proto"),
     ):
         scratch.write(path, "\x00 neither TOML nor Jinja {{")
-    if hasattr(os, "symlink"):  # as an editor locks what it edits
+    if SYSTEM_HAS["links"]:  # as an editor locks what it edits
         (scratch.root / "codegen/bindings/.#short_interest.toml").symlink_to("somebody@somewhere.1:2")
     before, manifest = scratch.outputs(), scratch.read("codegen/protos/manifest.toml")
     assert scratch.run("--check") == 0
