@@ -792,6 +792,10 @@ def test_rows_may_be_a_message_of_another_name(
 ) -> None:
     for _ in range(2):
         folder.change(PROTO, "HkShortInterestItem", "HkItem")
+    assert scratch.run("diff", "--protos", str(folder)) == 1
+    told = capsys.readouterr().out
+    assert f"  {HK_ITEM}\n    renamed to {SHORTS}.HkItem. Wire-compatible." in told
+    assert "\n1 change: 1 wire-compatible, 0 not. 1 change of what is in use: regenerating takes --accept." in told
     options = ("--protos", str(folder), "--accept")
     assert scratch.run(*options) == 1
     assert set(re.findall(r"`(\w+)`", capsys.readouterr().err)) == {"docs"}
