@@ -23,23 +23,28 @@
 
 Each sets up what it needs in a virtual environment: `.venv`, or the folder that the variable VENV names. With the
 variable LOCK it installs the versions of that file, else the newest. It needs Python 3.11 or later, and no compiler.
+What was interrupted is done anew by the next task; of two that set up the same folder, the second waits.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-import venv
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent
-VENV = Path(os.environ.get("VENV", ROOT / ".venv")).resolve()
+VENV = Path(os.environ.get("VENV") or ROOT / ".venv").resolve()
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+THIS = "{}.{}".format(*sys.version_info)
 LOCK = os.environ.get("LOCK")
 # What the tests run on besides what is installed: each in a folder of its own, in VENV/compat.
 PROTOBUFS = ROOT / "tests/protobuf-releases.txt"
@@ -81,20 +86,101 @@ def install(*words: object) -> None:
 
 def set_up(*parts: str) -> None:
     """Install parts of the environment, each once, and again when what it is made from has changed."""
-    made_from = [ROOT / "pyproject.toml", PROTOBUFS, *([ROOT / LOCK] if LOCK else [])]
-    state = hashlib.sha256(b"".join(path.read_bytes() for path in made_from)).hexdigest()
-    for part in ("python", *parts):
-        stamp = VENV / f"{part}.stamp"
-        if not stamp.exists() or stamp.read_text() != state:
-            INSTALLS[part]()
-            stamp.write_text(state)
+    refuse_another_folder()
+    refuse_another_python()
+    state, stamps = made_from(), {part: VENV / f"{part}.stamp" for part in ("python", *parts)}
+
+    def is_there(part: str) -> bool:
+        return PYTHON.exists() and stamps[part].exists() and stamps[part].read_text() == state
+
+    if all(map(is_there, stamps)):
+        return
+    with alone():
+        for part, stamp in stamps.items():
+            if not is_there(part):
+                INSTALLS[part]()
+                stamp.write_text(state)
+
+
+def made_from() -> str:
+    """What an environment is made from, as a hash: of the project file, what is installed and how."""
+    import tomllib  # the Pythons that are too old to have it are told so
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    parts = [project[part] for part in ("build-system", "project", "dependency-groups")] + [project["tool"]["hatch"]]
+    files = [path.read_bytes() for path in (PROTOBUFS, *([ROOT / LOCK] if LOCK else []))]
+    return hashlib.sha256(b"".join([repr(parts).encode(), *files])).hexdigest()
+
+
+def refuse_another_folder() -> None:
+    """The variable VENV may name anything by mistake; what is there would be removed with the environment."""
+    there = {path.name for path in VENV.iterdir()} if VENV.exists() else set()
+    if there and not there & {"pyvenv.cfg", "setup.lock"}:
+        sys.exit(f"{VENV} is no virtual environment, so nothing is done there: what does the variable VENV name?")
+
+
+def refuse_another_python() -> None:
+    """An environment that another Python made would run the task with that one."""
+    about = VENV / "pyvenv.cfg"
+    found = re.search(r"^version(?:_info)? *= *(\d+\.\d+)", about.read_text(), re.MULTILINE) if about.exists() else None
+    if found and found[1] != THIS and PYTHON.exists():
+        sys.exit(
+            f"{VENV} has Python {found[1]}, and this is Python {THIS}: name another folder "
+            f"(`make TASK VENV=.venv-{THIS}`), or run the task `clean` first"
+        )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """While nobody else sets this environment up: another task, in another terminal. Whoever ends lets go."""
+    VENV.mkdir(parents=True, exist_ok=True)
+    with (VENV / "setup.lock").open("w") as file:
+        if not take(file):
+            print(f"waiting for another task, which sets up {VENV}", file=sys.stderr, flush=True)
+            while not take(file):
+                time.sleep(0.1)
+        yield
+
+
+def take(file: TextIO) -> bool:
+    """Lock an open file, if nobody else has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def install_python() -> None:
-    """The environment itself."""
-    if not PYTHON.exists():
-        venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+    """The environment itself. What an interrupted task left of one is removed, and one whose Python is gone."""
+    unfinished = VENV / "unfinished"
+    if unfinished.exists() or not PYTHON.exists():
+        remove_environment(but="setup.lock")
+        unfinished.touch()
+    if not has_pip():
+        make_environment()
     run(*pip_words("--upgrade", "pip>=25.1"))
+    unfinished.unlink(missing_ok=True)
+
+
+def has_pip() -> bool:
+    return PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0
+
+
+def make_environment() -> None:
+    try:
+        import venv
+
+        venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
+    except (ImportError, subprocess.CalledProcessError) as error:
+        sys.exit(f"{sys.executable} cannot make {VENV}: {error}. On Debian and Ubuntu: apt install python{THIS}-venv")
 
 
 def install_compat() -> None:
@@ -185,8 +271,21 @@ def lock(*words: str) -> None:
 
 
 def clean() -> None:
-    for made in (VENV, ROOT / "site", ROOT / "dist"):
+    refuse_another_folder()
+    remove_environment()
+    for made in (ROOT / "site", ROOT / "dist"):
         shutil.rmtree(made, ignore_errors=True)
+
+
+def remove_environment(but: str = "") -> None:
+    """Remove what is in VENV; `but` stays, for it is in use."""
+    for made in sorted(VENV.iterdir()) if VENV.exists() else ():
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made)
+        elif made.name != but:
+            made.unlink()
+    if VENV.exists() and not but:
+        VENV.rmdir()
 
 
 def with_module(*command: str, parts: tuple[str, ...] = ("test",)) -> Callable[..., None]:

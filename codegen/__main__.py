@@ -15,6 +15,7 @@ import argparse
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from codegen.binding import proto_of, read_brands, read_calendars, read_calls, r
 from codegen.compile import check_loads, compile_protos, strip
 from codegen.diff import Change, TableUse, compare_sets, counted, in_words, otherwise_different
 from codegen.errors import CodegenError
+from codegen.files import visible
 from codegen.guard import leftovers, refuse_leftovers, refuse_losses, tables_in_use
 from codegen.model import Protos, read_protos
 from codegen.origin import MANIFEST, follow, mismatches, read_manifest, read_protos_of, render_manifest, trace
@@ -59,7 +61,7 @@ class Source:
 
     @cached_property
     def bindings(self) -> list[Path]:
-        bindings = sorted((self.root / "codegen/bindings").glob("*.toml"))
+        bindings = visible(self.root / "codegen/bindings", "*.toml")
         if not bindings:
             raise CodegenError(f"{self.root / 'codegen/bindings'}: no binding, so there is nothing to make")
         return bindings
@@ -193,7 +195,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # who reads has enough
         raise
     except (CodegenError, OSError) as error:
-        warn(f"codegen: {error}")
+        # What cannot be written without a name is on its way from protoc or to ruff.
+        unnamed = isinstance(error, OSError) and error.filename is None
+        warn(f"codegen: {error}" + (f": in {tempfile.gettempdir()}; nothing was changed" if unnamed else ""))
         return 1
 
 

@@ -7,21 +7,22 @@ Reading checks: a key that is missing, unknown or of the wrong type, or a name t
 """
 
 import keyword
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
 
 from codegen.columns import DTYPES, MESSAGE_NAMES, column_name, no_column
 from codegen.errors import CodegenError
+from codegen.files import Toml, visible
 from codegen.model import Field, Message, Protos, module_name
-from codegen.naming import constant_case
+from codegen.naming import TYPE_NAMES, constant_case
 
-_T = TypeVar("_T")
 # What a column can be to research, and the dtypes that serve: changes of a position are counted in whole shares.
 ROLES = {"short": ("int64",), "price": ("int64", "float64"), "ratio": ("int64", "float64")}
+# What the rendered `records` calls something else.
+_NO_RECORDS = TYPE_NAMES | {"Record", "TypeAlias", "dataclass"}
+_LARGEST_INT32, _LARGEST_UINT32 = 2**31 - 1, 2**32 - 1
 SCHEDULES = ("daily", "weekly", "semimonthly")
 
 
@@ -138,84 +139,39 @@ class Call:
         return self.package.replace("_", "")
 
 
-class _Toml:
-    """One table of a TOML file that insists on what it is asked for and knows what nobody asked for."""
-
-    def __init__(self, path: Path, values: Mapping[str, Any], where: str = "") -> None:
-        self.path, self._values, self._where = path, values, where
-        self._asked: set[str] = set()
-
-    @classmethod
-    def load(cls, path: Path) -> "_Toml":
-        try:
-            return cls(path, tomllib.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise CodegenError(f"{path}: no such file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CodegenError(f"{path}: {error}") from None
-
-    def get(self, key: str, kind: type[_T]) -> _T:
-        self._asked.add(key)
-        if key not in self._values:
-            raise self.error(f"`{key}` is missing")
-        value = self._values[key]
-        if type(value) is not kind:
-            raise self.error(f"`{key}` is {value!r}: it takes a {kind.__name__}")
-        return value
-
-    def has(self, key: str) -> bool:
-        """Whether a key that may be left out is there."""
-        self._asked.add(key)
-        return key in self._values
-
-    def tables(self, key: str) -> list["_Toml"]:
-        return [
-            _Toml(self.path, values, f"{self._where}{key}[{index}] ")
-            for index, values in enumerate(self.get(key, list))
-        ]
-
-    def table(self, key: str) -> "_Toml":
-        return _Toml(self.path, self.get(key, dict), f"{self._where}{key} ")
-
-    def strings(self, key: str) -> dict[str, str]:
-        table = self.table(key)
-        return {name: table.get(name, str) for name in table._values}
-
-    def done(self) -> None:
-        """Refuse keys that nobody read: most often a misspelling."""
-        for key in self._values:
-            if key not in self._asked:
-                raise self.error(f"`{key}` is not a key that is read here; it reads {', '.join(sorted(self._asked))}")
-
-    def error(self, text: str) -> CodegenError:
-        return CodegenError(f"{self.path}: {self._where}{text}")
-
-
 def read_brands(path: Path) -> tuple[Brand, ...]:
     brands = []
-    toml = _Toml.load(path)
+    toml = Toml.load(path)
     toml.get("default_call", str)
     for entry in toml.tables("brand"):
         brands.append(Brand(**{field.name: entry.get(field.name, str) for field in fields(Brand)}))
         entry.done()
+        if not _is_name(brands[-1].package):
+            raise entry.error(f"`package` {brands[-1].package!r} is no name in Python")
     toml.done()
+    if not brands:
+        raise toml.error("no `brand`, so there is no package to make")
+    _tell_apart(toml, "brand", brands, "package", "command")
     return tuple(brands)
 
 
 def read_calls(folder: Path, brands: Path, protos: Protos, markets: Sequence[Market]) -> tuple[Call, ...]:
     """Every binding, the default call first: the one that is meant where a user names no kind."""
-    toml = _Toml.load(brands)
+    toml = Toml.load(brands)
     default = toml.get("default_call", str)
-    calls = [read_call(path, protos, markets) for path in sorted(folder.glob("*.toml"))]
+    calls = [read_call(path, protos, markets) for path in visible(folder, "*.toml")]
     if default not in [call.name for call in calls]:
         raise toml.error(f"`default_call` {default} is not bound in {folder}")
+    no_calls = {"CALLS", "MARKETS", *(market.prefix for market in markets)}
     named: list[tuple[str, object]] = [("record", table.record) for call in calls for table in call.tables]
     named += [(key, getattr(call, key)) for key in ("name", "call", "proto_id") for call in calls]
     for key, value in named:
         if named.count((key, value)) > 1:
             raise CodegenError(f"{folder}: two bindings have the {key} {value}")
-        if isinstance(value, str) and (not value.isidentifier() or keyword.iskeyword(value)):
+        if isinstance(value, str) and not _is_name(value):
             raise CodegenError(f"{folder}: the {key} {value!r} is no name in Python")
+        if (key == "record" and value in _NO_RECORDS) or (key == "name" and constant_case(str(value)) in no_calls):
+            raise CodegenError(f"{folder}: the {key} {value!r} is taken: the schema needs it for something else")
     return tuple(sorted(calls, key=lambda call: (call.name != default, call.name)))
 
 
@@ -228,7 +184,7 @@ def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
         for value in enum.values
     }
     markets = []
-    toml = _Toml.load(path)
+    toml = Toml.load(path)
     for entry in toml.tables("market"):
         value = entry.get("value", str)
         if value not in numbers:
@@ -237,16 +193,17 @@ def read_markets(path: Path, protos: Protos) -> tuple[Market, ...]:
         entry.done()
         markets.append(Market(value=value, number=numbers[value], **named))
     toml.done()
+    _tell_apart(toml, "market", markets, "prefix", "value")
     return tuple(markets)
 
 
 def read_calendars(folder: Path, markets: Sequence[Market]) -> tuple[Calendar, ...]:
     """The holidays of all markets that have a table."""
-    return tuple(_read_calendar(path, markets) for path in sorted(folder.glob("*.toml")))
+    return tuple(_read_calendar(path, markets) for path in visible(folder, "*.toml"))
 
 
 def _read_calendar(path: Path, markets: Sequence[Market]) -> Calendar:
-    toml = _Toml.load(path)
+    toml = Toml.load(path)
     market = toml.get("market", str)
     if market != path.stem or market not in [known.prefix for known in markets]:
         raise toml.error(f"`market` {market} is not the file's name, or is not in markets.toml")
@@ -258,7 +215,7 @@ def _read_calendar(path: Path, markets: Sequence[Market]) -> Calendar:
     return Calendar(market, tuple(years))
 
 
-def _year(toml: _Toml) -> Year:
+def _year(toml: Toml) -> Year:
     number, source, days = toml.get("year", int), toml.get("source", str), toml.get("days", list)
     toml.done()
     for day in days:
@@ -273,18 +230,18 @@ def read_docs(paths: Sequence[Path]) -> dict[str, str]:
     """English documentation by full proto name, of all bindings together."""
     docs: dict[str, str] = {}
     for path in paths:
-        docs.update(_Toml.load(path).strings("docs"))
+        docs.update(Toml.load(path).strings("docs"))
     return docs
 
 
 def proto_of(path: Path) -> str:
     """The proto file that a binding binds."""
-    return _Toml.load(path).get("proto", str)
+    return Toml.load(path).get("proto", str)
 
 
 def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
     """Read one binding and hold it against the protos."""
-    toml = _Toml.load(path)
+    toml = Toml.load(path)
     size, rate = toml.table("page_size"), toml.table("rate")
     file = protos.file(toml.get("proto", str))
     assert file is not None, "the binding's proto was compiled"
@@ -320,14 +277,31 @@ def read_call(path: Path, protos: Protos, markets: Sequence[Market]) -> Call:
             )
     if not 1 <= call.page_minimum <= call.page_default <= call.page_maximum:
         raise size.error("`minimum`, `default`, `maximum` do not ascend from 1")
-    for what in ("market", "list_field", "record"):
-        values = [getattr(table, what) for table in call.tables]
-        if len(set(values)) < len(values):
-            raise toml.error(f"two tables have the same {what}")
+    if call.page_maximum > _LARGEST_INT32:
+        raise size.error(f"`maximum` is more than `num` can be, {_LARGEST_INT32}")
+    if not 1 <= call.proto_id <= _LARGEST_UINT32:
+        raise toml.error(f"`proto_id` is not in 1..{_LARGEST_UINT32}, as frames have it")
+    if min(call.rate_requests, call.rate_seconds) < 1:
+        raise rate.error("`requests` and `seconds` are 1 or more: nothing could ever be asked")
+    _tell_apart(toml, "table", call.tables, "market", "list_field", "record")
     return call
 
 
-def _version_number(toml: _Toml) -> int:
+def _tell_apart(toml: Toml, kind: str, entries: Sequence[object], *keys: str) -> None:
+    """Refuse two entries of a file that have the same value where each has its own."""
+    for key in keys:
+        values = [getattr(entry, key) for entry in entries]
+        for value in values:
+            if values.count(value) > 1:
+                raise toml.error(f"two {kind}s have the same {key}, {value}")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a module, a class or a function can be called so."""
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _version_number(toml: Toml) -> int:
     """`10.6` -> 1006, as OpenD numbers itself."""
     major, _, minor = toml.get("since", str).partition(".")
     if not (major.isdigit() and minor.isdigit()):
@@ -335,7 +309,7 @@ def _version_number(toml: _Toml) -> int:
     return int(major) * 100 + int(minor)
 
 
-def _check_paged_shape(toml: _Toml, protos: Protos, package: str) -> Message:
+def _check_paged_shape(toml: Toml, protos: Protos, package: str) -> Message:
     """A paged call has Request.c2s{security, nextKey, num} and Response{retType, retMsg, errCode, s2c{nextKey}}."""
     shape = {
         "C2S": {"security": "Qot_Common.Security", "nextKey": "string", "num": "int32"},
@@ -362,7 +336,7 @@ def _check_paged_shape(toml: _Toml, protos: Protos, package: str) -> Message:
     return protos.messages[f"{package}.S2C"]
 
 
-def _check_names(toml: _Toml, message: Message) -> None:
+def _check_names(toml: Toml, message: Message) -> None:
     """No field may hide what every message has: the engine asks messages whether a field was sent, and more."""
     for field in message.fields:
         if field.name in MESSAGE_NAMES:
@@ -371,12 +345,12 @@ def _check_names(toml: _Toml, message: Message) -> None:
             )
 
 
-def _check_documented(toml: _Toml, protos: Protos, name: str) -> None:
+def _check_documented(toml: Toml, protos: Protos, name: str) -> None:
     if name not in protos.documentable:
         raise toml.error(f"`docs` speaks of {name}, which no proto has")
 
 
-def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market]) -> Table:
+def _table(toml: Toml, protos: Protos, reply: Message, markets: Sequence[Market]) -> Table:
     prefix, list_name = toml.get("market", str), toml.get("list", str)
     market = next((market for market in markets if market.prefix == prefix), None)
     if market is None:
@@ -424,7 +398,7 @@ def _table(toml: _Toml, protos: Protos, reply: Message, markets: Sequence[Market
     return table
 
 
-def _role(toml: _Toml, role: str, field: str, item: Message, columns: Sequence[Column]) -> str:
+def _role(toml: Toml, role: str, field: str, item: Message, columns: Sequence[Column]) -> str:
     """The name of the column that has a role."""
     column = next((column for column in columns if column.field == field), None)
     if column is None:
@@ -436,7 +410,7 @@ def _role(toml: _Toml, role: str, field: str, item: Message, columns: Sequence[C
     return column.name
 
 
-def _check_rows(toml: _Toml, item: Message, columns: Sequence[Column]) -> None:
+def _check_rows(toml: Toml, item: Message, columns: Sequence[Column]) -> None:
     """Histories need the day of each row, and no two columns share a name."""
     if not any((column.field, column.dtype) == ("timestamp", "int64") for column in columns):
         raise toml.error(
@@ -449,7 +423,7 @@ def _check_rows(toml: _Toml, item: Message, columns: Sequence[Column]) -> None:
             raise toml.error(f"{item.full_name} has two fields that become `{name}`")
 
 
-def _units(entries: Sequence[_Toml], message: Message, market: Market) -> dict[str, str]:
+def _units(entries: Sequence[Toml], message: Message, market: Market) -> dict[str, str]:
     """The units of the fields that a list names, in its order."""
     units: dict[str, str] = {}
     for entry in entries:
@@ -469,7 +443,7 @@ def _ordered(fields: Sequence[Field], listed: Sequence[str]) -> list[Field]:
     return sorted(fields, key=lambda field: (order.get(field.name, len(order)), field.number))
 
 
-def _column(toml: _Toml, field: Field, unit: str) -> Column:
+def _column(toml: Toml, field: Field, unit: str) -> Column:
     reason = no_column(field.type, field.default, is_repeated=field.repeated)
     if reason:
         kind = f"repeated {field.proto_type}" if field.repeated else field.proto_type

@@ -164,14 +164,22 @@ class _Comparison:
         self._old, self._new, self._tables = old, new, tables
         roots = [f"{package}.{end}" for package in called for end in ("Request", "Response")]
         self._used = old.reached(roots) | new.reached(roots) | set(NAMED_ENUMS)
+        gained = {_shape(new, name): name for name in new.messages if name not in old.files and not new.is_map(name)}
+        lost = [
+            name for name, was in old.messages.items() if name not in new.files and was.field and not old.is_map(name)
+        ]
+        self._heirs = {name: gained[_shape(old, name)] for name in lost if _shape(old, name) in gained}
 
     def changes(self) -> Iterator[Change]:
         old, new = self._old, self._new
         files = {**new.files, **old.files}
         for name in sorted(files, key=lambda name: (files[name], name)):
-            if old.is_map(name) or new.is_map(name):
+            if old.is_map(name) or new.is_map(name) or name in self._heirs.values():
                 continue
-            if name in old.messages and name in new.messages:
+            if name in self._heirs:
+                effect = "Its class is called differently; the wire does not know the name."
+                yield self._change(name, f"renamed to {self._heirs[name]}", True, True, effect)
+            elif name in old.messages and name in new.messages:
                 yield from self._fields(name)
             elif name in old.enums and name in new.enums:
                 yield from self._values(name)
@@ -187,7 +195,8 @@ class _Comparison:
     def _unused(self) -> Iterator[Change]:
         """What the files gain that no call here uses, in one line a file: there may be a hundred."""
         old, new = self._old, self._new
-        gained = [name for name in (*new.messages, *new.enums) if name not in old.files and not new.is_map(name)]
+        known = {*old.files, *self._heirs.values()}
+        gained = [name for name in (*new.messages, *new.enums) if name not in known and not new.is_map(name)]
         unused = sorted((new.files[name], name) for name in gained if name not in self._used)
         for file, entries in groupby(unused, key=lambda entry: entry[0]):
             package = file.removesuffix(".proto")
@@ -233,7 +242,7 @@ class _Comparison:
         def change(text: str, compatible: bool, takes_away: bool, effect: str) -> Change:
             return self._change(message, f"{now.name} {text}", compatible, takes_away, effect)
 
-        if self._old.type(was) != self._new.type(now):
+        if not self._same_type(was, now):
             compatible = not self._misread(was, now)
             effect = self._about(message, was.name, "{} gets another type" + ("" if compatible else _MISREAD), _TYPES)
             retyped = f"retyped from {self._old.type(was)} to {self._new.type(now)}"
@@ -250,9 +259,13 @@ class _Comparison:
 
     def _misread(self, was: FieldDescriptorProto, now: FieldDescriptorProto) -> bool:
         """Whether bytes that were written for one are something else, or nothing, when read for the other."""
-        if self._old.type(was) == self._new.type(now):
+        if self._same_type(was, now):
             return False
         return not any({was.type, now.type} <= alike for alike in _ALIKE)
+
+    def _same_type(self, was: FieldDescriptorProto, now: FieldDescriptorProto) -> bool:
+        name = self._old.type(was)
+        return self._heirs.get(name, name) == self._new.type(now)
 
     def _removed(self, message: str, field: FieldDescriptorProto) -> Change:
         required = field.label == _F.LABEL_REQUIRED
@@ -320,6 +333,11 @@ class _Comparison:
                 other = next((known for known, taken in old.items() if taken == number), None)
                 effect = f"Another name of {other}." if other else "A new member."
                 yield self._change(enum, f"{name} = {number} added", True, False, effect)
+
+
+def _shape(side: _Side, message: str) -> tuple[str, frozenset[str]]:
+    """What makes a message of another name the same one: its file and its fields."""
+    return side.files[message], frozenset(side.spelled(field) for field in side.messages[message].field)
 
 
 def _kind(side: _Side, name: str) -> str:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from codegen.binding import ROLES
 from codegen.diff import Change, TableUse
 from codegen.errors import CodegenError
-from codegen.model import Protos, read_protos
+from codegen.model import read_protos
 
 
 def tables_in_use(bindings: Sequence[Path], *sets: FileDescriptorSet) -> list[TableUse]:
@@ -80,23 +80,20 @@ def leftovers(bindings: Sequence[Path], before: FileDescriptorSet, after: FileDe
         values = _load(path)
         package = str(values.get("proto")).removesuffix(".proto")
         for index, table in enumerate(_tables(values, "table")):
-            item = _item(before, package, table.get("list"))
-            named = [("columns", "lists", item, entry.get("field")) for entry in _tables(table, "columns")]
-            named += [("attrs", "lists", f"{package}.S2C", entry.get("field")) for entry in _tables(table, "attrs")]
-            named += [(role, "names", item, table.get(role)) for role in ROLES]
+            item, reply = _item(before, package, table.get("list")), f"{package}.S2C"
+            heir = _item(after, package, table.get("list")) or item  # rows of another name may have the same fields
+            named = [("columns", "lists", item, heir, entry.get("field")) for entry in _tables(table, "columns")]
+            named += [("attrs", "lists", reply, reply, entry.get("field")) for entry in _tables(table, "attrs")]
+            named += [(role, "names", item, heir, table.get(role)) for role in ROLES]
             told += [
-                f"{path}: table[{index}] `{key}` {does} {field}: {message}.{field} is gone"
-                for key, does, message, field in named
-                if _is_gone(f"{message}.{field}", old, new)
+                f"{path}: table[{index}] `{key}` {does} {field}: {now}.{field} is gone"
+                for key, does, was, now, field in named
+                if f"{was}.{field}" in old.documentable and f"{now}.{field}" not in new.documentable
             ]
         documented = values.get("docs")
         told += [
             f"{path}: `docs` speaks of {name}, which is gone"
             for name in (documented if isinstance(documented, dict) else ())
-            if _is_gone(name, old, new)
+            if name in old.documentable and name not in new.documentable
         ]
     return told
-
-
-def _is_gone(name: str, old: Protos, new: Protos) -> bool:
-    return name in old.documentable and name not in new.documentable

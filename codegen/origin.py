@@ -17,6 +17,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from codegen.errors import CodegenError
+from codegen.files import visible
 
 MANIFEST = "manifest.toml"
 DOCUMENTED = "written out from the documented interface"
@@ -67,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise CodegenError(f"{path}: {error}") from None
     entries = {}
     listed = values.get("proto")
-    if not isinstance(listed, list) or values.keys() != {"proto"}:
+    if not isinstance(listed, list) or values.keys() != {"proto"} or not all(isinstance(each, dict) for each in listed):
         raise CodegenError(f"{path}: it holds [[proto]] tables and nothing else")
     for index, table in enumerate(listed):
         for field in fields(Entry):
@@ -119,7 +120,7 @@ def trace(manifest: Manifest, folder: Path, protos: Mapping[str, bytes]) -> list
 
 def read_protos_of(folder: Path) -> dict[str, bytes]:
     """The protos of a folder by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.proto")) if path.is_file()}
+    return {path.name: path.read_bytes() for path in visible(folder, "*.proto") if path.is_file()}
 
 
 def mismatches(folder: Path, manifest: Manifest) -> list[str]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from codegen.errors import CodegenError
+from codegen.files import visible
 from codegen.render import EXAMPLES
 
 PROTOS = PurePosixPath("codegen/protos")
@@ -52,17 +53,30 @@ def compare(root: Path, plan: Plan) -> Drift:
 
 
 def _present(root: Path, plan: Plan) -> list[PurePosixPath]:
+    for package in sorted({path.parent for path in outputs(plan) if path.name == "__init__.py"}):
+        _refuse_strangers(root, package, plan)
     owned = sorted({path.parts[0] for path in outputs(plan)} - {EXAMPLES.name} | _rendered_packages(root))
-    present = [
-        path
-        for folder in owned
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    ]
-    present += sorted(path for path in (root / EXAMPLES).rglob("*") if path.is_file() and _is_rendered(path))
+    present = [path for folder in owned for path in _files(root, PurePosixPath(folder))]
+    present += [path for path in _files(root, EXAMPLES) if _is_rendered(root / path)]
     if any(path.parent == PROTOS for path in plan):
-        present += sorted(path for path in (root / PROTOS).glob("*.proto") if path.is_file())
-    return [PurePosixPath(path.relative_to(root).as_posix()) for path in present]
+        present += [PROTOS / path.name for path in visible(root / PROTOS, "*.proto") if path.is_file()]
+    return present
+
+
+def _files(root: Path, folder: PurePosixPath) -> list[PurePosixPath]:
+    """The files below a folder, bytecode left out."""
+    files = (path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(PurePosixPath(path.relative_to(root).as_posix()) for path in files)
+
+
+def _refuse_strangers(root: Path, package: PurePosixPath, plan: Plan) -> None:
+    """Refuse a folder that was never rendered and holds files: a brand may be called like `tests` by mistake."""
+    strangers = [path for path in _files(root, package) if path not in plan]
+    if strangers and not any(_is_rendered(path) for path in (root / package).glob("*") if path.is_file()):
+        raise CodegenError(
+            f"{root / package}: codegen has rendered nothing of what is there, and would remove {strangers[0].name} and "
+            "the like. Give the brand another `package` in codegen/brands.toml, or empty the folder"
+        )
 
 
 def outputs(plan: Plan) -> list[PurePosixPath]:

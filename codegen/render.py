@@ -20,6 +20,7 @@ import jinja2
 from codegen.binding import Brand, Calendar, Call, Market
 from codegen.columns import ADDED, DTYPES
 from codegen.errors import CodegenError
+from codegen.files import visible
 from codegen.model import Protos
 
 SCHEMA = PurePosixPath("generated/opend_si_schema")
@@ -45,9 +46,6 @@ def render(templates: Path, inputs: Inputs, ruff_config: Path) -> dict[PurePosix
     environment = _environment(templates)
     files: dict[PurePosixPath, bytes] = {SCHEMA / "descriptors.binpb": inputs.descriptors}
     for out, template, context in _jobs(templates, inputs):
-        if not template.endswith(".j2"):
-            files[out] = (templates / template).read_bytes()
-            continue
         try:
             text = environment.get_template(template).render(template=template, **context)
         except Exception as error:  # a filter or a property may raise anything
@@ -100,8 +98,10 @@ def _jobs(templates: Path, inputs: Inputs) -> Iterator[tuple[PurePosixPath, str,
 
 def _names(folder: Path) -> list[str]:
     """Templates of one package, partials left out."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return sorted(name for name in names if not _is_partial(name))
+    names = [path.relative_to(folder).as_posix() for path in visible(folder, "**/*.j2")]
+    if not names:
+        raise CodegenError(f"{folder}: no template, so there is nothing to make")
+    return [name for name in names if not _is_partial(name)]
 
 
 def _is_partial(name: str) -> bool:
@@ -154,6 +154,7 @@ def plain(text: str) -> str:
 def _formatted(files: Mapping[PurePosixPath, bytes], config: Path) -> dict[PurePosixPath, bytes]:
     """The files with all Python put into form by the ruff that the group `codegen` pins."""
     python = [path for path in files if path.suffix in (".py", ".pyi")]
+    own = sorted({path.parent.name for path in python} | {"opend_si"})
     result = dict(files)
     with tempfile.TemporaryDirectory() as scratch:
         for path in python:
@@ -161,7 +162,8 @@ def _formatted(files: Mapping[PurePosixPath, bytes], config: Path) -> dict[PureP
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(files[path])
         for command in (["check", "--fix", "--quiet"], ["format", "--quiet"]):
-            _ruff([*command, "--no-cache", "--config", str(config), scratch], scratch)
+            options = ("--config", str(config), "--config", f"lint.isort.known-first-party = {own}")
+            _ruff([*command, "--no-cache", *options, scratch], scratch)
         for path in python:
             result[path] = Path(scratch, path).read_bytes()
     return result
@@ -176,4 +178,4 @@ def _ruff(arguments: Sequence[str], scratch: str) -> None:
     if "No module named" in run.stderr:
         raise CodegenError("ruff is missing: install the dependency group `codegen`")
     report = (run.stdout + run.stderr).replace(scratch, "").strip()
-    raise CodegenError(f"what the templates gave is not valid Python:\n{report}")
+    raise CodegenError(f"what the templates gave is not valid Python, or has two things of one name:\n{report}")

@@ -38,7 +38,7 @@ from codegen.naming import constant_case, enum_member, enum_members, snake_case
 from codegen.plan import Plan, compare, report
 from codegen.render import WIDTH, comment, docstring
 from tests.conftest import FACES
-from tests.processes import ROOT
+from tests.processes import ROOT, SYSTEM_HAS
 
 OUTPUTS = ("generated", "examples", *FACES)
 INPUTS = ("codegen", "templates")
@@ -265,6 +265,33 @@ def test_bytecode_is_no_drift(scratch: Scratch) -> None:
     assert scratch.run("--check") == 0
     assert scratch.run() == 0
     assert (scratch.root / bytecode).is_file()
+
+
+def test_what_editors_and_systems_leave_beside_the_inputs_is_no_input(scratch: Scratch) -> None:
+    for path in (
+        *("templates/brand/._quote.py.j2.swp", "templates/brand/.DS_Store", "templates/brand/__init__.py.j2~"),
+        *("templates/schema/._calls.py.j2", "templates/brand/__pycache__/x.pyc", "templates/brand/.idea/x.py.j2"),
+        *("codegen/bindings/._short_interest.toml", "codegen/calendars/._HK.toml", "codegen/protos/._Common.proto"),
+    ):
+        scratch.write(path, "\x00 neither TOML nor Jinja {{")
+    if SYSTEM_HAS["links"]:  # as an editor locks what it edits
+        (scratch.root / "codegen/bindings/.#short_interest.toml").symlink_to("somebody@somewhere.1:2")
+    before, manifest = scratch.outputs(), scratch.read("codegen/protos/manifest.toml")
+    assert scratch.run("--check") == 0
+    assert scratch.run() == 0
+    assert (scratch.outputs(), scratch.read("codegen/protos/manifest.toml")) == (before, manifest)
+    assert (scratch.root / "codegen/protos/._Common.proto").is_file()
+
+
+def test_the_temporary_folder_may_stand_where_everything_is_ignored(scratch: Scratch, tmp_path: Path) -> None:
+    """Such as below a home folder that is a repository of a few files."""
+    (tmp_path / "home/tmp").mkdir(parents=True)
+    (tmp_path / "home/.git").mkdir()
+    (tmp_path / "home/.gitignore").write_text("*\n", encoding="utf-8")
+    run = ["-P", "-m", "codegen", "--check", "--root", str(scratch.root)]
+    environ = {"TMPDIR": str(tmp_path / "home/tmp"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *run], env={**os.environ, **environ}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # All or nothing

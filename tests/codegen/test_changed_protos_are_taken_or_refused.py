@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -784,6 +785,25 @@ def test_an_accepted_loss_asks_for_the_binding_to_be_edited_and_then_goes_throug
     assert "aggregated_short:" not in scratch.read(f"{SCHEMA}/records.py")
     assert A_FIELD not in scratch.read(PROTO)
     assert scratch.run("--check") == 0
+
+
+def test_rows_may_be_a_message_of_another_name(
+    scratch: Scratch, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        folder.change(PROTO, "HkShortInterestItem", "HkItem")
+    assert scratch.run("diff", "--protos", str(folder)) == 1
+    told = capsys.readouterr().out
+    assert f"  {HK_ITEM}\n    renamed to {SHORTS}.HkItem. Wire-compatible." in told
+    assert "\n1 change: 1 wire-compatible, 0 not. 1 change of what is in use: regenerating takes --accept." in told
+    options = ("--protos", str(folder), "--accept")
+    assert scratch.run(*options) == 1
+    assert set(re.findall(r"`(\w+)`", capsys.readouterr().err)) == {"docs"}
+    scratch.write(BINDING, scratch.read(BINDING).replace("HkShortInterestItem", "HkItem"))
+    before = scratch.read(f"{SCHEMA}/records.py"), scratch.read(f"{SCHEMA}/calls.py")
+    assert scratch.run(*options) == 0
+    assert (scratch.read(f"{SCHEMA}/records.py"), scratch.read(f"{SCHEMA}/calls.py")) == before
+    assert "class HkItem(" in scratch.read(f"{SCHEMA}/qot_get_short_interest.pyi")
 
 
 def test_an_accepted_type_is_the_columns(scratch: Scratch, folder: Folder) -> None:

@@ -1,15 +1,33 @@
 """What cannot work is refused when a binding or a proto is taken: with its name, a reason, and nothing written.
 
 Roles that no column can have, rows without the day that histories need, arguments that no page is asked with, fields
-that a page which is cut would lack, defaults that would pass for values, names that every message has.
+that a page which is cut would lack, defaults that would pass for values, names that every message has, names that the
+faces and the schema have, numbers that no frame and no budget has, brands that would take the place of other folders.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.codegen.test_all_packages_or_none import BINDING, LAST_US_FIELD, PROTO, Edit, Scratch, change, wrong
+from tests.codegen.test_all_packages_or_none import (
+    BINDING,
+    BRANDS,
+    LAST_US_FIELD,
+    MARKETS,
+    PROTO,
+    Edit,
+    Scratch,
+    change,
+    wrong,
+)
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Scratch:
+    return Scratch.make(tmp_path / "repository")
 
 
 def several(*edits: Edit) -> Edit:
@@ -18,6 +36,14 @@ def several(*edits: Edit) -> Edit:
             one(scratch)
 
     return edit
+
+
+def whole(path: str, text: str) -> Edit:
+    return lambda scratch: scratch.write(path, text)
+
+
+def without_folder(path: str) -> Edit:
+    return lambda scratch: shutil.rmtree(scratch.root / path)
 
 
 def without_hk_table(scratch: Scratch) -> None:
@@ -34,6 +60,7 @@ columns = []
 [docs]
 """
 
+DEFAULT = 'default_call = "short_interest"\n'
 DAILY = "codegen/bindings/daily_short_volume.toml"
 
 CASES = [
@@ -136,14 +163,76 @@ CASES = [
             *(("HasField", "S2C"), ("HasField", "Response"), ("SetInParent", "Request")),
         )
     ),
+    # Names that are taken.
+    *(
+        wrong(
+            f"call-named-{name}",
+            change(DAILY, 'call = "get_daily_short_volume"', f'call = "{name}"'),
+            *("futu_si/__init__.py:", f"`{name}`"),
+        )
+        for name in ("history", "Client")
+    ),
+    *(
+        wrong(f"record-named-{name}", change(DAILY, "HkDailyShortVolume", name), told, f"{name}")
+        for name, told in (
+            *(("Page", "futu_si/__init__.py:"), ("int", "codegen/bindings: the record ")),
+            *(("dataclass", "codegen/bindings: the record "), ("Record", "codegen/bindings: the record ")),
+        )
+    ),
+    *(
+        wrong(
+            f"call-whose-constant-is-{name.upper()}",
+            change(DAILY, 'name = "daily_short_volume"', f'name = "{name}"'),
+            f"codegen/bindings: the name '{name}' is taken",
+        )
+        for name in ("calls", "hk")
+    ),
+    # Numbers that no frame, no request and no budget has.
+    *(
+        wrong(f"{key.replace(' ', '')}-{number}", change(BINDING, f"{key} = {was}", f"{key} = {number}"), told)
+        for key, was, number, told in (
+            *(("proto_id", 3249, 0, "`proto_id` is not in 1.."), ("proto_id", 3249, 2**32, "`proto_id` is not in 1..")),
+            *(("requests", 30, 0, "rate `requests` and `seconds`"), ("seconds", 30, -1, "rate `requests` and `seco")),
+            ("maximum", 50, 2**31, "page_size `maximum` is more than `num` can be"),
+        )
+    ),
+    # Brands and markets.
+    *(
+        wrong(
+            f"package-{package!r}",
+            change(BRANDS, 'package = "futu_si"', f'package = "{package}"'),
+            f"brands.toml: brand[0] `package` '{package}' is no name in Python",
+        )
+        for package in ("", "../out")
+    ),
+    wrong("one-package-for-two", change(BRANDS, '"futu_si"', '"moomoo_si"'), "two brands have the same package"),
+    wrong("one-command-for-two", change(BRANDS, '"futu-si"', '"moomoo-si"'), "two brands have the same command"),
+    wrong("one-prefix-for-two", change(MARKETS, 'prefix = "US"', 'prefix = "HK"'), "two markets have the same prefix"),
+    wrong("codegen-for-a-package", change(BRANDS, '"futu_si"', '"codegen"'), "/codegen: codegen has rendered nothing"),
+    # Entries that are no tables, and nothing at all.
+    wrong("number-for-a-column", change(BINDING, "columns = [", "columns = [1,"), "table[0] `columns` has 1: it takes"),
+    wrong("number-for-a-brand", whole(BRANDS, f"{DEFAULT}brand = [1]\n"), "brands.toml: `brand` has 1: it takes"),
+    wrong(
+        "number-for-an-origin",
+        whole("codegen/protos/manifest.toml", "proto = [1]\n"),
+        "manifest.toml: it holds [[proto]] tables and nothing else",
+    ),
+    wrong("no-brand", whole(BRANDS, f"{DEFAULT}brand = []\n"), "brands.toml: no `brand`"),
+    *(
+        wrong(
+            f"no-template-of-the-{name}",
+            without_folder(f"templates/{name}"),
+            f"templates/{name}: no template, so there is nothing to make",
+        )
+        for name in ("schema", "brand")
+    ),
 ]
 
 
 @pytest.mark.parametrize(("edit", "said"), CASES)
 def test_what_cannot_work_is_one_clear_error_and_changes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Edit, said: Sequence[str]
+    scratch: Scratch, capsys: pytest.CaptureFixture[str], edit: Edit, said: Sequence[str]
 ) -> None:
-    scratch = Scratch.make(tmp_path / "repository")
     edit(scratch)
     before = scratch.outputs()
     assert scratch.run("--accept") == 1
@@ -152,3 +241,27 @@ def test_what_cannot_work_is_one_clear_error_and_changes_nothing(
     assert err.startswith("codegen: ")
     assert [text for text in said if text not in err] == [], err
     assert scratch.outputs() == before
+
+
+@pytest.mark.parametrize("folder", ["docs", "opend_si", "tests"])
+def test_a_brand_called_like_another_folder_removes_nothing_of_it(
+    scratch: Scratch, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    scratch.write(f"{folder}/__init__.py", "# by hand\n")
+    scratch.write(f"{folder}/deeper/by_hand.py", "")
+    scratch.change(BRANDS, '"futu_si"', f'"{folder}"')
+    before = {path: path.read_bytes() for path in scratch.root.rglob("*") if path.is_file()}
+    for options in ((), ("--check",)):
+        assert scratch.run(*options) == 1
+        err = capsys.readouterr().err
+        assert err.startswith(f"codegen: {scratch.root / folder}: codegen has rendered nothing of what is there")
+    assert {path: path.read_bytes() for path in scratch.root.rglob("*") if path.is_file()} == before
+
+
+def test_a_brand_may_get_another_name(scratch: Scratch) -> None:
+    scratch.change(BRANDS, '"futu_si"', '"another_si"')
+    assert scratch.run() == 0
+    assert scratch.read("another_si/_quote.py") == (ROOT / "futu_si/_quote.py").read_text(encoding="utf-8").replace(
+        "futu_si", "another_si"
+    )
+    assert not [path for path in (scratch.root / "futu_si").rglob("*") if path.is_file()]

@@ -213,7 +213,7 @@ def test_the_sdist_holds_what_the_packages_are_made_of(sdist: Path) -> None:
     for name in ("codegen/protos", "codegen/bindings", "templates", "tests", "Makefile", "LICENSE", "README.md"):
         assert (sdist / name).exists(), name
     hidden = {path.name for path in sdist.iterdir() if path.name.startswith(".")}
-    assert hidden <= {".gitignore", ".gitattributes"}
+    assert hidden == {".gitignore"}
 
 
 # The project file and the changelog
