@@ -32,7 +32,7 @@ def _read(path: Path) -> bytes:
             raise NoKey(f"{path} is no file that can be read again for each connection: {_OPENDS}.")
         with path.open("rb") as file:
             return file.read(_LONGEST)
-    except InvalidArgument:  # which is a ValueError
+    except NoKey:  # which is a ValueError
         raise
     except FileNotFoundError:
         raise NoKey(f"There is no RSA key file {path}: {_OPENDS}.") from None
