@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from opend_si.client.aio import AsyncioClient
 from opend_si.client.doctor import Status
@@ -26,7 +26,7 @@ from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings
-from opend_si.wire.errors import was_sent
+from opend_si.wire.errors import Crowded, was_sent
 from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
@@ -34,7 +34,7 @@ from opend_si_schema.definitions import Call, Rate
 
 _FAILED = common.RetType.FAILED
 # Pages that are being fetched at a time, by all clients: more wait for the budget than it has room for in minutes, and
-# each looks at its file four times a second. What exceeds it is refused at once.
+# each looks at its file four times a second. What exceeds it is refused at once, unless the record has it.
 MOST_FETCHES = 100
 
 
@@ -96,8 +96,6 @@ class PageAnswers:
         except InvalidArgument as error:
             return _refused(_FAILED, str(error))
         task = self._asked.get(key)
-        if task is None and len(self._asked) >= MOST_FETCHES:
-            return _refused(_FAILED, self._rate_text(key))
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
             task.add_done_callback(lambda _: self._asked.pop(key))
@@ -111,7 +109,9 @@ class PageAnswers:
             self._recent.keep(key.call.proto_id, request, page, stamp)
             return page.body
         except OpenDError as error:
-            return _refused(error.ret_type, error.message, error.err_code)
+            return self._engine.said() or _refused(error.ret_type, error.message, error.err_code)
+        except Crowded:
+            return _refused(_FAILED, self._rate_text(key))
         except Exception as error:
             if not isinstance(error, (CacheMiss, ConnectionFailed, RequestTimeout)):
                 self._log(f"{key}: {type(error).__name__}: {error}")
@@ -163,9 +163,18 @@ class _Engine(AsyncioClient):
         self.spent = 0
         # Tasks that the budget has made wait, and that have not sent anything since.
         self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
+        self._fetching: set[asyncio.Task[bytes]] = set()  # those that the record had no answer for
+        self._said: WeakKeyDictionary[asyncio.Task[bytes], bytes] = WeakKeyDictionary()
 
     async def page(self, key: PageKey) -> Page:
-        return await self._drive(self._ask.page_of(key))
+        try:
+            return await self._drive(self._ask.page_of(key))
+        finally:
+            self._fetching.discard(_this_task())
+
+    def said(self) -> bytes | None:
+        """The body that OpenD last sent for this task's page, as it came; None: it has not answered."""
+        return self._said.get(_this_task())
 
     async def greeting(self) -> Greeting:
         return await self._connection.greeting()
@@ -174,14 +183,28 @@ class _Engine(AsyncioClient):
         return await self._drive(self._ask.status(CALLS[0]))
 
     async def _perform(self, step: Step) -> object:
-        task: Any = asyncio.current_task()
-        if isinstance(step, Exchange):
-            self.limited.discard(task)
-            self.spent += 1
-        elif isinstance(step, Sleep) and step.budget is not None:
+        task = _this_task()
+        if isinstance(step, (Exchange, Sleep)) and task not in self._fetching:
+            if len(self._fetching) >= MOST_FETCHES:
+                raise Crowded
+            self._fetching.add(task)
+        if isinstance(step, Sleep) and step.budget is not None:
             self.limited.add(task)
-        try:
+        if not isinstance(step, Exchange):
             return await super()._perform(step)
+        self.limited.discard(task)
+        self._said.pop(task, None)
+        self.spent += 1
+        try:
+            answer: Any = await super()._perform(step)
         except BaseException as error:
-            self.spent -= isinstance(step, Exchange) and not was_sent(error)
+            self.spent -= not was_sent(error)
             raise
+        self._said[task] = answer[0]
+        return answer
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

@@ -109,9 +109,11 @@ class Link:
     async def run(self) -> None:
         """Serve the client to the end of its link."""
         impatience = asyncio.get_running_loop().call_later(FIRST_SECONDS, self._give_up)
-        listening = asyncio.create_task(self._listen())
+        speaking, gone = asyncio.create_task(self._speak()), asyncio.create_task(self._writer.wait_closed())
         try:
-            await self._until_the_end(listening)
+            await asyncio.wait((speaking, gone, self._opend_ended), return_when=asyncio.FIRST_COMPLETED)
+            if speaking.done():
+                speaking.result()  # raises what ended it
         except ShortInterestError as error:
             self._gateway.log(f"the link of a client at {self._peer} was closed: {error}")
         except OSError:  # the client is gone, or its link to OpenD
@@ -119,7 +121,7 @@ class Link:
         finally:
             # All of it at once: this task may be cancelled while it waits below.
             impatience.cancel()
-            tasks = [listening, *self._answers]
+            tasks = [speaking, gone, *self._answers]
             for task in tasks:
                 task.cancel()
             if self._opend is not None:
@@ -131,13 +133,10 @@ class Link:
         if self._conversation is None:
             self._writer.transport.abort()
 
-    async def _until_the_end(self, listening: asyncio.Task[None]) -> None:
-        """Return when the client has left or OpenD has."""
-        await asyncio.wait({listening, self._opend_ended}, return_when=asyncio.FIRST_COMPLETED)
-        if self._opend_ended.done():
-            return
-        listening.result()
-        # The client says no more, but may still listen.
+    async def _speak(self) -> None:
+        """Answer what the client says, until it has nothing more to say and has heard all."""
+        await self._listen()
+        # It may still listen.
         if self._answers:
             await asyncio.wait(self._answers)
         if self._opend is not None:
@@ -218,6 +217,8 @@ class Link:
         # Its end is not the client's: nobody waits for it yet.
         opend.abort()
         self._gateway.greeted(None)
+        if opend.is_inside:  # the client cannot be told anything any more
+            raise ConnectionResetError("OpenD ended inside a frame")
         return None
 
     def _end_with_opend(self, _: object) -> None:
@@ -288,8 +289,8 @@ class Link:
 
     async def _state(self, frame: Frame) -> bytes:
         """What a detached client asks that is no page. If OpenD is back, that ends the link instead."""
-        others = self._answers - {asyncio.current_task()}
-        if not others and await self._gateway.is_back():
+        # A look takes time: the client may ask for more meanwhile.
+        if self._is_last() and await self._gateway.is_back() and self._is_last():
             self._writer.close()
             raise ConnectionResetError("OpenD is back")
         if frame.proto_id == KEEP_ALIVE:
@@ -299,6 +300,10 @@ class Link:
         else:
             reply = write_refusal(common.RetType.FAILED, policy.AWAY)
         return write_body(reply, frame.body_format)
+
+    def _is_last(self) -> bool:
+        """Whether nothing else is being answered."""
+        return not self._answers - {asyncio.current_task()}
 
     async def _status(self, frame: Frame) -> bytes:
         del frame
@@ -354,9 +359,14 @@ class _Upstream:
         self._writer.write(data)
         await self._writer.drain()
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the client has the beginning of a frame and not its end."""
+        return self._cutter.left > 0
+
     async def between(self, data: bytes) -> None:
         """Send the client something between two frames."""
-        if not self._cutter.left:
+        if not self.is_inside:
             self._client.write(data)
         elif self.ended.done():
             raise ConnectionResetError("OpenD ended inside a frame")

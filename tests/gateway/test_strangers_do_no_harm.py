@@ -28,6 +28,7 @@ from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT
 from opend_si_schema import keep_alive
 from opend_si_schema.calls import SHORT_INTEREST
+from tests.cache.processes import OpenD
 from tests.gateway.conftest import Start
 from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body
 from tests.processes import ROOT
@@ -154,6 +155,28 @@ def test_more_pages_than_can_be_fetched_are_refused_at_once(
         said_to_all = [said(asker.reply().body) for _ in codes]
     assert said_to_all == [(-1, "获取空头持仓频率太高，请求失败，每30秒最多30次。")] * 7 + [(0, "")] * 5
     assert len(opend.requests) == 5
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_what_is_recorded_is_given_to_all_at_once_however_much_is_fetched(
+    start: Callable[..., Simulator], front: Start, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(answers, "MOST_FETCHES", 3)
+    codes = [f"HK.{number:05d}" for number in range(1, 41)]
+    with OpenD(universe=Universe(symbols=codes, most_rows=20)) as opend:
+        recording = front(opend)
+        with Asker(recording.host, recording.port) as asker:
+            for code in codes[:30]:
+                asker.ask(PAGE, page_body(code))
+                assert said(asker.reply().body) == (0, "")
+        opend.latency = 3.0
+        gateway = front(opend, mode=mode)  # it has given none of them yet
+        with Asker(gateway.host, gateway.port) as cold, Asker(gateway.host, gateway.port) as asker:
+            if mode == "online":
+                cold.link.sendall(b"".join(cold.frame(PAGE, page_body(code)) for code in codes[30:]))
+                assert said(cold.reply().body)[0] == -1  # there is no room for another
+            asker.link.sendall(b"".join(asker.frame(PAGE, page_body(code)) for code in codes[:30]))
+            assert [said(asker.reply().body) for _ in range(30)] == [(0, "")] * 30
 
 
 def test_the_operator_is_not_flooded_with_lines(opend: Simulator, front: Start) -> None:
