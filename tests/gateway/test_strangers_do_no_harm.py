@@ -4,6 +4,7 @@ Garbage ends its own link alone, a slow reader costs no other anything, no trade
 for, and no text names a path or a key of the machine.
 """
 
+import asyncio
 import hashlib
 import os
 import socket
@@ -21,6 +22,7 @@ from opend_si.gateway.hello import read_request
 from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
 from opend_si.server.peers import is_loopback
+from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.framing import HEADER, Frame, encode_frame
@@ -177,6 +179,28 @@ def test_what_is_recorded_is_given_to_all_at_once_however_much_is_fetched(
                 assert said(cold.reply().body)[0] == -1  # there is no room for another
             asker.link.sendall(b"".join(asker.frame(PAGE, page_body(code)) for code in codes[:30]))
             assert [said(asker.reply().body) for _ in range(30)] == [(0, "")] * 30
+
+
+def test_who_looks_into_the_record_waits_where_it_can_be_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that is asked for stands before the threads: the end waits for it, and so does what passes."""
+    begun: list[PageKey] = []
+
+    async def ask_all() -> None:
+        settings = Settings.resolve(mode="offline", environ={"OPEND_SI_HOME": str(home)})
+        asked = answers.PageAnswers(settings, 30, begun.append)  # type: ignore[arg-type]
+        questions = asked._engine._ask
+        page_of = questions.page_of
+        monkeypatch.setattr(questions, "page_of", lambda key: begun.append(key) or page_of(key))  # type: ignore[func-returns-value]
+        bodies = [page_body(f"HK.{number:05d}") for number in range(1, 2001)]
+        asking = [asyncio.create_task(asked.reply(SHORT_INTEREST, body)) for body in bodies]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await asked.close()
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+        assert sum(isinstance(reply, asyncio.CancelledError) for reply in ended) > 1000
+
+    asyncio.run(ask_all())
+    assert 0 < len(begun) < 1000
 
 
 def test_the_operator_is_not_flooded_with_lines(opend: Simulator, front: Start) -> None:
