@@ -8,9 +8,11 @@ import asyncio
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -32,8 +34,8 @@ from opend_si_schema import keep_alive
 from opend_si_schema.calls import SHORT_INTEREST
 from tests.cache.processes import OpenD
 from tests.gateway.conftest import Start
-from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body
-from tests.processes import ROOT
+from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body, read_frame
+from tests.processes import COMMANDS, ROOT, at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is answered from the record")
 
@@ -106,6 +108,45 @@ def test_more_clients_than_the_gateway_takes_are_turned_away(opend: Simulator, f
             assert third.is_ended()
         one.ask(PAGE, page_body())
         assert said(one.reply().body) == (0, "")
+
+
+@pytest.mark.needs("limits", "signals")
+@pytest.mark.parametrize("hard", [256, 4096])
+def test_clients_never_take_the_descriptors_that_answers_need(opend: Simulator, home: Path, hard: int) -> None:
+    """A process that may have 256 files open, and one that may have that raised."""
+    served = 200 if hard == 4096 else 64
+    limited = [sys.executable, "-c", LIMITED, str(hard), COMMANDS[0], "gateway", "--port", "0"]
+    environ = {"OPEND_SI_HOME": str(home), "OPEND_SI_MODE": "online", "OPEND_SI_RATE": "off", **at(opend)}
+    with (
+        subprocess.Popen(
+            limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environ}
+        ) as gateway,
+        ExitStack() as stack,
+    ):
+        stack.callback(gateway.kill)
+        assert gateway.stdout is not None
+        assert gateway.stderr is not None
+        host, port = gateway.stdout.readline().decode().strip().split(":")
+        askers = [stack.enter_context(Asker(host, int(port), hello=False)) for _ in range(210)]
+        for asker in askers:
+            with suppress(ConnectionError):
+                asker.ask(INIT_CONNECT, hello_body())
+                asker.ask(PAGE, page_body())
+        replies = [(read_frame(asker.link), read_frame(asker.link)) for asker in askers]
+        assert sum(greeting is not None for greeting, _ in replies) == served
+        assert [said(page.body) for _, page in replies if page is not None] == [(0, "")] * served
+        gateway.terminate()
+        told = gateway.stderr.read().decode()
+    assert "Traceback" not in told
+    assert ("too few files open" in told) == (hard == 256)
+
+
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[1])))
+sys.argv = [sys.prefix + "/bin/" + sys.argv[2], *sys.argv[3:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def test_who_asks_without_reading_is_not_read_and_gets_all_replies(opend: Simulator, front: Start) -> None:
