@@ -314,7 +314,7 @@ class Link:
         if self._opend is not None:
             await self._opend.between(data)
         else:
-            self._writer.write(data)
+            _write(self._writer, data)
         await self._writer.drain()
 
 
@@ -367,7 +367,7 @@ class _Upstream:
     async def between(self, data: bytes) -> None:
         """Send the client something between two frames."""
         if not self.is_inside:
-            self._client.write(data)
+            _write(self._client, data)
         elif self.ended.done():
             raise ConnectionResetError("OpenD ended inside a frame")
         else:
@@ -404,11 +404,11 @@ class _Upstream:
                 if isinstance(piece, Taken):
                     self._read_greeting(piece.data)
                     piece = piece.data
-                self._client.write(piece)
+                _write(self._client, piece)
         finally:
             if not self._cutter.left:
                 for own, passed in self._waiting:
-                    self._client.write(own)
+                    _write(self._client, own)
                     if not passed.done():
                         passed.set_result(None)
                 self._waiting.clear()
@@ -423,3 +423,10 @@ class _Upstream:
             self.greeting = said.greeting
             conversation.agree(hello.algorithm, said.key, said.iv)
         self._is_greeted.set()
+
+
+def _write(client: asyncio.StreamWriter, data: bytes) -> None:
+    """Write to a client, whose end asyncio tells others only a round later: meanwhile it would log each write."""
+    if client.is_closing():
+        raise ConnectionResetError("the client is gone")
+    client.write(data)

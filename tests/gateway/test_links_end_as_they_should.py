@@ -163,6 +163,27 @@ def test_a_client_that_resets_its_link_while_it_waits_leaves_nothing_behind(held
     wait_for(lambda: not gateway._links)
 
 
+def test_a_client_that_goes_just_when_its_replies_come_is_no_news(
+    opend: Simulator, front: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come in one round of the event loop, in which it does not know yet that the client is gone."""
+    gateway = front(opend)
+    opend.latency = 1.0
+    asker = Asker(gateway.host, gateway.port)
+    asker.link.sendall(b"".join(asker.frame(PAGE, page_body()) for _ in range(40)))
+    opend.wait_for_requests(1)
+    [fetching] = gateway.answers._asked.values()
+
+    def leave(_: object) -> None:
+        asker.reset()
+        time.sleep(0.1)  # until the system knows
+
+    gateway._call(lambda: fetching.add_done_callback(leave))
+    wait_for(lambda: asker.link.fileno() == -1)
+    wait_for(lambda: not gateway._links)
+    assert [told.getMessage() for told in caplog.records] == []
+
+
 def test_a_detached_client_that_says_no_more_still_gets_its_replies(
     opend: Simulator, front: Start, nowhere: Nowhere
 ) -> None:
