@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from opend_si.client.aio import AsyncioClient
 from opend_si.client.doctor import Status
-from opend_si.client.steps import Exchange, Sleep, Step
+from opend_si.client.steps import Account, Sleep, Step
 from opend_si.errors import (
     CacheMiss,
     ConnectionFailed,
@@ -26,7 +26,7 @@ from opend_si.pages import END, MAX_CURSOR_LENGTH, Page, PageKey
 from opend_si.pages.replies import write_refusal
 from opend_si.server.refusals import rate_text
 from opend_si.settings import Mode, Settings
-from opend_si.wire.errors import was_sent
+from opend_si.wire.errors import Crowded, was_sent
 from opend_si.wire.session import Greeting
 from opend_si_schema import common
 from opend_si_schema.calls import CALLS
@@ -34,8 +34,10 @@ from opend_si_schema.definitions import Call, Rate
 
 _FAILED = common.RetType.FAILED
 # Pages that are being fetched at a time, by all clients: more wait for the budget than it has room for in minutes, and
-# each looks at its file four times a second. What exceeds it is refused at once.
+# each looks at its file four times a second. What exceeds it is refused at once, unless the record has it.
 MOST_FETCHES = 100
+# Those that look into the record at a time. A thread does that; a look that has not begun can be given up at once.
+MOST_LOOKS = 16
 
 
 class PageAnswers:
@@ -96,8 +98,6 @@ class PageAnswers:
         except InvalidArgument as error:
             return _refused(_FAILED, str(error))
         task = self._asked.get(key)
-        if task is None and len(self._asked) >= MOST_FETCHES:
-            return _refused(_FAILED, self._rate_text(key))
         if task is None:
             task = self._asked[key] = asyncio.create_task(self._fetch(key, body))
             task.add_done_callback(lambda _: self._asked.pop(key))
@@ -111,7 +111,9 @@ class PageAnswers:
             self._recent.keep(key.call.proto_id, request, page, stamp)
             return page.body
         except OpenDError as error:
-            return _refused(error.ret_type, error.message, error.err_code)
+            return self._engine.said() or _refused(error.ret_type, error.message, error.err_code)
+        except Crowded:
+            return _refused(_FAILED, self._rate_text(key))
         except Exception as error:
             if not isinstance(error, (CacheMiss, ConnectionFailed, RequestTimeout)):
                 self._log(f"{key}: {type(error).__name__}: {error}")
@@ -129,7 +131,7 @@ class PageAnswers:
         return "the gateway failed; its log says why"
 
     def _impatience(self, key: PageKey, task: asyncio.Task[bytes], patience: float) -> str:
-        if task not in self._engine.limited:
+        if not self._engine.is_limited(task):
             return f"{key}: OpenD did not answer in {patience:g} seconds"
         return self._rate_text(key)
 
@@ -154,18 +156,42 @@ def _refused(ret_type: int, text: str, err_code: int = 0) -> bytes:
     return bytes(write_refusal(ret_type, text, err_code).SerializeToString())
 
 
+@dataclass(slots=True, weakref_slot=True)
+class _Asking:
+    """How far a task has come with its page."""
+
+    is_looking: bool = True  # takes one of the places of those that look into the record
+    is_fetching: bool = False
+    is_limited: bool = False  # the budget has made it wait, and it has not sent anything since
+    said: bytes | None = None  # the body that OpenD last sent for it
+
+
 class _Engine(AsyncioClient):
     """The client that asks OpenD, which notes what it does."""
 
     def __init__(self, settings: Settings) -> None:
         # Waits are no news here: the clients that wait are answered, or refused, by the gateway's own rules.
         super().__init__(replace(settings, on_wait=settings.on_wait or bool))
-        self.spent = 0
-        # Tasks that the budget has made wait, and that have not sent anything since.
-        self.limited: WeakSet[asyncio.Task[bytes]] = WeakSet()
+        self.spent = self._fetching = 0
+        self._places = asyncio.Semaphore(MOST_LOOKS)
+        self._asking: WeakKeyDictionary[asyncio.Task[Any], _Asking] = WeakKeyDictionary()
 
     async def page(self, key: PageKey) -> Page:
-        return await self._drive(self._ask.page_of(key))
+        await self._places.acquire()
+        asking = self._asking[_this_task()] = _Asking()
+        try:
+            return await self._drive(self._ask.page_of(key))
+        finally:
+            self._stop_looking(asking)
+            self._fetching -= asking.is_fetching
+
+    def is_limited(self, task: asyncio.Task[bytes]) -> bool:
+        """Whether a task's page waits for the budget."""
+        return task in self._asking and self._asking[task].is_limited
+
+    def said(self) -> bytes | None:
+        """The body that OpenD last sent for this task's page, as it came; None: it has not answered."""
+        return self._asking[_this_task()].said
 
     async def greeting(self) -> Greeting:
         return await self._connection.greeting()
@@ -174,14 +200,52 @@ class _Engine(AsyncioClient):
         return await self._drive(self._ask.status(CALLS[0]))
 
     async def _perform(self, step: Step) -> object:
-        task: Any = asyncio.current_task()
-        if isinstance(step, Exchange):
-            self.limited.discard(task)
-            self.spent += 1
-        elif isinstance(step, Sleep) and step.budget is not None:
-            self.limited.add(task)
-        try:
+        asking = self._asking.get(_this_task())
+        if asking is None:
             return await super()._perform(step)
+        if isinstance(step, Account):
+            return await self._account(step, asking)
+        self._fetch(asking)
+        if isinstance(step, Sleep):
+            asking.is_limited |= step.budget is not None
+            return await super()._perform(step)
+        asking.is_limited, asking.said = False, None
+        self.spent += 1
+        try:
+            answer: Any = await super()._perform(step)
         except BaseException as error:
-            self.spent -= isinstance(step, Exchange) and not was_sent(error)
+            self.spent -= not was_sent(error)
             raise
+        asking.said = answer[0]
+        return answer
+
+    async def _account(self, step: Account, asking: _Asking) -> object:
+        """Who answers; to connect takes time, in which others look. What is recorded may still be what is asked for."""
+        was_looking = asking.is_looking
+        self._stop_looking(asking)
+        account = await super()._perform(step)
+        if was_looking:
+            await self._places.acquire()
+            asking.is_looking = True
+        return account
+
+    def _fetch(self, asking: _Asking) -> None:
+        """The record has no answer: the page is fetched, if there are not too many."""
+        if asking.is_fetching:
+            return
+        if self._fetching >= MOST_FETCHES:
+            raise Crowded
+        self._stop_looking(asking)
+        asking.is_fetching = True
+        self._fetching += 1
+
+    def _stop_looking(self, asking: _Asking) -> None:
+        if asking.is_looking:
+            asking.is_looking = False
+            self._places.release()
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

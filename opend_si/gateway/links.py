@@ -109,9 +109,11 @@ class Link:
     async def run(self) -> None:
         """Serve the client to the end of its link."""
         impatience = asyncio.get_running_loop().call_later(FIRST_SECONDS, self._give_up)
-        listening = asyncio.create_task(self._listen())
+        speaking, gone = asyncio.create_task(self._speak()), asyncio.create_task(self._writer.wait_closed())
         try:
-            await self._until_the_end(listening)
+            await asyncio.wait((speaking, gone, self._opend_ended), return_when=asyncio.FIRST_COMPLETED)
+            if speaking.done():
+                speaking.result()  # raises what ended it
         except ShortInterestError as error:
             self._gateway.log(f"the link of a client at {self._peer} was closed: {error}")
         except OSError:  # the client is gone, or its link to OpenD
@@ -119,7 +121,7 @@ class Link:
         finally:
             # All of it at once: this task may be cancelled while it waits below.
             impatience.cancel()
-            tasks = [listening, *self._answers]
+            tasks = [speaking, gone, *self._answers]
             for task in tasks:
                 task.cancel()
             if self._opend is not None:
@@ -131,13 +133,10 @@ class Link:
         if self._conversation is None:
             self._writer.transport.abort()
 
-    async def _until_the_end(self, listening: asyncio.Task[None]) -> None:
-        """Return when the client has left or OpenD has."""
-        await asyncio.wait({listening, self._opend_ended}, return_when=asyncio.FIRST_COMPLETED)
-        if self._opend_ended.done():
-            return
-        listening.result()
-        # The client says no more, but may still listen.
+    async def _speak(self) -> None:
+        """Answer what the client says, until it has nothing more to say and has heard all."""
+        await self._listen()
+        # It may still listen.
         if self._answers:
             await asyncio.wait(self._answers)
         if self._opend is not None:
@@ -218,6 +217,8 @@ class Link:
         # Its end is not the client's: nobody waits for it yet.
         opend.abort()
         self._gateway.greeted(None)
+        if opend.is_inside:  # the client cannot be told anything any more
+            raise ConnectionResetError("OpenD ended inside a frame")
         return None
 
     def _end_with_opend(self, _: object) -> None:
@@ -288,8 +289,8 @@ class Link:
 
     async def _state(self, frame: Frame) -> bytes:
         """What a detached client asks that is no page. If OpenD is back, that ends the link instead."""
-        others = self._answers - {asyncio.current_task()}
-        if not others and await self._gateway.is_back():
+        # A look takes time: the client may ask for more meanwhile.
+        if self._is_last() and await self._gateway.is_back() and self._is_last():
             self._writer.close()
             raise ConnectionResetError("OpenD is back")
         if frame.proto_id == KEEP_ALIVE:
@@ -300,6 +301,10 @@ class Link:
             reply = write_refusal(common.RetType.FAILED, policy.AWAY)
         return write_body(reply, frame.body_format)
 
+    def _is_last(self) -> bool:
+        """Whether nothing else is being answered."""
+        return not self._answers - {asyncio.current_task()}
+
     async def _status(self, frame: Frame) -> bytes:
         del frame
         return json.dumps(await self._gateway.status(self)).encode()
@@ -309,7 +314,7 @@ class Link:
         if self._opend is not None:
             await self._opend.between(data)
         else:
-            self._writer.write(data)
+            _write(self._writer, data)
         await self._writer.drain()
 
 
@@ -354,10 +359,15 @@ class _Upstream:
         self._writer.write(data)
         await self._writer.drain()
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the client has the beginning of a frame and not its end."""
+        return self._cutter.left > 0
+
     async def between(self, data: bytes) -> None:
         """Send the client something between two frames."""
-        if not self._cutter.left:
-            self._client.write(data)
+        if not self.is_inside:
+            _write(self._client, data)
         elif self.ended.done():
             raise ConnectionResetError("OpenD ended inside a frame")
         else:
@@ -394,11 +404,11 @@ class _Upstream:
                 if isinstance(piece, Taken):
                     self._read_greeting(piece.data)
                     piece = piece.data
-                self._client.write(piece)
+                _write(self._client, piece)
         finally:
             if not self._cutter.left:
                 for own, passed in self._waiting:
-                    self._client.write(own)
+                    _write(self._client, own)
                     if not passed.done():
                         passed.set_result(None)
                 self._waiting.clear()
@@ -413,3 +423,10 @@ class _Upstream:
             self.greeting = said.greeting
             conversation.agree(hello.algorithm, said.key, said.iv)
         self._is_greeted.set()
+
+
+def _write(client: asyncio.StreamWriter, data: bytes) -> None:
+    """Write to a client, whose end asyncio tells others only a round later: meanwhile it would log each write."""
+    if client.is_closing():
+        raise ConnectionResetError("the client is gone")
+    client.write(data)

@@ -11,6 +11,7 @@ without.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import OrderedDict
@@ -32,15 +33,15 @@ class Recent:
     def __init__(self, settings: Settings) -> None:
         self._file = _File(settings.cache)
         self._seconds = None if settings.mode is Mode.OFFLINE else settings.max_age
-        self._kept: OrderedDict[tuple[int, bytes], tuple[Hashable, float, bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, bytes], tuple[Hashable, _Fresh, bytes]] = OrderedDict()
 
     def get(self, proto_id: int, request: bytes) -> bytes | None:
         """The reply's body; None if the record has to be asked."""
         found = self._kept.get((proto_id, request))
         if found is None:
             return None
-        stamp, good_until, body = found
-        if time.time() >= good_until or stamp != self.stamp():
+        stamp, fresh, body = found
+        if fresh.is_over() or stamp != self.stamp():
             del self._kept[proto_id, request]
             return None
         self._kept.move_to_end((proto_id, request))
@@ -50,10 +51,10 @@ class Recent:
         """Keep a page that the record gave; `stamp` is from before it was asked."""
         if page.origin != OPEND:
             return
-        good_until = self._good_until(page)
-        if stamp is None or len(request) > _LONGEST or time.time() >= good_until or stamp != self.stamp():
+        fresh = _Fresh(self._seconds_left(page))
+        if stamp is None or len(request) > _LONGEST or fresh.is_over() or stamp != self.stamp():
             return
-        self._kept[proto_id, request] = stamp, good_until, page.body
+        self._kept[proto_id, request] = stamp, fresh, page.body
         if len(self._kept) > _MOST:
             self._kept.popitem(last=False)
 
@@ -66,11 +67,24 @@ class Recent:
         self._kept.clear()
         self._file.close()
 
-    def _good_until(self, page: Page) -> float:
+    def _seconds_left(self, page: Page) -> float:
         if self._seconds is None:
-            return float("inf")
+            return math.inf
         # By the publication rule that depends on the record: it is asked each time.
-        return 0.0 if self._seconds == PUBLICATION else page.checked_at.timestamp() + self._seconds
+        if self._seconds == PUBLICATION:
+            return 0.0
+        return self._seconds - max(time.time() - page.checked_at.timestamp(), 0.0)
+
+
+class _Fresh:
+    """Lasts for so many seconds by both clocks: one that is set, back or ahead, makes nothing fresh for longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._begun = seconds, (time.time(), time.monotonic())
+
+    def is_over(self) -> bool:
+        wall, monotonic = time.time() - self._begun[0], time.monotonic() - self._begun[1]
+        return wall < 0 or max(wall, monotonic) >= self._seconds
 
 
 class _File:

@@ -10,6 +10,7 @@ from opend_si.errors import ProtocolError, ShortInterestError
 from opend_si.gateway import DEFAULT_MOST_CLIENTS, DEFAULT_PATIENCE, DEFAULT_PORT, policy
 from opend_si.gateway.answers import PageAnswers
 from opend_si.gateway.links import GREETING_SECONDS, Link
+from opend_si.server.descriptors import room_for
 from opend_si.server.listener import Listener
 from opend_si.server.peers import is_loopback
 from opend_si.server.websocket import Bridge
@@ -93,6 +94,7 @@ class Gateway(Listener):
         """
         try:
             await self._meet()
+            self._make_room()
             await super().serve(started)
         finally:
             await self.answers.close()
@@ -185,6 +187,19 @@ class Gateway(Listener):
         }
 
     # OpenD ------------------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> None:
+        """Let in no more clients than there are descriptors for: without one, nobody else's page can be had either."""
+        wanted = self._most_clients
+        # Each has its own link to OpenD. One of the WebSocket port is a client of the TCP port besides.
+        room = self._most_clients = room_for(wanted, 2 if self.websocket is None else 4)
+        if self.websocket is not None:
+            self.websocket.most_clients = room
+        if room < wanted:
+            self.log(
+                f"the system lets this process have too few files open for {wanted} clients (--max-clients): {room} are "
+                "served at a time. `ulimit -n`, or LimitNOFILE= in a unit of systemd, says how many it may have"
+            )
 
     async def _meet(self) -> None:
         """The first look at OpenD: one that is there must let us in."""

@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakSet
 
 from opend_si.errors import InvalidArgument, MissingExtra, OpenDError, ProtocolError, ShortInterestError
 from opend_si.errors.texts import address_text
@@ -57,6 +58,8 @@ DEFAULT_MOST_CLIENTS = 200
 CLIENT_NAME = "WebSocket"
 _QUEUE = 2  # messages that were read from a client and are not on their way to OpenD yet: each may be of the longest
 _CHUNK = 64 * 1024
+# Rounds of the event loop in which links that were being accepted when the port was closed come up.
+_ROUNDS = 10
 _GONE = "OpenD has ended the link"
 # Why a link is closed (RFC 6455, section 7.4.1, and its registry). After the last of them a client may try again.
 _GOING_AWAY, _BAD_MESSAGE, _NOT_LET_IN, _BROKEN, _LATER = 1001, 1002, 1008, 1011, 1013
@@ -119,8 +122,14 @@ class Bridge:
     @asynccontextmanager
     async def open(self, host: str, port: int) -> AsyncIterator[None]:
         """Serve in front of a TCP port, to the end of the `async with`."""
-        from websockets.asyncio.server import serve
+        from websockets.asyncio.server import ServerConnection, serve
 
+        class Accepted(ServerConnection):
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                super().__init__(*arguments, **named)
+                accepted.add(self)
+
+        accepted: WeakSet[ServerConnection] = WeakSet()
         self._opend = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 (our own)
         serving = serve(
             self._converse,
@@ -128,6 +137,7 @@ class Bridge:
             self.port,
             ssl=self._tls,
             process_request=self._admit,
+            create_connection=Accepted,
             logger=_LOGGER,
             compression=None,  # on one machine it costs more than it saves
             ping_interval=None,  # OpenD sends none
@@ -136,6 +146,7 @@ class Bridge:
             max_size=MAX_MESSAGE_BYTES,
             max_queue=_QUEUE,
             server_header=None,
+            ssl_handshake_timeout=None if self._tls is None else FIRST_SECONDS,
         )
         async with AsyncExitStack() as stack:
             try:
@@ -143,7 +154,11 @@ class Bridge:
             except OSError as error:
                 raise OSError(error.errno, error.strerror or str(error), address_text(self.host, self.port)) from None
             self.port = server.sockets[0].getsockname()[1]
-            yield
+            try:
+                yield
+            finally:
+                server.close()
+                await _abort_strangers(accepted)
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         """A new connection to the TCP port; None if it takes none."""
@@ -342,6 +357,17 @@ class _Crossing:
                     await self._client.send(reply)
                 await self._client.send(write_reply(OPEND_GONE, PUSHED, b"", DISCONNECTED, "disconnected"))
         await self._client.close(_GOING_AWAY, _GONE)
+
+
+async def _abort_strangers(accepted: WeakSet[ServerConnection]) -> None:
+    """End the links on which no handshake has come: the server would wait for that, up to its time."""
+    from websockets.protocol import State
+
+    for _ in range(_ROUNDS):
+        for client in tuple(accepted):
+            if client.state is State.CONNECTING and hasattr(client, "transport"):
+                client.transport.abort()
+        await asyncio.sleep(0)
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:

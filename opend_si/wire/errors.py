@@ -42,9 +42,13 @@ class AnotherAnswers(TooLate):
     """A request was not sent, because another account answers by now than the one that it was for."""
 
 
+class Crowded(Exception):
+    """A request was not sent, because too many wait already to be sent. Who carries requests out may raise it."""
+
+
 def was_sent(error: BaseException) -> bool:
     """Whether a request that ended with this error may have reached OpenD."""
-    if isinstance(error, (NotSent, TooLate)):
+    if isinstance(error, (NotSent, TooLate, Crowded)):
         return False
     return isinstance(error, LinkCut) or not nobody_answers(error)
 

@@ -4,6 +4,7 @@ An attached link ends with OpenD's, a detached one ends when OpenD is back, and 
 answered from the record. No link's end costs another anything.
 """
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -118,6 +119,69 @@ def test_a_client_that_says_no_more_still_gets_its_replies(held: HeldOpenD, fron
         assert asker.reply().data == reply
         link.shutdown(socket.SHUT_RDWR)
         assert asker.is_ended()
+
+
+@pytest.mark.parametrize("leaving", ["half-closes", "closes"])
+def test_a_client_that_waits_for_the_end_of_a_frame_does_not_outlive_opend(
+    held: HeldOpenD, front: Start, leaving: str
+) -> None:
+    gateway = front(held)
+    with Asker(gateway.host, gateway.port) as asker:
+        link, _ = held.held()
+        half = encode_frame(Frame(3005, 0, bytes(1000)))[:500]
+        link.sendall(half)
+        assert asker.link.recv(500, socket.MSG_WAITALL) == half
+        asker.ask(PAGE, page_body())  # answered in a task of its own, as what is not known yet is
+        wait_for(lambda: is_waiting(gateway))
+        asker.link.shutdown(socket.SHUT_WR)
+        if leaving == "closes":
+            asker.link.close()
+        wait_for(lambda: all(link._reader.at_eof() for link in gateway._links))
+        link.shutdown(socket.SHUT_RDWR)  # inside the frame
+        assert leaving == "closes" or asker.is_ended()
+        wait_for(lambda: not gateway._links)
+
+
+def is_waiting(gateway: Gateway) -> bool:
+    """Whether something of its own waits for the end of a frame that passes."""
+    return any(link._opend is not None and link._opend._waiting for link in gateway._links)
+
+
+def test_a_client_that_resets_its_link_while_it_waits_leaves_nothing_behind(held: HeldOpenD, front: Start) -> None:
+    gateway = front(held)
+    asker = Asker(gateway.host, gateway.port)
+    link, _ = held.held()
+    for _ in range(2):  # the second one is remembered
+        asker.ask(PAGE, page_body())
+        asker.reply()
+    link.sendall(encode_frame(Frame(3005, 0, bytes(1000)))[:500])
+    assert len(asker.link.recv(500, socket.MSG_WAITALL)) == 500
+    asker.ask(PAGE, page_body())  # known: what the client says next has to wait for its turn
+    wait_for(lambda: is_waiting(gateway))
+    asker.reset()
+    assert read_frame(link) is None
+    wait_for(lambda: not gateway._links)
+
+
+def test_a_client_that_goes_just_when_its_replies_come_is_no_news(
+    opend: Simulator, front: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They come in one round of the event loop, in which it does not know yet that the client is gone."""
+    gateway = front(opend)
+    opend.latency = 1.0
+    asker = Asker(gateway.host, gateway.port)
+    asker.link.sendall(b"".join(asker.frame(PAGE, page_body()) for _ in range(40)))
+    opend.wait_for_requests(1)
+    [fetching] = gateway.answers._asked.values()
+
+    def leave(_: object) -> None:
+        asker.reset()
+        time.sleep(0.1)  # until the system knows
+
+    gateway._call(lambda: fetching.add_done_callback(leave))
+    wait_for(lambda: asker.link.fileno() == -1)
+    wait_for(lambda: not gateway._links)
+    assert [told.getMessage() for told in caplog.records] == []
 
 
 def test_a_detached_client_that_says_no_more_still_gets_its_replies(
@@ -267,7 +331,48 @@ def test_a_detached_link_does_not_end_under_requests_that_are_answered(front: St
             assert ends_at_keep_alive(second)
 
 
+class SlowToGreet(Limited):
+    """One that takes its time with clients, from a moment on."""
+
+    seconds = 0.0
+
+    async def converse(self, number: int, reader: Any, writer: Any) -> None:
+        await asyncio.sleep(self.seconds)
+        await super().converse(number, reader, writer)
+
+
+def test_a_detached_link_does_not_end_under_a_request_that_came_while_it_looked(front: Start) -> None:
+    with SlowToGreet(2, latency=1.0) as opend:
+        gateway = front(opend)
+        with Asker(gateway.host, gateway.port) as first, Asker(gateway.host, gateway.port) as second:
+            assert [link.is_attached for link in gateway._links].count(False) == 1
+            first.link.close()
+            wait_for(lambda: len(opend._speaking) == 1)
+            opend.seconds = 0.5
+            looks = opend.connections
+            alive = second.keep_alive()
+            wait_for(lambda: opend.connections > looks)
+            page = second.ask(PAGE, page_body())
+            assert [second.reply().serial for _ in range(2)] == [alive, page]
+            assert ends_at_keep_alive(second)
+
+
 # InitConnect ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_opend_that_stops_inside_a_frame_before_it_has_greeted_ends_the_link(
+    front: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "GREETING_SECONDS", 0.3)
+    with closing(HeldOpenD(greets=False)) as opend:
+        gateway = front(opend)
+        with Asker(gateway.host, gateway.port, hello=False) as asker:
+            asker.ask(INIT_CONNECT, hello_body())
+            link, _ = opend.held()
+            half = encode_frame(Frame(1003, 0, bytes(1000)))[:500]
+            link.sendall(half)
+            assert asker.link.recv(500, socket.MSG_WAITALL) == half
+            assert asker.link.recv(1) == b""  # no greeting of the gateway's own in the midst of it
 
 
 def test_what_comes_in_one_packet_with_the_greeting_is_delivered(front: Start) -> None:

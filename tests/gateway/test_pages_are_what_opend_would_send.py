@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,13 @@ from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
 from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe, faults
+from opend_si.simulator.server import SeenRequest
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.ciphers import Algorithm
 from opend_si_schema import keep_alive
 from opend_si_schema.calls import CALLS, SHORT_INTEREST
 from opend_si_schema.definitions import Call, Rate
+from tests.cache.processes import OpenD
 from tests.gateway.conftest import Address, Start
 from tests.gateway.raw import LIMIT, Asker
 from tests.processes import ROOT
@@ -70,6 +73,36 @@ def test_every_reply_is_the_one_that_opend_sends(
         PageKey.check(SHORT_INTEREST, "HK.01810", "1600000000", 50),
     ):
         assert through(key.request()) == direct(key.request())
+
+
+class Refusing(OpenD):
+    """An OpenD that answers each request for a page with the same bytes."""
+
+    body = b""
+
+    def answer(self, proto_id: int, body: bytes) -> Any:
+        if proto_id != PAGE:
+            return super().answer(proto_id, body)
+        self.requests.append(SeenRequest(0.0, "", "", "", 0, False))
+        return keep_alive.Response.FromString(self.body)
+
+
+@pytest.mark.parametrize("num", [50, 10])
+def test_a_refusal_of_opends_is_the_bytes_that_it_sent(front: Start, num: int) -> None:
+    short = keep_alive.Response(retType=-1, retMsg="no\nnew\tline \x1b[1m ")  # without errCode
+    bare = keep_alive.Response(retType=-400)
+    longer = short.SerializePartialToString() + bytes.fromhex("18079a06020102")  # with a field of a day to come
+    with Refusing() as opend:
+        gateway = front(opend)
+        request = PageKey.check(SHORT_INTEREST, "HK.00700", None, num).request()
+        with Asker(opend.host, opend.port) as direct, Asker(gateway.host, gateway.port) as through:
+            for opend.body in (short.SerializePartialToString(), bare.SerializePartialToString(), longer):
+                replies = []
+                for asker in (direct, through):
+                    asker.ask(PAGE, request)
+                    replies.append(asker.reply().body)
+                assert replies == [opend.body] * 2
+        assert len(opend.requests) == 6
 
 
 def test_a_body_in_json_is_answered_in_json(opend: Simulator, front: Start) -> None:

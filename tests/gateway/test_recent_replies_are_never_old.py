@@ -64,6 +64,22 @@ def test_what_is_no_longer_fresh_is_asked_for_again(opend: Simulator, front: Sta
     assert len(opend.requests) > requests
 
 
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0, -3600.0), (1.2, -0.8), (0.0, 7200.0)])
+def test_a_clock_that_is_set_makes_nothing_fresh_for_longer(
+    opend: Simulator, front: Start, monkeypatch: pytest.MonkeyPatch, seconds: float, shown: float
+) -> None:
+    clock, step = time.time, 0.0
+    monkeypatch.setattr(time, "time", lambda: clock() + step)
+    gateway = front(opend, max_age=1.0)
+    with Asker(gateway.host, gateway.port) as asker:
+        ask(asker, 3)
+        requests = len(opend.requests)
+        time.sleep(seconds)
+        step = shown
+        ask(asker)
+    assert len(opend.requests) == requests + 1
+
+
 @pytest.mark.parametrize("max_age", [0, "publication"])
 def test_where_age_is_not_a_number_of_seconds_the_record_is_asked(
     opend: Simulator, front: Start, max_age: object

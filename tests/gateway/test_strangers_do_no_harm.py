@@ -4,12 +4,15 @@ Garbage ends its own link alone, a slow reader costs no other anything, no trade
 for, and no text names a path or a key of the machine.
 """
 
+import asyncio
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from opend_si.gateway.hello import read_request
 from opend_si.gateway.server import Gateway
 from opend_si.pages import PageKey
 from opend_si.server.peers import is_loopback
+from opend_si.settings import Settings
 from opend_si.simulator import Simulator, Universe
 from opend_si.wire.blocking import BlockingConnection
 from opend_si.wire.framing import HEADER, Frame, encode_frame
@@ -28,9 +32,10 @@ from opend_si.wire.keyfile import read_key
 from opend_si.wire.session import GATEWAY_STATUS, INIT_CONNECT
 from opend_si_schema import keep_alive
 from opend_si_schema.calls import SHORT_INTEREST
+from tests.cache.processes import OpenD
 from tests.gateway.conftest import Start
-from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body
-from tests.processes import ROOT
+from tests.gateway.raw import HEAD, LIMIT, Asker, HeldOpenD, hello_body, read_frame
+from tests.processes import COMMANDS, ROOT, at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is answered from the record")
 
@@ -105,6 +110,45 @@ def test_more_clients_than_the_gateway_takes_are_turned_away(opend: Simulator, f
         assert said(one.reply().body) == (0, "")
 
 
+@pytest.mark.needs("limits", "signals")
+@pytest.mark.parametrize("hard", [256, 4096])
+def test_clients_never_take_the_descriptors_that_answers_need(opend: Simulator, home: Path, hard: int) -> None:
+    """A process that may have 256 files open, and one that may have that raised."""
+    served = 200 if hard == 4096 else 64
+    limited = [sys.executable, "-c", LIMITED, str(hard), COMMANDS[0], "gateway", "--port", "0"]
+    environ = {"OPEND_SI_HOME": str(home), "OPEND_SI_MODE": "online", "OPEND_SI_RATE": "off", **at(opend)}
+    with (
+        subprocess.Popen(
+            limited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environ}
+        ) as gateway,
+        ExitStack() as stack,
+    ):
+        stack.callback(gateway.kill)
+        assert gateway.stdout is not None
+        assert gateway.stderr is not None
+        host, port = gateway.stdout.readline().decode().strip().split(":")
+        askers = [stack.enter_context(Asker(host, int(port), hello=False)) for _ in range(210)]
+        for asker in askers:
+            with suppress(ConnectionError):
+                asker.ask(INIT_CONNECT, hello_body())
+                asker.ask(PAGE, page_body())
+        replies = [(read_frame(asker.link), read_frame(asker.link)) for asker in askers]
+        assert sum(greeting is not None for greeting, _ in replies) == served
+        assert [said(page.body) for _, page in replies if page is not None] == [(0, "")] * served
+        gateway.terminate()
+        told = gateway.stderr.read().decode()
+    assert "Traceback" not in told
+    assert ("too few files open" in told) == (hard == 256)
+
+
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[1])))
+sys.argv = [sys.prefix + "/bin/" + sys.argv[2], *sys.argv[3:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_who_asks_without_reading_is_not_read_and_gets_all_replies(opend: Simulator, front: Start) -> None:
     gateway = front(opend)
     count = 3000
@@ -154,6 +198,50 @@ def test_more_pages_than_can_be_fetched_are_refused_at_once(
         said_to_all = [said(asker.reply().body) for _ in codes]
     assert said_to_all == [(-1, "获取空头持仓频率太高，请求失败，每30秒最多30次。")] * 7 + [(0, "")] * 5
     assert len(opend.requests) == 5
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_what_is_recorded_is_given_to_all_at_once_however_much_is_fetched(
+    start: Callable[..., Simulator], front: Start, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(answers, "MOST_FETCHES", 3)
+    codes = [f"HK.{number:05d}" for number in range(1, 41)]
+    with OpenD(universe=Universe(symbols=codes, most_rows=20)) as opend:
+        recording = front(opend)
+        with Asker(recording.host, recording.port) as asker:
+            for code in codes[:30]:
+                asker.ask(PAGE, page_body(code))
+                assert said(asker.reply().body) == (0, "")
+        opend.latency = 3.0
+        gateway = front(opend, mode=mode)  # it has given none of them yet
+        with Asker(gateway.host, gateway.port) as cold, Asker(gateway.host, gateway.port) as asker:
+            if mode == "online":
+                cold.link.sendall(b"".join(cold.frame(PAGE, page_body(code)) for code in codes[30:]))
+                assert said(cold.reply().body)[0] == -1  # there is no room for another
+            asker.link.sendall(b"".join(asker.frame(PAGE, page_body(code)) for code in codes[:30]))
+            assert [said(asker.reply().body) for _ in range(30)] == [(0, "")] * 30
+
+
+def test_who_looks_into_the_record_waits_where_it_can_be_given_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that is asked for stands before the threads: the end waits for it, and so does what passes."""
+    begun: list[PageKey] = []
+
+    async def ask_all() -> None:
+        settings = Settings.resolve(mode="offline", environ={"OPEND_SI_HOME": str(home)})
+        asked = answers.PageAnswers(settings, 30, begun.append)  # type: ignore[arg-type]
+        questions = asked._engine._ask
+        page_of = questions.page_of
+        monkeypatch.setattr(questions, "page_of", lambda key: begun.append(key) or page_of(key))  # type: ignore[func-returns-value]
+        bodies = [page_body(f"HK.{number:05d}") for number in range(1, 2001)]
+        asking = [asyncio.create_task(asked.reply(SHORT_INTEREST, body)) for body in bodies]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await asked.close()
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+        assert sum(isinstance(reply, asyncio.CancelledError) for reply in ended) > 1000
+
+    asyncio.run(ask_all())
+    assert 0 < len(begun) < 1000
 
 
 def test_the_operator_is_not_flooded_with_lines(opend: Simulator, front: Start) -> None:

@@ -8,7 +8,10 @@ from contextlib import suppress
 
 import pytest
 
+from opend_si.server import websocket
+from opend_si.server.websocket import Bridge
 from opend_si.simulator import Simulator
+from tests.server.client import Client
 
 STOPS, CLIENTS, LINKS = 15, 3, 30
 
@@ -40,3 +43,21 @@ def test_no_socket_is_left_to_the_garbage_collector(monkeypatch: pytest.MonkeyPa
             client.join()
     gc.collect()
     assert left == []
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half a handshake"])
+def test_who_never_ends_a_handshake_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr(websocket, "FIRST_SECONDS", 10_000.0)
+    opend = Simulator(websocket=Bridge())
+    opend.__enter__()
+    assert opend.websocket is not None
+    with socket.create_connection((opend.websocket.host, opend.websocket.port), 30) as stranger:
+        stranger.sendall(said)
+        with Client(opend.websocket.address) as client:  # it came after the stranger: both are there
+            assert client.log_in().error == 0
+            ending = threading.Thread(target=opend.__exit__, args=(None, None, None), daemon=True)
+            ending.start()
+            ending.join(30)
+            assert not ending.is_alive()
+        with suppress(ConnectionResetError):
+            assert stranger.recv(1) == b""
