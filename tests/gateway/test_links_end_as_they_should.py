@@ -8,7 +8,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -80,6 +80,24 @@ def test_a_frame_inside_which_opend_dies_arrives_as_far_as_it_came(held: HeldOpe
             assert rest == half
             other.ask(PAGE, page_body())
             assert said(other.reply().body) == (0, "")
+
+
+def test_what_opend_sent_before_its_end_arrives_though_the_client_still_speaks(held: HeldOpenD, front: Start) -> None:
+    gateway = front(held)
+    with Asker(gateway.host, gateway.port) as asker:
+        link, _ = held.held()
+        sent = encode_frame(Frame(3005, 0, bytes(956))) * 100
+        link.sendall(sent)
+        link.shutdown(socket.SHUT_WR)
+        wait_for(lambda: all(link._ended.done() for link in gateway._links))
+        for _ in range(5):  # a link that is closed by now would be reset by these, and what has come with it
+            with suppress(OSError):
+                asker.keep_alive()
+            time.sleep(0.02)
+        arrived = b""
+        while piece := asker.link.recv(1 << 16):
+            arrived += piece
+        assert arrived == sent
 
 
 def test_garbage_of_opend_ends_the_link_behind_what_is_sound(held: HeldOpenD, front: Start) -> None:
