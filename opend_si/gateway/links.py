@@ -95,7 +95,7 @@ class Link:
         self._trade_refusal = policy.NO_TRADE
         self._answers: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST_ANSWERS)
-        self._opend_ended = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()  # OpenD has ended its link, or is back
         peer = writer.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else "?"
         self._is_local = is_loopback(self._peer)
@@ -111,7 +111,7 @@ class Link:
         impatience = asyncio.get_running_loop().call_later(FIRST_SECONDS, self._give_up)
         speaking, gone = asyncio.create_task(self._speak()), asyncio.create_task(self._writer.wait_closed())
         try:
-            await asyncio.wait((speaking, gone, self._opend_ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((speaking, gone, self._ended), return_when=asyncio.FIRST_COMPLETED)
             if speaking.done():
                 speaking.result()  # raises what ended it
         except ShortInterestError as error:
@@ -143,11 +143,17 @@ class Link:
             await self._opend.finish()
 
     async def _flush(self) -> None:
-        """Give the client what it was sent, if it takes it."""
+        """Give the client what it was sent, if it takes it, and wait for its end.
+
+        A link that is closed while its client still says something is reset, and what the client has not read is lost.
+        """
         self._writer.transport.set_write_buffer_limits(high=0)
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(LAST_SECONDS):
                 await self._writer.drain()
+                self._writer.write_eof()
+                while await self._reader.read(_CHUNK):
+                    pass
 
     # What the client sends --------------------------------------------------------------------------------------------
 
@@ -209,7 +215,7 @@ class Link:
             if await opend.greet(hello, data, self._conversation):
                 if opend.greeting is not None:
                     self._gateway.greeted(opend.greeting)
-                opend.ended.add_done_callback(self._end_with_opend)
+                opend.ended.add_done_callback(self._end)
                 return opend
         except BaseException:
             opend.abort()
@@ -221,9 +227,9 @@ class Link:
             raise ConnectionResetError("OpenD ended inside a frame")
         return None
 
-    def _end_with_opend(self, _: object) -> None:
-        if not self._opend_ended.done():
-            self._opend_ended.set_result(None)
+    def _end(self, _: object = None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     async def _take(self, taken: Taken) -> None:
         """A frame that does not pass: answered in a task of its own, when there is room for it."""
@@ -291,7 +297,7 @@ class Link:
         """What a detached client asks that is no page. If OpenD is back, that ends the link instead."""
         # A look takes time: the client may ask for more meanwhile.
         if self._is_last() and await self._gateway.is_back() and self._is_last():
-            self._writer.close()
+            self._end()
             raise ConnectionResetError("OpenD is back")
         if frame.proto_id == KEEP_ALIVE:
             reply = keep_alive_reply()

@@ -6,9 +6,10 @@ answered from the record. No link's end costs another anything.
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -80,6 +81,38 @@ def test_a_frame_inside_which_opend_dies_arrives_as_far_as_it_came(held: HeldOpe
             assert rest == half
             other.ask(PAGE, page_body())
             assert said(other.reply().body) == (0, "")
+
+
+@pytest.mark.parametrize("attempt", range(8))  # a link that is closed too early is reset now and then
+def test_what_opend_sent_before_its_end_arrives_though_the_client_still_speaks(
+    held: HeldOpenD, front: Start, attempt: int
+) -> None:
+    del attempt
+    gateway = front(held)
+    with Asker(gateway.host, gateway.port) as asker:
+        link, _ = held.held()
+        sent = encode_frame(Frame(3005, 0, bytes(956))) * 100
+        has_read = threading.Event()
+
+        def speak() -> None:
+            with suppress(OSError):
+                while not has_read.is_set():
+                    asker.link.sendall(b"".join(asker.frame(4711, bytes(200)) for _ in range(50)))
+
+        speaking = threading.Thread(target=speak, daemon=True)
+        speaking.start()
+        read_frame(link)
+        link.sendall(sent)
+        link.shutdown(socket.SHUT_WR)
+        wait_for(lambda: all(link._ended.done() for link in gateway._links))
+        time.sleep(0.2)  # it goes on to speak, and has read nothing yet
+        arrived = b""
+        with suppress(ConnectionResetError):
+            while piece := asker.link.recv(1 << 16):
+                arrived += piece
+        has_read.set()
+        speaking.join(LIMIT)
+        assert arrived == sent
 
 
 def test_garbage_of_opend_ends_the_link_behind_what_is_sound(held: HeldOpenD, front: Start) -> None:
