@@ -6,7 +6,7 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
@@ -155,6 +155,26 @@ kind_option = click.option(
 # Shells complete its name. Whether it can be read is found out, and said, by who reads it.
 FILE: dict[str, Any] = {"type": click.Path(readable=False), "metavar": "FILE"}
 cache_option = click.option("--cache", **FILE, help="File of the page cache (OPEND_SI_CACHE).")
+from_option = click.option("--from", "file", **FILE, help="File with one symbol a line; - for stdin.")
+
+
+def named_codes(codes: Sequence[str], file: str | None, *, is_needed: bool = True) -> list[str]:
+    """The symbols of the arguments and of `--from`, each once; `UsageError` for none where it `is_needed`."""
+    named = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
+    if not named and file is not None:
+        raise click.UsageError(f"--from {file}: no symbol is in it")
+    if not named and is_needed:
+        raise click.UsageError("name symbols, or a file of them with --from")
+    return named
+
+
+max_age_option = click.option(
+    "--max-age",
+    callback=read_max_age,
+    metavar="AGE",
+    help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
+    "(OPEND_SI_MAX_AGE, else 12h).",
+)
 
 
 def as_of_option(command: _Command) -> _Command:
@@ -176,13 +196,7 @@ market_option = click.option("--market", type=click.Choice([market.prefix for ma
 def cache_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of every command that may be answered from the record."""
     for option in (
-        click.option(
-            "--max-age",
-            callback=read_max_age,
-            metavar="AGE",
-            help="For how long a recorded page is fresh: 0, 90m, 12h, 7d, seconds, publication or never "
-            "(OPEND_SI_MAX_AGE, else 12h).",
-        ),
+        max_age_option,
         cache_option,
         _flag("--no-cache", "mode", "bypass", "Read and record nothing."),
         _flag("--refresh", "mode", "refresh", "Fetch and record, whatever is recorded."),

@@ -293,7 +293,7 @@ def test_a_sync_says_what_was_fresh(console: Run, opend: Simulator, kept: dict[s
     assert "fresh" not in console("sync", "US.AAPL", "US.GME", **kept, **at(opend)).stderr
     opend.universe.publish("US.GME")
     again = console("sync", "US.AAPL", "US.GME", **kept, **at(opend))
-    assert "2 symbols of these were fresh, and not asked for: --max-age 0 asks now" in again.stderr
+    assert "2 symbols of these were not asked for, as the record is fresh: --max-age 0 asks now" in again.stderr
     assert "fresh" not in console("sync", "US.AAPL", "US.GME", "--max-age", "0", **kept, **at(opend)).stderr
 
 

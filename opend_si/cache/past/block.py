@@ -35,6 +35,8 @@ _OF_VERSIONS = (*_NUMBERS, *_EVENTS, "next_key", "origin", "around", "number", "
 # What they are told by: what stands around rows, events, and rows.
 _SHARED = ("arounds", "seq", "at", "since", "own", "bases", "places")
 _Columns = dict[str, list[Any]]
+# A cursor that is longer is no number.
+_MOST_DIGITS = 20
 # Where a row stands: in which version, and as which of its rows. Without a name: as which of the block's own.
 _Place = tuple[Name | None, int]
 
@@ -77,7 +79,7 @@ def write(versions: Sequence[PastVersion], bases: Sequence[Version], grown: byte
         _tell(columns, version, pieces)
         _tell_events(columns, version, left, events)
         columns["rows"].append(_runs(rows[::-1], sum(runs[0] for runs in columns["rows"] if runs)))
-        if _pack(seen, version.first_seq, version.fetched_at) != version.seen:
+        if _pack(seen, Event(version.first_seq, version.fetched_at)) != version.seen:
             columns["seen"].append([len(columns["rows"]) - 1, _text(version.seen)])
     # A row that stood in one of these versions now stands in another one, or in the block.
     moving = [number for number, (named, _) in enumerate(places) if named in cuts]
@@ -135,9 +137,8 @@ def _add_step(columns: _Columns, name: str, value: int | str | None) -> None:
 
 def _number_of(next_key: str) -> int | None:
     """A cursor as the number that it is; None where it is none."""
-    if next_key.isascii() and next_key.isdigit() and str(int(next_key)) == next_key:
-        return int(next_key)
-    return None
+    is_one = len(next_key) < _MOST_DIGITS and next_key.isascii() and next_key.isdigit()
+    return int(next_key) if is_one and str(int(next_key)) == next_key else None
 
 
 def _seen(version: Version, count: int) -> list[Event]:
@@ -152,10 +153,9 @@ def _seen(version: Version, count: int) -> list[Event]:
     return [Event(seq, at) for length, seq, at in runs for _ in range(length)]
 
 
-def _pack(seen: Sequence[Event], *own: int) -> bytes:
-    """When rows were first seen, as it stands beside a version that came with an event."""
-    first, at = own
-    return pack_runs(write_runs(seen), (first, at))
+def _pack(seen: Sequence[Event], own: Event) -> bytes:
+    """When rows were first seen, as it stands beside a version that came with its `own` event."""
+    return pack_runs(write_runs(seen), own)
 
 
 def _runs(rows: Sequence[int], top: int) -> list[int]:
@@ -265,7 +265,7 @@ def read(protocol: int, symbol: str, data: bytes, bodies: Mapping[Name, bytes]) 
                 raise Unreadable(f"{name} has another length")
             seen = seens.get(place)
             if seen is None:
-                seen = _pack([events[since[row]] for row in rows], *first)
+                seen = _pack([events[since[row]] for row in rows], first)
             behind = behinds[place] + (_number_of(name[0]) or 0)
             fields = *name, columns["origin"][place], behind, *chain(first, *later), 0, seen, b"", body
             found.append(PastVersion(Version._make((protocol, symbol, *fields)).signed(), left))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opend_si.cli.options import EPILOG, Number, read_max_age
+from opend_si.cli.options import EPILOG, FILE, Number, cache_option, max_age_option
 from opend_si.cli.output import note
 from opend_si.cli.serving import read_port, serve, websocket_options
 from opend_si.errors import InvalidArgument, ShortInterestWarning
@@ -33,15 +33,10 @@ _LONGEST_PATIENCE = 600
     help="Port to listen on; 0 takes a free one.",
 )
 @click.option("--opend", metavar="HOST:PORT", help=f"OpenD (OPEND_HOST and OPEND_PORT, else 127.0.0.1:{DEFAULT_PORT}).")
-@click.option("--rsa-key", type=click.Path(), help="RSA private key file that OpenD has, too (OPEND_RSA_KEY).")
+@click.option("--rsa-key", **FILE, help="RSA private key file that OpenD has, too (OPEND_RSA_KEY).")
 @click.option("--offline", is_flag=True, help="Answer from what is recorded; never ask OpenD.")
-@click.option(
-    "--max-age",
-    callback=read_max_age,
-    metavar="SECONDS",
-    help="For how long a recorded page is fresh: seconds, or publication (OPEND_SI_MAX_AGE, else 12 h).",
-)
-@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@max_age_option
+@cache_option
 @click.option(
     "--patience",
     type=Number(0.1, _LONGEST_PATIENCE),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from opend_si.cli.options import EPILOG, Brand, form_options, kind_option
+from opend_si.cli.options import EPILOG, Brand, cache_option, form_options, kind_option
 from opend_si.cli.output import Format, WaitNotice, note, note_origin, print_frame
 from opend_si.pages.named import call_of
 
@@ -28,7 +28,7 @@ _SHOWN = ["symbol", "date", "what", "column", "before", "after", "previous"]
 )
 @kind_option
 @form_options("Print JSON: a list of changes.")
-@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@cache_option
 @click.pass_obj
 def changes(
     brand: Brand, /, codes: tuple[str, ...], since: str, kind: str, form: Format | None, cache: str | None

@@ -14,10 +14,11 @@ from opend_si.cli.options import (
     cache_option,
     cache_options,
     form_options,
+    from_option,
     kind_option,
     market_option,
+    named_codes,
     opend_options,
-    read_codes,
 )
 from opend_si.cli.output import Format, WaitNotice, note, note_no_rows, note_origin, print_frame
 from opend_si.cli.tables import units_of
@@ -67,7 +68,7 @@ def plot(
 
 @click.command(epilog=EPILOG, short_help="Rank the latest rows of a market.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", **FILE, help="File with one symbol a line; - for stdin.")
+@from_option
 @market_option
 @click.option("--by", default="change_percent", show_default=True, help="Column of numbers, change or change_percent.")
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many rows.")
@@ -98,9 +99,7 @@ def screen(
 
     Nothing is fetched: sync first. Rows that are too old to stand beside the others are left out.
     """
-    named = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
-    if file is not None and not named:
-        raise click.UsageError(f"--from {file}: there is no symbol in it")
+    named = named_codes(codes, file, is_needed=False)
     with brand.client({"cache": cache, "mode": "offline"}, WaitNotice()) as client:
         frame = client.screen(
             market,

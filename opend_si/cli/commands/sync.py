@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, cache_options, form_options, kind_option, opend_options, read_codes
+from opend_si.cli.options import (
+    EPILOG,
+    Brand,
+    cache_options,
+    form_options,
+    from_option,
+    kind_option,
+    named_codes,
+    opend_options,
+)
 from opend_si.cli.output import WaitNotice, is_terminal, note, print_json, print_rows
 from opend_si.cli.tables import Rows
 from opend_si.client.sync import Bar, SymbolReport, SyncReport, counted, is_gone, is_said_elsewhere, line_of
@@ -23,7 +32,7 @@ _FIELDS = ("symbol", "rows", "new_rows", "revised_rows", "requests", "error")
 
 @click.command(epilog=EPILOG, short_help="Bring many histories up to date.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", metavar="FILE", help="File with one symbol a line; - for stdin.")
+@from_option
 @kind_option
 @form_options("Print the report of each symbol as JSON.", "Print the report of each symbol as CSV.")
 @click.option("--quiet", "-q", is_flag=True, help="Say only what went wrong.")
@@ -38,9 +47,7 @@ def sync(
     What is recorded stays: after an interrupt a second sync goes on where the first ended. One symbol that fails does
     not stop the rest; an OpenD that cannot be reached does.
     """
-    wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
-    if not wanted:
-        raise click.UsageError("name symbols, or a file of them with --from")
+    wanted = named_codes(codes, file)
     _note_wrong(wanted, kind)
     watch = _watch(len(wanted), quiet)
     current = 0
@@ -115,5 +122,5 @@ def _print(report: SyncReport, form: str | None, quiet: bool) -> None:
         fresh = sum(entry.error is None and not entry.requests for entry in report)
         if fresh:
             note(
-                f"{counted(fresh, 'symbol')} of these {'was' if fresh == 1 else 'were'} fresh, and not asked for: --max-age 0 asks now"
+                f"{counted(fresh, 'symbol')} of these {'was' if fresh == 1 else 'were'} not asked for, as the record is fresh: --max-age 0 asks now"
             )

@@ -19,7 +19,16 @@ from typing import Any
 import click
 
 from opend_si.cli import exits
-from opend_si.cli.options import EPILOG, Brand, Number, kind_option, opend_options, read_codes
+from opend_si.cli.options import (
+    EPILOG,
+    Brand,
+    Number,
+    cache_option,
+    from_option,
+    kind_option,
+    named_codes,
+    opend_options,
+)
 from opend_si.cli.output import WaitNotice, note, plain
 from opend_si.client.watch.places import Unreported
 from opend_si.client.watch.watching import Line, Watch
@@ -33,7 +42,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 @click.command(epilog=EPILOG, short_help="Wait for publications, and report each new row once.")
 @click.argument("codes", nargs=-1)
-@click.option("--from", "file", type=click.Path(allow_dash=True), help="File with one symbol a line; - for stdin.")
+@from_option
 @kind_option
 @click.option("--run", "command", metavar="COMMAND", help="Run a shell command for each line, which it gets on stdin.")
 @click.option("--once", is_flag=True, help="Look once and end: for cron.")
@@ -43,8 +52,13 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
     metavar="SECONDS",
     help="Ask for each symbol so often, whatever the schedule.",
 )
-@click.option("--state", type=click.Path(path_type=Path), help="File that keeps what was reported (beside the record).")
-@click.option("--cache", type=click.Path(), help="File of the page cache (OPEND_SI_CACHE).")
+@click.option(
+    "--state",
+    type=click.Path(readable=False, path_type=Path),
+    metavar="FILE",
+    help="File that keeps what was reported (beside the record).",
+)
+@cache_option
 @opend_options
 @click.pass_obj
 def watch(
@@ -64,9 +78,7 @@ def watch(
     It sleeps until the exchange may publish, asks for the fewest requests, and goes on when OpenD was away. After a
     restart it goes on where it was: each row is reported once. Give another watch of the same record a --state.
     """
-    wanted = list(dict.fromkeys([*codes, *(() if file is None else read_codes(file))]))
-    if not wanted:
-        raise click.UsageError("name symbols, or a file of them with --from")
+    wanted = named_codes(codes, file)
     if command is None and sys.stdout is None:
         raise click.ClickException(
             "the output cannot be written: stdout is closed. Name a file, or a command with --run."

@@ -21,7 +21,7 @@ OWNER = PROTOCOL, SYMBOL
 Identity = tuple[str, int, int]
 # Of each version all but when its request was sent, which the past does not keep, and its own checksum.
 Told = dict[Identity, tuple[Version, Event]]
-CURSORS = "", "1713153600", "1647316800", "007", "-5", "\N{GREEK SMALL LETTER ALPHA}1", "9" * 19
+CURSORS = "", "1713153600", "1647316800", "007", "-5", "\N{GREEK SMALL LETTER ALPHA}1", "9" * 19, "7" * 5000
 
 
 def test_replies_that_left_are_there_as_they_came(tmp_path: Path) -> None:
