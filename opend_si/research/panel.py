@@ -174,7 +174,10 @@ def choose(store: Store, choice: Choice) -> tuple[Table, list[str]]:
     markets = {symbol.market.prefix for symbol in symbols}
     said = " and ".join(sorted(markets))
     if market is not None and not markets <= {market}:
-        raise InvalidArgument(f"codes are of {said}, and market is {market!r}: a table is of one market")
+        both = " and ".join(sorted({*markets, market}))
+        raise InvalidArgument(
+            f"codes are of {said}, and market is {market!r}: a table is of one market, for the columns of {both} differ"
+        )
     if len(markets) > 1:
         raise InvalidArgument(f"codes are of {said}: a table is of one market, for their columns differ")
     markets = markets or ({market} if market else set())

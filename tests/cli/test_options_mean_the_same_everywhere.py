@@ -26,7 +26,8 @@ def test_files_are_named_as_files_and_looked_into_by_who_reads_them() -> None:
             if set(option.opts) & set(FILES):
                 found += 1
                 assert option.metavar == "FILE", (names, option.opts)
-                assert isinstance(option.type, click.Path) and not option.type.readable, (names, option.opts)
+                assert isinstance(option.type, click.Path), (names, option.opts)
+                assert not option.type.readable, (names, option.opts)
     assert found > 15
 
 

@@ -117,6 +117,13 @@ def test_each_has_the_row_that_its_history_ends_with(
                 assert frame[name].tolist() == [history[name].iloc[-1]] == [whole[name].iloc[-1]] or pd.isna(
                     frame[name].iloc[0]
                 )
+            units = frame.attrs.pop("units")
+            assert units == {
+                **whole.attrs.pop("units"),
+                "days_between": "days",
+                "change": "shares",
+                "change_percent": "percent",
+            }
             assert frame.attrs == whole.attrs
 
 
