@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import lru_cache, partial
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -88,10 +89,16 @@ def forget_markets() -> Iterator[Callable[[], None]]:
     Each simulator has a list of its own. The rows in it are replaced, never changed.
     """
     make = Universe._history
+    made: list[tuple[str, tuple[Any, ...], str]] = []
 
     @lru_cache(maxsize=200)
     def begin(seed: int, most_rows: int | None, symbol: str, call: Call) -> tuple[Any, ...]:
-        return tuple(make(Universe(seed, most_rows=most_rows), symbol, call))
+        rows = tuple(make(Universe(seed, most_rows=most_rows), symbol, call))
+        made.append((symbol, rows, digest(rows)))
+        return rows
+
+    def digest(rows: tuple[Any, ...]) -> str:
+        return sha256(b"".join(row.SerializeToString(deterministic=True) for row in rows)).hexdigest()
 
     def begun(self: Universe, symbol: str, call: Call) -> list[Any]:
         return list(begin(self._seed, self._most_rows, symbol, call))
@@ -99,6 +106,8 @@ def forget_markets() -> Iterator[Callable[[], None]]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Universe, "_history", begun)
         yield begin.cache_clear
+    changed = [symbol for symbol, rows, before in made if digest(rows) != before]
+    assert not changed, f"a test changed rows of {changed} that others have, too: let the universe revise them"
 
 
 @pytest.fixture(autouse=True)

@@ -43,10 +43,8 @@ def test_what_another_program_records_is_answered_at_once(
     gateway = front(opend)
     with Asker(gateway.host, gateway.port) as asker:
         before = ask(asker, 5)
-        rows = opend.universe.rows("HK.00700")
-        assert rows is not None
         for price in (1.0, 2.0, 3.0):
-            rows[0].closePrice = price
+            opend.universe.revise("HK.00700", 0, closePrice=price)
             with one_face.Client(opend.host, opend.port, mode="refresh", cache=home / "pages.sqlite3") as client:
                 revised = client.get_page("HK.00700", num=50)
             assert ask(asker, 5) == revised.body != before
