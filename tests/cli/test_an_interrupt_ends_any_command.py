@@ -59,7 +59,7 @@ if moment == "none":
 UNGUARDED = [f"{top}/{name}.py" for top in ("futu_si", "moomoo_si") for name in ("__init__", "__main__")]
 UNGUARDED += ["opend_si/__init__.py", "opend_si/cli/__init__.py"]
 FRAME = re.compile(r'File "([^"]+)", line \d+, in (.+)\n(.*)')
-IMPORTS, MOMENTS = 15, 25
+IMPORTS, MOMENTS = 8, 12
 
 
 def interrupted(folder: Path, moment: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

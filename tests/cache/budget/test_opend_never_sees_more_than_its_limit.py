@@ -179,6 +179,6 @@ def test_waits_that_are_told_suffice(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.needs("fork", "signals")
 def test_whatever_becomes_of_users_a_server_counts_no_more() -> None:
     """`tests.stress.limits` does the same for minutes."""
-    tally = limits.run(8.0)
+    tally = limits.run(5.0)
     assert tally.is_good, tally
     assert len(tally.arrivals) > 10

@@ -69,8 +69,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, notes
 
 
-@pytest.mark.parametrize("sent", list(CODES))
-@pytest.mark.parametrize("once", [True, False])
+@pytest.mark.parametrize(("sent", "once"), list(zip(CODES, (True, False), strict=True)))
 def test_a_command_that_hangs_is_told_and_its_line_comes_again(desk: Desk, sent: signal.Signals, once: bool) -> None:
     command = desk.command("touch begun; sleep 60 | sleep 60; touch ended")
     words = ONCE if once else tuple(word for word in ONCE if word != "--once")
@@ -85,8 +84,7 @@ def test_a_command_that_hangs_is_told_and_its_line_comes_again(desk: Desk, sent:
     assert desk.look() == []
 
 
-@pytest.mark.parametrize("sent", list(CODES))
-@pytest.mark.parametrize(("code", "again"), [(0, False), (3, True)])
+@pytest.mark.parametrize(("sent", "code", "again"), list(zip(CODES, (0, 3), (False, True), strict=True)))
 def test_a_command_may_finish_first_and_says_whether_the_line_is_reported(
     desk: Desk, sent: signal.Signals, code: int, again: bool
 ) -> None:

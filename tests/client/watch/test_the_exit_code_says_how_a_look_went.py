@@ -105,8 +105,10 @@ def test_a_command_that_fails(opend: Simulator, environ: dict[str, str], console
     assert "exit code 7" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["no JSON", "[1, 2]", '{"some": "thing"}', '{"short_interest US.AAPL": ["x", 0]}'])
-@pytest.mark.parametrize("once", [True, False])
+UNREADABLE = ["no JSON", "[1, 2]", '{"some": "thing"}', '{"short_interest US.AAPL": ["x", 0]}']
+
+
+@pytest.mark.parametrize(("text", "once"), list(zip(UNREADABLE, (True, False, True, False), strict=True)))
 def test_a_state_that_cannot_be_read(
     environ: dict[str, str], console: Run, tmp_path: Path, text: str, once: bool
 ) -> None:
