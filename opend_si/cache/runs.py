@@ -34,10 +34,10 @@ def pack_runs(runs: Runs, own: tuple[int, int]) -> bytes:
     (seq, at), step = own, 0
     for count, own_seq, own_at in runs:
         is_long = count != 1
-        _put_varint(parts, _zigzag(own_seq - seq) << 1 | is_long)
+        put_varint(parts, _zigzag(own_seq - seq) << 1 | is_long)
         if is_long:
-            _put_varint(parts, count)
-        _put_varint(parts, _zigzag(own_at - at - step))
+            put_varint(parts, count)
+        put_varint(parts, _zigzag(own_at - at - step))
         seq, at, step = own_seq, own_at, own_at - at
     return bytes(parts)
 
@@ -70,7 +70,8 @@ def _varints(data: bytes) -> list[int]:
     return numbers
 
 
-def _put_varint(parts: bytearray, number: int) -> None:
+def put_varint(parts: bytearray, number: int) -> None:
+    """Add a number as protobuf writes one: seven bits a byte, the lowest first."""
     while number >= 0x80:
         parts.append(number & 0x7F | 0x80)
         number >>= 7

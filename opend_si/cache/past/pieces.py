@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from opend_si.cache.runs import put_varint
+
 _VARINT, _LONG, _BYTES, _SHORT = 0, 1, 2, 5
 _LENGTHS = {_LONG: 8, _SHORT: 4}
 # The last digits: of the cursor that leads on.
@@ -111,8 +113,5 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 def _write_varint(number: int) -> bytes:
     parts = bytearray()
-    while number >= 0x80:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
+    put_varint(parts, number)
     return bytes(parts)
